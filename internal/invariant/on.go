@@ -1,0 +1,6 @@
+//go:build invariants || race
+
+package invariant
+
+// Enabled is true in test builds.
+const Enabled = true

@@ -1,0 +1,68 @@
+// Package call holds what crosses between a client and a store: requests to one shard and their replies, and the frames
+// that carry many of them. Bodies are opaque here: shard/raw (later shard/mvcc) gives them their meaning, so a store
+// copies the body of a write from the wire into its log without taking it apart.
+package call
+
+import (
+	"time"
+
+	"github.com/skerrydb/skerry/shard"
+)
+
+// OpID names one attempt of a write: never two attempts the same, also not two of one SDK call.
+type OpID struct {
+	Client uint64 // random, drawn when the client opens
+	Seq    uint64 // counts that client's attempts
+}
+
+// Kind says what a Request asks for.
+type Kind uint8
+
+// The kinds of requests. They are part of the wire format.
+const (
+	// Write puts Body (a command) into the shard's log. Needs Op, Term and Since.
+	Write Kind = 1
+	// Read evaluates Body (a query) on the leader, linearizably, or with Follower set on any replica, as linearizably.
+	Read Kind = 2
+	// Refresh asks the leader for its Term and Applied.
+	Refresh Kind = 3
+	// Outcome asks what became of the write attempt Op, made at Term and Since. It goes to the shard by id, without
+	// epoch check. The reply is the attempt's own reply if it was applied, NeverError if it never was and never will
+	// be, AmbiguousError if that is not known any more. Any other error says nothing about the attempt: ask again.
+	Outcome Kind = 4
+	// Barrier asks the leader, on behalf of a follower that wants to read, for the index that the follower must have
+	// applied (Reply.Term, Reply.Applied). Store to store.
+	Barrier Kind = 5
+)
+
+// Request is one request to one shard.
+type Request struct {
+	Kind  Kind
+	Shard shard.ID
+	// Epoch is the one of the descriptor by which the caller chose the shard.
+	Epoch shard.Epoch
+	// Timeout is what was left of the caller's time when it sent the request; zero is no limit.
+	Timeout time.Duration
+	// Follower allows a read on a replica that does not lead.
+	Follower bool
+	// Op, Term and Since: see Kind and docs/at-most-once.md. Since is an applied index heard from this shard.
+	Op    OpID
+	Term  uint64
+	Since uint64
+	Body  []byte
+}
+
+// Reply answers a Request.
+type Reply struct {
+	// Err is one of package shard's typed errors, or nil.
+	Err error
+	// Term and Applied are the leader's, so that the next write can name them. Zero from a follower.
+	Term    uint64
+	Applied uint64
+	Body    []byte
+}
+
+// NeverError answers Outcome: the attempt had no effect and will never have one. It is true for ever.
+type NeverError struct{ Op OpID }
+
+func (e *NeverError) Error() string { return "this attempt never took effect and never will" }

@@ -1,0 +1,142 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors come in three classes that are never mixed:
+//
+//   - routing: the request does not belong here, or not now. Nothing happened. The error carries what the caller needs
+//     to go on (NotLeader, StaleEpoch, NotReady, ShardNotFound, ServerBusy, Refresh).
+//   - rejected: a deterministic answer, the same on every replica (KeyNotInShard, InvalidRequest).
+//   - broken: the store cannot go on (Broken).
+//
+// Only Ambiguous says that something may have happened.
+
+// NotLeaderError says that the replica does not lead its group. Nothing happened.
+type NotLeaderError struct {
+	Shard  ID
+	Leader Replica // zero if unknown
+	Term   uint64
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.Leader.ID == 0 {
+		return fmt.Sprintf("%s: not leader at term %d, leader unknown", e.Shard, e.Term)
+	}
+	return fmt.Sprintf("%s: not leader at term %d, leader is %s on %s", e.Shard, e.Term, e.Leader.ID, e.Leader.Store)
+}
+
+// StaleEpochError says that the request was made with an older descriptor than the replica's. Nothing happened.
+// Current holds what now covers the range of the request, newest first known here.
+type StaleEpochError struct {
+	Shard   ID
+	Current []*Descriptor
+}
+
+func (e *StaleEpochError) Error() string {
+	return fmt.Sprintf("%s: stale epoch, %d current descriptor(s)", e.Shard, len(e.Current))
+}
+
+// NotReadyError says that the replica is behind the request's epoch, or has not yet applied what it must know before
+// it can serve. Nothing happened; the caller keeps its route and tries again.
+type NotReadyError struct {
+	Shard ID
+	Epoch Epoch // of the replica
+	Why   string
+}
+
+func (e *NotReadyError) Error() string {
+	return fmt.Sprintf("%s: not ready at epoch %s: %s", e.Shard, e.Epoch, e.Why)
+}
+
+// NotFoundError says that this store holds no such shard. Nothing happened.
+type NotFoundError struct {
+	Shard ID
+	Store StoreID
+}
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("%s: not on %s", e.Shard, e.Store) }
+
+// ServerBusyError says that a bound was reached. Nothing happened; try again after Wait.
+type ServerBusyError struct {
+	Store StoreID
+	Why   string
+	Wait  time.Duration
+}
+
+func (e *ServerBusyError) Error() string {
+	return fmt.Sprintf("%s: busy: %s; try again in %s", e.Store, e.Why, e.Wait)
+}
+
+// RefreshError says that an attempt of a write named a term or an index that this leader cannot vouch for. Nothing
+// happened; a fresh attempt names the Term and Applied given here.
+type RefreshError struct {
+	Shard   ID
+	Term    uint64
+	Applied uint64
+}
+
+func (e *RefreshError) Error() string {
+	return fmt.Sprintf("%s: attempt is out of date, leader is at term %d applied %d", e.Shard, e.Term, e.Applied)
+}
+
+// OverwrittenError says that the log entry of an attempt was replaced by another leader's. Nothing happened.
+type OverwrittenError struct{ Shard ID }
+
+func (e *OverwrittenError) Error() string {
+	return fmt.Sprintf("%s: entry overwritten by another leader", e.Shard)
+}
+
+// KeyNotInShardError says that a key lies outside the shard that was asked. The caller cut its request wrongly.
+type KeyNotInShardError struct {
+	Shard ID
+	Key   Key
+	Range Range
+}
+
+func (e *KeyNotInShardError) Error() string {
+	return fmt.Sprintf("%s: key %s is outside %s", e.Shard, e.Key, e.Range)
+}
+
+// InvalidError says what was wrong with a request and what to do; trying again does not help.
+type InvalidError struct{ Why string }
+
+func (e *InvalidError) Error() string { return "invalid request: " + e.Why }
+
+// AmbiguousError says that an attempt may or may not have taken effect, and will never be known.
+type AmbiguousError struct {
+	Shard ID
+	Why   string
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%s: outcome unknown: %s", e.Shard, e.Why)
+}
+
+// WrongClusterError says that the other side belongs to another cluster.
+type WrongClusterError struct{ Want, Have ClusterID }
+
+func (e *WrongClusterError) Error() string {
+	return fmt.Sprintf("wrong cluster: this is %s, the other side is %s", e.Have, e.Want)
+}
+
+// BrokenError says that the store has stopped because going on could damage data.
+type BrokenError struct {
+	Store StoreID
+	Why   string
+}
+
+func (e *BrokenError) Error() string { return fmt.Sprintf("%s: stopped: %s", e.Store, e.Why) }
+
+// Sentinels without data.
+var (
+	// ErrClosed is returned by a store, a client or a placement member that is shutting down.
+	ErrClosed = errors.New("closed")
+	// ErrNoFreshTime is returned for writes with a TTL while the store has not heard placement's time lately.
+	ErrNoFreshTime = errors.New("placement's time was not heard lately; writes with a TTL are refused until it is")
+	// ErrUnavailable is returned when a peer could not be reached; whether it got the request is not known.
+	ErrUnavailable = errors.New("unavailable")
+)
