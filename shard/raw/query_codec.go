@@ -1,0 +1,174 @@
+package raw
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/shard"
+)
+
+const queryVersion = 1
+
+// Flags of a query.
+const (
+	queryReverse byte = 1 << iota
+	queryKeysOnly
+	queryWithTTL
+	queryFlags = queryReverse | queryKeysOnly | queryWithTTL
+)
+
+// Append appends the encoding of q: call.Request.Body of a raw read.
+func (q *Query) Append(b []byte) []byte {
+	b = append(b, KindRaw, queryVersion, byte(q.Kind),
+		flag(q.Reverse, queryReverse)|flag(q.KeysOnly, queryKeysOnly)|flag(q.WithTTL, queryWithTTL))
+	b = codec.AppendUvarint(b, uint64(max(q.Limit, 0)))
+	b = codec.AppendUvarint(b, uint64(max(q.MaxBytes, 0)))
+	if q.Kind != Get {
+		b = codec.AppendBytes(b, q.Range.Start)
+		return codec.AppendBytes(b, q.Range.End)
+	}
+	b = codec.AppendUvarint(b, uint64(len(q.Keys)))
+	for _, k := range q.Keys {
+		b = codec.AppendBytes(b, k)
+	}
+	return b
+}
+
+// DecodeQuery reads what Append wrote; keys alias b. The caller calls Check.
+func DecodeQuery(b []byte) (*Query, error) {
+	d := codec.Decoder{B: b}
+	payload, _ := d.Byte(), d.Version(queryVersion)
+	q := &Query{Kind: QueryKind(d.Byte())}
+	flags := d.Byte()
+	q.Reverse, q.KeysOnly, q.WithTTL = flags&queryReverse != 0, flags&queryKeysOnly != 0, flags&queryWithTTL != 0
+	q.Limit, q.MaxBytes = readInt(&d), readInt(&d)
+	if q.Kind == Get {
+		if n := d.Count(1); n > 0 {
+			q.Keys = make([]shard.Key, 0, n)
+			for range n {
+				q.Keys = append(q.Keys, d.Bytes())
+			}
+		}
+	} else {
+		q.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
+	}
+	if d.Done() != nil || payload != KindRaw || flags&^queryFlags != 0 {
+		return nil, fmt.Errorf("raw query: %w", codec.ErrMalformed)
+	}
+	return q, nil
+}
+
+const answerVersion = 1
+
+// Flags of an answer: a part whose flag is missing is zero and takes no bytes.
+const (
+	answerMore byte = 1 << iota
+	answerSum
+	answerRange
+	answerKeys // rows have keys
+	answerFlags = answerMore | answerSum | answerRange | answerKeys
+)
+
+// Flags of a row.
+const (
+	rowFound byte = 1 << iota
+	rowTTL
+	rowFlags = rowFound | rowTTL
+)
+
+// Append appends the encoding of a: call.Reply.Body of a raw read.
+func (a *Answer) Append(b []byte) []byte {
+	keys := len(a.Rows) > 0 && a.Rows[0].Key != nil
+	flags := flag(a.More, answerMore) | flag(a.Sum != Sum{}, answerSum) |
+		flag(len(a.Range.Start)+len(a.Range.End) > 0, answerRange) | flag(keys, answerKeys)
+	b = append(b, answerVersion, flags)
+	if a.More {
+		b = codec.AppendBytes(b, a.Next)
+	}
+	if flags&answerSum != 0 {
+		b = codec.AppendUvarint(b, a.Sum.Hash)
+		b = codec.AppendUvarint(b, a.Sum.Keys)
+		b = codec.AppendUvarint(b, a.Sum.Bytes)
+	}
+	if flags&answerRange != 0 {
+		b = codec.AppendBytes(b, a.Range.Start)
+		b = codec.AppendBytes(b, a.Range.End)
+	}
+	b = codec.AppendUvarint(b, uint64(len(a.Rows)))
+	for i := range a.Rows {
+		b = a.Rows[i].append(b, keys)
+	}
+	return b
+}
+
+func (r *Row) append(b []byte, key bool) []byte {
+	b = append(b, flag(r.Found, rowFound)|flag(r.ExpireIn > 0, rowTTL))
+	if key {
+		b = codec.AppendBytes(b, r.Key)
+	}
+	if r.ExpireIn > 0 {
+		b = codec.AppendUvarint(b, ttlMillis(r.ExpireIn))
+	}
+	if r.Found {
+		b = codec.AppendBytes(b, r.Value)
+	}
+	return b
+}
+
+// DecodeAnswer reads what Append wrote; keys and values alias b.
+func DecodeAnswer(b []byte) (*Answer, error) {
+	d := codec.Decoder{B: b}
+	d.Version(answerVersion)
+	flags := d.Byte()
+	ok := flags&^answerFlags == 0
+	a := &Answer{More: flags&answerMore != 0}
+	if a.More {
+		a.Next = d.Bytes()
+	}
+	if flags&answerSum != 0 {
+		a.Sum = Sum{Hash: d.Uvarint(), Keys: d.Uvarint(), Bytes: d.Uvarint()}
+	}
+	if flags&answerRange != 0 {
+		a.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
+	}
+	if n := d.Count(1); n > 0 {
+		a.Rows = make([]Row, n)
+		for i := range a.Rows {
+			ok = a.Rows[i].read(&d, flags&answerKeys != 0) && ok
+		}
+	}
+	if d.Done() != nil || !ok {
+		return nil, fmt.Errorf("answer to a raw query: %w", codec.ErrMalformed)
+	}
+	return a, nil
+}
+
+// read reports false for what this version does not know.
+func (r *Row) read(d *codec.Decoder, key bool) bool {
+	flags := d.Byte()
+	ok := flags&^rowFlags == 0
+	r.Found = flags&rowFound != 0
+	if key {
+		r.Key = d.Bytes()
+	}
+	if flags&rowTTL != 0 {
+		var fits bool
+		r.ExpireIn, fits = readTTL(d)
+		ok = ok && fits && r.ExpireIn >= time.Millisecond
+	}
+	if r.Found {
+		r.Value = d.Bytes()
+	}
+	return ok
+}
+
+func flag(set bool, bit byte) byte {
+	if set {
+		return bit
+	}
+	return 0
+}
+
+// readInt reads a bound of a page; anything above the largest that has a meaning is as good as it.
+func readInt(d *codec.Decoder) int { return int(min(d.Uvarint(), 1<<30)) }
