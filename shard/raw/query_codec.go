@@ -45,7 +45,7 @@ func DecodeQuery(b []byte) (*Query, error) {
 	q.Limit, q.MaxBytes = readInt(&d), readInt(&d)
 	if q.Kind == Get {
 		if n := d.Count(1); n > 0 {
-			q.Keys = make([]shard.Key, 0, n)
+			q.Keys = make([]shard.Key, 0, min(n, MaxQueryKeys))
 			for range n {
 				q.Keys = append(q.Keys, d.Bytes())
 			}
@@ -66,7 +66,7 @@ const (
 	answerMore byte = 1 << iota
 	answerSum
 	answerRange
-	answerKeys // rows have keys
+	answerKeys  // rows have keys
 	answerFlags = answerMore | answerSum | answerRange | answerKeys
 )
 
@@ -133,9 +133,11 @@ func DecodeAnswer(b []byte) (*Answer, error) {
 		a.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
 	}
 	if n := d.Count(1); n > 0 {
-		a.Rows = make([]Row, n)
-		for i := range a.Rows {
-			ok = a.Rows[i].read(&d, flags&answerKeys != 0) && ok
+		a.Rows = make([]Row, 0, min(n, MaxPageRows)) // a Row is much larger than its smallest encoding
+		for range n {
+			var r Row
+			ok = r.read(&d, flags&answerKeys != 0) && ok
+			a.Rows = append(a.Rows, r)
 		}
 	}
 	if d.Done() != nil || !ok {

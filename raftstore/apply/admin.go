@@ -1,0 +1,102 @@
+package apply
+
+import (
+	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Event is an effect beyond the shard's data.
+type Event interface{ event() }
+
+// Split says that the shard was split: Left is its own new descriptor, Right are the shards to be born in the same
+// batch, in key order. Parent is the applied state from which shard.Applied.Child makes theirs.
+type Split struct {
+	Left   *shard.Descriptor
+	Right  []*shard.Descriptor
+	Parent shard.Applied
+}
+
+// Changed says that the membership took one step, to Desc. The worker calls ApplyConfChange only for this event.
+type Changed struct {
+	Desc   *shard.Descriptor
+	Change shard.Change
+}
+
+// Truncated says that the log no longer needs its entries up to Index. They are deleted, and the first index moves,
+// only after raft was told that this entry is applied.
+type Truncated struct {
+	Index, Term uint64
+}
+
+func (*Split) event()     {}
+func (*Changed) event()   {}
+func (*Truncated) event() {}
+
+// answer is the result of an admin command.
+func answer(err error, ev Event) Result { return Result{Replies: []Reply{{Err: err}}, Event: ev} }
+
+func (m *Machine) clock(d *codec.Decoder) (Result, error) {
+	stamp := shard.Millis(d.Uvarint())
+	if err := d.Done(); err != nil {
+		return Result{}, err
+	}
+	m.advance(stamp)
+	return answer(nil, nil), nil
+}
+
+// truncate moves the truncated index of the state. A command that comes late, after a larger one or naming entries that
+// are not applied before it, has no effect.
+//
+// INVARIANT: TruncIndex < Index, because entries that are not applied are needed, and because the log stays non-empty.
+func (m *Machine) truncate(d *codec.Decoder) (Result, error) {
+	index, term := d.Uvarint(), d.Uvarint()
+	if err := d.Done(); err != nil {
+		return Result{}, err
+	}
+	a := &m.Applied
+	if index <= a.TruncIndex || index >= a.Index || term < a.TruncTerm || term > a.Term {
+		return answer(nil, nil), nil
+	}
+	a.TruncIndex, a.TruncTerm = index, term
+	return answer(nil, &Truncated{Index: index, Term: term}), nil
+}
+
+func (m *Machine) split(d *codec.Decoder) (Result, error) {
+	epoch := shard.Epoch{ConfVer: d.Uvarint(), Version: d.Uvarint()}
+	var at []shard.Key
+	var ids []shard.SplitID
+	for d.Err() == nil && len(d.B) > 0 {
+		at = append(at, d.Bytes())
+		ids = append(ids, shard.SplitID{Shard: shard.ID(d.Uvarint()), Replicas: shard.ReadReplicaIDs(d)})
+	}
+	if err := d.Done(); err != nil {
+		return Result{}, err
+	}
+	// A split takes its replicas from the descriptor, so it checks the whole epoch.
+	if epoch != m.Desc.Epoch {
+		return answer(m.stale(), nil), nil
+	}
+	parts, err := m.Desc.Split(at, ids)
+	if err != nil {
+		return answer(err, nil), nil
+	}
+	m.Desc = parts[0]
+	return answer(nil, &Split{Left: parts[0], Right: parts[1:], Parent: m.Applied}), nil
+}
+
+func (m *Machine) change(d *codec.Decoder) (Result, error) {
+	confVer := d.Uvarint()
+	c := shard.ReadChange(d)
+	if err := d.Done(); err != nil {
+		return Result{}, err
+	}
+	if confVer != m.Desc.Epoch.ConfVer {
+		return answer(m.stale(), nil), nil
+	}
+	desc, err := m.Desc.Apply(c)
+	if err != nil {
+		return answer(err, nil), nil
+	}
+	m.Desc = desc
+	return answer(nil, &Changed{Desc: desc, Change: c}), nil
+}
