@@ -110,8 +110,8 @@ func (m *Machine) forget() {
 		m.cmd = raw.Command{}
 		return
 	}
-	clear(m.cmd.Ops[:cap(m.cmd.Ops)])
-	clear(m.cmd.Conditions[:cap(m.cmd.Conditions)])
+	clear(m.cmd.Ops)
+	clear(m.cmd.Conditions)
 }
 
 func (m *Machine) reclaim(body []byte, w Writer, bodies []byte) (outcome, error) {
