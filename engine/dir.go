@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+)
+
+// FormatVersion is the version of everything that the engine writes. A directory of another version is refused.
+const FormatVersion = 1
+
+// Names in a store directory.
+const (
+	storeFile  = "STORE"
+	storeTemp  = "STORE.tmp"
+	lockFile   = "LOCK"
+	dbDir      = "db"
+	stagingDir = "staging"
+)
+
+// ErrInUse is returned by Open if another process, or another engine of this one, holds the directory.
+var ErrInUse = errors.New("the directory is in use by another process")
+
+// ErrNotStore is returned by Open for a directory that holds something else than a store.
+var ErrNotStore = errors.New("the directory is not empty and holds no store")
+
+// ErrFormat is returned by Open for a store that this program cannot read.
+var ErrFormat = errors.New("the store has another format")
+
+// openDir makes or checks the directory and locks it.
+func (e *Engine) openDir(real bool) error {
+	if err := makeDir(e.fs, e.dir); err != nil {
+		return err
+	}
+	// Look before locking, so that a directory that is not ours is left as it is.
+	fresh, err := e.lookDir()
+	if err != nil {
+		return err
+	}
+	if e.lock, err = lockDir(e.fs, e.path(lockFile), real); err != nil {
+		return err
+	}
+	err = func() error {
+		if fresh, err = e.lookDir(); err != nil { // another process may have made it meanwhile
+			return err
+		}
+		if fresh {
+			if err := e.writeStoreFile(); err != nil {
+				return err
+			}
+		} else if err := e.checkStoreFile(); err != nil {
+			return err
+		}
+		for _, d := range []string{dbDir, stagingDir} {
+			if err := makeDir(e.fs, e.path(d)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		_ = e.lock.Close()
+	}
+	return err
+}
+
+// lookDir reports whether the directory is still to become a store.
+func (e *Engine) lookDir() (fresh bool, err error) {
+	names, err := e.fs.List(e.dir)
+	if err != nil {
+		return false, err
+	}
+	foreign := ""
+	for _, n := range names {
+		switch n {
+		case storeFile:
+			return false, nil
+		case lockFile, storeTemp, "lost+found": // left by a crash while being made; the root of a filesystem
+		default:
+			foreign = n
+		}
+	}
+	if foreign != "" {
+		return false, fmt.Errorf("%w: it contains %q; name an empty directory", ErrNotStore, foreign)
+	}
+	return true, nil
+}
+
+func storeFileText() string {
+	return fmt.Sprintf("skerry store\nformat %d\nkeys %s\nschema %s\n", FormatVersion, comparerName, keySchemaName)
+}
+
+// writeStoreFile writes the file whose presence makes the directory a store. It comes before everything else, so that a
+// directory without it holds nothing of ours.
+func (e *Engine) writeStoreFile() error {
+	tmp := e.path(storeTemp)
+	f, err := e.fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte(storeFileText()))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	if err == nil {
+		err = e.fs.Rename(tmp, e.path(storeFile))
+	}
+	if err == nil {
+		err = syncDir(e.fs, e.dir)
+	}
+	return err
+}
+
+func (e *Engine) checkStoreFile() error {
+	f, err := e.fs.Open(e.path(storeFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	have, want := string(b), storeFileText()
+	if have == want {
+		return nil
+	}
+	haveLines, wantLines := strings.Split(have, "\n"), strings.Split(want, "\n")
+	for i, w := range wantLines {
+		if i >= len(haveLines) || haveLines[i] != w {
+			h := "nothing"
+			if i < len(haveLines) {
+				h = fmt.Sprintf("%q", haveLines[i])
+			}
+			return fmt.Errorf("%w: its %s file says %s, this program needs %q; use the version that wrote it",
+				ErrFormat, storeFile, h, w)
+		}
+	}
+	return fmt.Errorf("%w: its %s file has %d lines", ErrFormat, storeFile, len(haveLines))
+}
+
+// lockDir takes the lock that keeps a second process out. On the real filesystem it is etcd's, whose locks belong to
+// the open file: they also exclude a second engine of this process, and no other close of the file drops them.
+func lockDir(fs vfs.FS, path string, real bool) (io.Closer, error) {
+	if real {
+		l, err := fileutil.TryLockFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if errors.Is(err, fileutil.ErrLocked) {
+			return nil, ErrInUse
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return l, nil
+	}
+	l, err := fs.Lock(path)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+		return nil, ErrInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// makeDir makes a directory and what is missing above it, and syncs the entries that it made.
+func makeDir(fs vfs.FS, dir string) error {
+	var made []string
+	for d := dir; ; {
+		if _, err := fs.Stat(d); err == nil {
+			break
+		}
+		made = append(made, d)
+		up := fs.PathDir(d)
+		if up == d {
+			break
+		}
+		d = up
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range made {
+		if err := syncDir(fs, fs.PathDir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if err2 := d.Close(); err == nil {
+		err = err2
+	}
+	return err
+}

@@ -1,0 +1,253 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Defaults of Options.
+const (
+	defaultCacheBytes    = 64 << 20
+	defaultMemTableBytes = 64 << 20
+	defaultTailBytes     = 128 << 20
+)
+
+// Options configures an Engine. The zero value is a server's.
+type Options struct {
+	// FS is the filesystem; nil is the operating system's, with checks for slow operations.
+	FS vfs.FS
+	// CacheBytes is the size of the block cache if Cache is nil; 0 is 64 MiB.
+	CacheBytes int64
+	// MemTableBytes is the size at which a memtable is flushed; up to four of them may exist. 0 is 64 MiB.
+	MemTableBytes int64
+	// TailBytes bounds the raft log entries kept in memory over all replicas of the store; 0 is 128 MiB.
+	TailBytes int64
+	// Cache is a block cache shared by several stores of one process. The caller closes it after them.
+	Cache *Cache
+	// Logger receives what people should know; nil discards it.
+	Logger *slog.Logger
+	// OnBroken is called once, when the store has to stop, with the reason. It may be called on any goroutine, while
+	// locks of the engine are held: it must not call the engine nor block.
+	OnBroken func(error)
+}
+
+// Cache is a cache of uncompressed blocks that several engines share.
+type Cache struct{ c *pebble.Cache }
+
+// NewCache makes a cache of this many bytes.
+func NewCache(bytes int64) *Cache { return &Cache{c: pebble.NewCache(bytes)} }
+
+// Close releases the cache. The engines that use it are closed first.
+func (c *Cache) Close() { c.c.Unref() }
+
+// Engine is the storage of one store. Safe for concurrent use.
+type Engine struct {
+	dir  string
+	fs   vfs.FS
+	lock io.Closer
+	db   *pebble.DB
+	opts *pebble.Options // as the database runs with them; for writing tables
+	log  *slog.Logger
+
+	onBroken func(error)
+	// broken is the first error that stopped the store, nil while it runs.
+	broken atomic.Pointer[stopped]
+	closed atomic.Bool
+
+	tails tailPool
+	syncs syncStats
+	// stateHint is the size of a recent StateBatch, where the buffer of the next one starts.
+	stateHint atomic.Int64
+}
+
+// stopped says why a store stopped.
+type stopped struct {
+	err error
+	// stuck is set if Pebble was left in the middle of a write, holding locks. It cannot be closed any more.
+	stuck bool
+}
+
+// Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
+func Open(dir string, o Options) (*Engine, error) {
+	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.tails.limit = orDefault(o.TailBytes, defaultTailBytes)
+	real := e.fs == nil
+	if real {
+		e.fs = vfs.Default
+	}
+	if err := e.openDir(real); err != nil {
+		return nil, fmt.Errorf("engine: open store in %s: %w", dir, err)
+	}
+	if err := e.openDB(o, real); err != nil {
+		_ = e.lock.Close()
+		return nil, fmt.Errorf("engine: open store in %s: %w", dir, err)
+	}
+	return e, nil
+}
+
+func (e *Engine) openDB(o Options, real bool) error {
+	e.opts = e.pebbleOptions(o, real)
+	if o.Cache == nil {
+		c := pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
+		defer c.Unref() // the database holds its own reference
+		e.opts.Cache = c
+	} else {
+		e.opts.Cache = o.Cache.c
+	}
+	db, err := pebble.Open(e.path(dbDir), e.opts)
+	e.opts.Cache = nil // only the database may use it from here on
+	if err != nil {
+		return err
+	}
+	e.db = db
+	return e.check()
+}
+
+func orDefault(v, def int64) int64 {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+func (e *Engine) path(elem ...string) string {
+	return e.fs.PathJoin(append([]string{e.dir}, elem...)...)
+}
+
+// Close closes the store and unlocks its directory. Everything made from the engine is closed first, and no call is
+// under way.
+//
+// A store that stopped in the middle of a write cannot be closed: Close returns the reason, and the directory stays
+// locked until the process ends.
+func (e *Engine) Close() error {
+	if e.closed.Swap(true) {
+		return shard.ErrClosed
+	}
+	if s := e.broken.Load(); s != nil && s.stuck {
+		return s.err
+	}
+	err := e.db.Close()
+	if err2 := e.lock.Close(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		return fmt.Errorf("engine: close store in %s: %w", e.dir, err)
+	}
+	return nil
+}
+
+// check returns why the engine does not serve, nil if it does.
+func (e *Engine) check() error {
+	if s := e.broken.Load(); s != nil {
+		return s.err
+	}
+	if e.closed.Load() {
+		return shard.ErrClosed
+	}
+	return nil
+}
+
+// fail stops the store with err, unless it has stopped before, and returns the reason for which it stopped.
+//
+// INVARIANT: a failed write, sync or checksum stops the store and is never retried in place. After a failed fsync the
+// kernel may have dropped the pages and report the next one as good.
+func (e *Engine) fail(err error) error { return e.stop(&stopped{err: err}) }
+
+func (e *Engine) stop(s *stopped) error {
+	s.err = fmt.Errorf("engine: store in %s stopped: %w", e.dir, s.err)
+	if e.broken.CompareAndSwap(nil, s) {
+		e.log.Error("store stopped", "dir", e.dir, "err", s.err)
+		if e.onBroken != nil {
+			e.onBroken(s.err)
+		}
+		return s.err
+	}
+	first := e.broken.Load()
+	if s.stuck && !first.stuck {
+		e.broken.CompareAndSwap(first, &stopped{err: first.err, stuck: true})
+	}
+	return first.err
+}
+
+// write runs f, which writes to the database; what says what is attempted. Pebble reports some failed writes by a panic
+// and some by Logger.Fatalf, after which it returns as if nothing had happened: both end here as an error.
+func (e *Engine) write(what string, f func() error) (err error) {
+	if err := e.check(); err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = e.stop(&stopped{err: fmt.Errorf("%s: %v", what, r), stuck: true})
+		}
+	}()
+	if err := f(); err != nil {
+		return e.fail(fmt.Errorf("%s: %w", what, err))
+	}
+	return e.check()
+}
+
+// readFailed stops the store after a read that returned err. A replica that goes on without what it could not read would
+// evaluate commands differently from the others.
+func (e *Engine) readFailed(what string, err error) error {
+	if errors.Is(err, shard.ErrClosed) || e.closed.Load() {
+		return shard.ErrClosed
+	}
+	if pebble.IsCorruptionError(err) {
+		err = fmt.Errorf("%w: %w", ErrCorruption, err)
+	}
+	return e.fail(fmt.Errorf("%s: %w", what, err))
+}
+
+// get reads one physical key, copied.
+func (e *Engine) get(k []byte) (v []byte, ok bool, err error) {
+	if err := e.check(); err != nil {
+		return nil, false, err
+	}
+	p, c, err := e.db.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, e.readFailed("read "+keys.Format(k), err)
+	}
+	v = append(make([]byte, 0, len(p)), p...)
+	if err := c.Close(); err != nil {
+		return nil, false, e.readFailed("read "+keys.Format(k), err)
+	}
+	return v, true, nil
+}
+
+// iter opens an iterator over a span. The caller closes it.
+func (e *Engine) iter(s keys.Span) (*pebble.Iterator, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: s.Start, UpperBound: s.End})
+	if err != nil {
+		return nil, e.readFailed("open iterator", err)
+	}
+	return it, nil
+}
+
+// SyncWAL returns when everything that was committed before, by any batch, is on disk.
+func (e *Engine) SyncWAL() error {
+	return e.write("sync write-ahead log", func() error {
+		b := e.db.NewBatch()
+		defer b.Close()
+		if err := b.LogData(nil, nil); err != nil {
+			return err
+		}
+		return b.Commit(pebble.Sync)
+	})
+}

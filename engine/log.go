@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/shard"
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// Log is the raft log of one replica, as raft reads it (raft.Storage). It is written through LogBatch and StateBatch,
+// and used by one worker only. Without its tail it is a few hundred bytes, because sleeping replicas keep theirs.
+//
+// What it answers changes when a LogBatch is committed, not when an entry is appended to one, so that it never names an
+// entry that the database does not hold.
+type Log struct {
+	e       *Engine
+	shard   shard.ID
+	replica shard.ReplicaID
+	hard    HardState
+	base    position // see hardRecord
+	// trunc is the last entry that the log does not hold: FirstIndex is the one behind it.
+	// INVARIANT: trunc <= applied <= last, so that raft never asks for what is gone, and every snapshot that it is told
+	// of lies within the log.
+	trunc position
+	last  position
+	// written is the last index in the database or in a LogBatch that is not yet committed. It differs from last only
+	// between LogBatch.Append and Commit; what an append overwrites is counted by it.
+	written uint64
+	applied position
+	desc    *shard.Descriptor
+	tail    tail
+}
+
+var _ raft.Storage = (*Log)(nil)
+
+// OpenLog makes the log of a replica in state rs, which comes from Replicas or was just given to CreateReplica.
+// The state of an uninitialised replica need not be on disk.
+func (e *Engine) OpenLog(rs ReplicaState) *Log {
+	l := &Log{e: e, shard: rs.Shard}
+	l.set(rs)
+	return l
+}
+
+func (l *Log) set(rs ReplicaState) {
+	l.replica, l.hard, l.desc = rs.Replica, rs.Hard, rs.Desc
+	l.base, l.trunc = rs.logBase(), rs.truncated()
+	l.last = position{index: rs.LastIndex, term: rs.LastTerm}
+	if l.last.index < l.trunc.index {
+		l.last = l.trunc
+	}
+	l.written = l.last.index
+	l.applied = position{index: rs.Applied.Index, term: rs.Applied.Term}
+}
+
+// Reset makes the log what it is after rs was installed from a snapshot: empty, at rs.Applied.
+func (l *Log) Reset(rs ReplicaState) {
+	l.Shrink()
+	rs.recovered = false
+	rs.LastIndex, rs.LastTerm = rs.Applied.Index, rs.Applied.Term
+	l.set(rs)
+}
+
+// SetApplied says how far the replica has applied, which is what Snapshot reports.
+func (l *Log) SetApplied(a shard.Applied) { l.applied = position{index: a.Index, term: a.Term} }
+
+// SetDescriptor says who is in the group now.
+func (l *Log) SetDescriptor(d *shard.Descriptor) { l.desc = d }
+
+// InitialState implements raft.Storage. The ConfState is never nil.
+func (l *Log) InitialState() (*pb.HardState, *pb.ConfState, error) {
+	commit := min(l.hard.Commit, l.last.index)
+	hs := &pb.HardState{Term: new(l.hard.Term), Vote: new(l.hard.Vote), Commit: new(commit)}
+	return hs, ConfState(l.desc), nil
+}
+
+// FirstIndex implements raft.Storage.
+func (l *Log) FirstIndex() (uint64, error) { return l.trunc.index + 1, nil }
+
+// LastIndex implements raft.Storage.
+func (l *Log) LastIndex() (uint64, error) { return l.last.index, nil }
+
+// Snapshot implements raft.Storage with metadata only: where the replica is and who is in the group. The data are sent
+// from a SnapshotSource, which may be later than this.
+func (l *Log) Snapshot() (*pb.Snapshot, error) {
+	if l.desc == nil {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return &pb.Snapshot{Metadata: &pb.SnapshotMetadata{
+		Index: new(l.applied.index), Term: new(l.applied.term), ConfState: ConfState(l.desc)}}, nil
+}
+
+// Term implements raft.Storage.
+func (l *Log) Term(i uint64) (uint64, error) {
+	switch {
+	case i == l.trunc.index:
+		return l.trunc.term, nil
+	case i < l.trunc.index:
+		return 0, raft.ErrCompacted
+	case i == l.last.index:
+		return l.last.term, nil
+	case i > l.last.index:
+		return 0, raft.ErrUnavailable
+	}
+	if t, ok := l.e.tails.term(&l.tail, i); ok {
+		return t, nil
+	}
+	h, err := l.e.readLogHeader(keys.Log(l.shard, i))
+	return h.term, err
+}
+
+// readLogHeader reads what the log value at key says besides its data.
+func (e *Engine) readLogHeader(key []byte) (logHeader, error) {
+	if err := e.check(); err != nil {
+		return logHeader{}, err
+	}
+	v, c, err := e.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return logHeader{}, e.fail(corrupt(key, "log entry is missing"))
+	}
+	if err != nil {
+		return logHeader{}, e.readFailed("read "+keys.Format(key), err)
+	}
+	defer c.Close()
+	h, _, err := decodeLogValue(key, v)
+	if err != nil {
+		return logHeader{}, e.fail(err)
+	}
+	return h, nil
+}
+
+// Entries implements raft.Storage: the entries [lo, hi), cut so that their encoding fits into maxSize, at least one. They
+// must not be changed.
+func (l *Log) Entries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
+	if lo <= l.trunc.index {
+		return nil, raft.ErrCompacted
+	}
+	if hi > l.last.index+1 {
+		return nil, raft.ErrUnavailable
+	}
+	if lo >= hi {
+		return nil, nil
+	}
+	if out := l.e.tails.slice(&l.tail, lo, hi, maxSize); out != nil {
+		return out, nil
+	}
+	return l.readEntries(lo, hi, maxSize)
+}
+
+// entrySlab is an entry with room for the fields that the message only points to: one allocation for four.
+type entrySlab struct {
+	pb.Entry
+	index, term uint64
+	typ         pb.EntryType
+}
+
+// readEntries is Entries from the database. It does not fill the tail: what was read for one follower that lags will
+// hardly be asked for again.
+func (l *Log) readEntries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
+	it, err := l.e.iter(keys.LogBetween(l.shard, lo, hi-1))
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	var out []*pb.Entry
+	size, want := uint64(0), lo
+	for ok := it.First(); ok && want < hi; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, l.e.readFailed("read "+keys.Format(it.Key()), err)
+		}
+		h, data, err := decodeLogValue(it.Key(), v)
+		if err != nil {
+			return nil, l.e.fail(err)
+		}
+		if _, index, _ := keys.DecodeLog(it.Key()); index != want {
+			break
+		}
+		s := &entrySlab{index: want, term: h.term, typ: h.typ}
+		s.Index, s.Term, s.Type, s.Data = &s.index, &s.term, &s.typ, slices.Clone(data)
+		if size += entrySize(&s.Entry); size > maxSize && len(out) > 0 {
+			return out, nil
+		}
+		out = append(out, &s.Entry)
+		want++
+	}
+	if err := it.Error(); err != nil {
+		return nil, l.e.readFailed(fmt.Sprintf("read log of %s", l.shard), err)
+	}
+	if want < hi {
+		return nil, l.e.fail(corrupt(keys.Log(l.shard, want), "log entry is missing, the log holds %d to %d",
+			l.trunc.index+1, l.last.index))
+	}
+	return out, nil
+}
+
+// Truncate deletes the entries up to and with index, whose term is given, in b, and moves FirstIndex at once.
+//
+// INVARIANT: the caller has stepped the MsgStorageApplyResp of the command that truncates: raft reads the entries above
+// its own applied index, which moves only then, and panics if they are gone.
+//
+// The span begins at index 0, not at the last truncation: the newest tombstone then covers the older ones, and what an
+// interrupted truncation left behind goes with it.
+func (l *Log) Truncate(b *StateBatch, index, term uint64) {
+	if index <= l.trunc.index {
+		return
+	}
+	if index > l.applied.index || index > l.last.index {
+		b.fail(fmt.Errorf("truncate log of %s to %d, above applied %d or last %d", l.shard, index, l.applied.index, l.last.index))
+		return
+	}
+	l.trunc = position{index: index, term: term}
+	l.e.tails.truncate(&l.tail, index)
+	b.deleteSpan(keys.LogUpTo(l.shard, index))
+}
+
+// MemBytes is about what the log holds in memory, its entries counted by their data.
+func (l *Log) MemBytes() int {
+	l.e.tails.mu.Lock()
+	defer l.e.tails.mu.Unlock()
+	return int(unsafe.Sizeof(*l)) + l.tail.bytes
+}
+
+// Shrink drops the tail. The log of a sleeping replica, or of one that is going away, is shrunk.
+func (l *Log) Shrink() { l.e.tails.clear(&l.tail) }

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// smallSnapshotBytes is up to where a snapshot is kept in memory and installed as one batch: an ingest costs tables, a
+// sync of the manifest and perhaps a flush, which is much for a shard of a few keys.
+const smallSnapshotBytes = 128 << 10
+
+// tableBytes is where a received snapshot is split into tables, so that a compaction can take it up in parts.
+const tableBytes = 64 << 20
+
+// SnapshotSink receives a snapshot into files outside the database, which become part of it at Install. A failed write
+// of a sink does not stop the store: nothing depends on a snapshot before it is installed, and the sender sends another.
+type SnapshotSink struct {
+	e    *Engine
+	id   shard.ID
+	dir  string   // of the files; made when the first is
+	rows []row    // of a snapshot that is still small
+	mem  []byte   // what rows point into
+	sst  tableSet // of one that is not
+
+	next        uint64 // number of the chunk to come
+	bytes       int64  // of keys and values
+	first, last []byte // physical keys; nil while empty
+	complete    bool   // the last chunk was written
+	finished    bool
+	err         error // of the first failure; returned by everything after it
+}
+
+// row is a pair in mem: the physical key mem[key:val], the value mem[val:end].
+type row struct{ key, val, end int }
+
+// NewSnapshotSink makes a sink for a snapshot of a shard. name tells its files from those of other snapshots of the
+// shard, for example by index and term. The caller ends it with Install or Discard.
+func (e *Engine) NewSnapshotSink(id shard.ID, name string) (*SnapshotSink, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	if name == "" || strings.ContainsAny(name, `/\`) {
+		return nil, fmt.Errorf("engine: receive snapshot of %s: %q cannot be the name of a file", id, name)
+	}
+	dir := e.path(stagingDir, id.String()+"-"+name)
+	if _, err := e.fs.Stat(dir); err == nil {
+		return nil, fmt.Errorf("engine: receive snapshot of %s: %q is being received already", id, name)
+	}
+	s := &SnapshotSink{e: e, id: id, dir: dir}
+	s.sst = tableSet{e: e, dir: dir}
+	return s, nil
+}
+
+// fail keeps the first error of the sink.
+func (s *SnapshotSink) fail(err error) error {
+	if s.err == nil {
+		s.err = fmt.Errorf("engine: receive snapshot of %s: %w", s.id, err)
+	}
+	return s.err
+}
+
+// Write checks a chunk and takes it in.
+func (s *SnapshotSink) Write(chunk []byte) error {
+	if err := s.e.check(); err != nil || s.err != nil {
+		return errors.Join(err, s.err)
+	}
+	c, err := readChunk(chunk)
+	if err != nil {
+		return s.fail(err)
+	}
+	if c.number != s.next || s.complete {
+		return s.fail(fmt.Errorf("chunk %d came instead of %d, last one seen: %t", c.number, s.next, s.complete))
+	}
+	for {
+		k, v, ok, err := c.next()
+		if err != nil {
+			return s.fail(err)
+		}
+		if !ok {
+			break
+		}
+		if err := s.add(keys.Data(k), v); err != nil {
+			return s.fail(err)
+		}
+	}
+	s.next++
+	s.complete = c.last
+	return nil
+}
+
+// add takes in one pair. k is kept.
+func (s *SnapshotSink) add(k, v []byte) error {
+	if s.last != nil && keys.Compare(s.last, k) >= 0 {
+		return fmt.Errorf("%w: key %s came after %s", ErrCorruption, keys.Format(k), keys.Format(s.last))
+	}
+	if s.first == nil {
+		s.first = k
+	}
+	s.last = k
+	s.bytes += int64(len(k) + len(v))
+	if s.sst.empty() && s.bytes <= smallSnapshotBytes {
+		r := row{key: len(s.mem)}
+		s.mem = append(s.mem, k...)
+		r.val = len(s.mem)
+		s.mem = append(s.mem, v...)
+		r.end = len(s.mem)
+		s.rows = append(s.rows, r)
+		return nil
+	}
+	if err := s.spill(); err != nil {
+		return err
+	}
+	return s.sst.set(k, v)
+}
+
+// spill moves the rows in memory to the first table.
+func (s *SnapshotSink) spill() error {
+	for _, r := range s.rows {
+		if err := s.sst.set(s.mem[r.key:r.val], s.mem[r.val:r.end]); err != nil {
+			return err
+		}
+	}
+	s.rows, s.mem = nil, nil
+	return nil
+}
+
+// Finish closes and syncs the files. All chunks must have been written.
+func (s *SnapshotSink) Finish() error {
+	if err := s.e.check(); err != nil || s.err != nil {
+		return errors.Join(err, s.err)
+	}
+	if s.finished {
+		return nil
+	}
+	if !s.complete {
+		return s.fail(fmt.Errorf("it ends after chunk %d, which is not the last", int64(s.next)-1))
+	}
+	if err := s.sst.finish(); err != nil {
+		return s.fail(err)
+	}
+	s.finished = true
+	return nil
+}
+
+// Bytes is the size of the keys and values received.
+func (s *SnapshotSink) Bytes() int64 { return s.bytes }
+
+// Discard removes what was received. It may be called at any time, also after Install, and more than once.
+func (s *SnapshotSink) Discard() {
+	_ = s.fail(errors.New("discarded"))
+	s.rows, s.mem = nil, nil
+	s.sst.discard()
+}
+
+// clearStaging removes what snapshots left behind that were being received when the store stopped.
+func (e *Engine) clearStaging() error {
+	names, err := e.fs.List(e.path(stagingDir))
+	if err != nil {
+		return fmt.Errorf("engine: list staged snapshots: %w", err)
+	}
+	for _, n := range names {
+		if err := e.fs.RemoveAll(e.path(stagingDir, n)); err != nil {
+			return fmt.Errorf("engine: remove staged snapshot: %w", err)
+		}
+	}
+	return nil
+}
+
+// tableSet writes sorted pairs into tables of a directory.
+type tableSet struct {
+	e     *Engine
+	dir   string
+	paths []string
+	w     *sstable.Writer // nil between tables
+	bytes int
+}
+
+func (t *tableSet) empty() bool { return len(t.paths) == 0 }
+
+// open begins another table.
+func (t *tableSet) open() error {
+	if t.empty() {
+		if err := makeDir(t.e.fs, t.dir); err != nil {
+			return err
+		}
+	}
+	path := t.e.fs.PathJoin(t.dir, fmt.Sprintf("%06d.sst", len(t.paths)))
+	f, err := t.e.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	t.paths = append(t.paths, path)
+	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.e.opts.MakeWriterOptions(0, t.e.db.TableFormat()))
+	t.bytes = 0
+	return nil
+}
+
+func (t *tableSet) set(k, v []byte) error {
+	if t.w != nil && t.bytes >= tableBytes {
+		if err := t.finish(); err != nil {
+			return err
+		}
+	}
+	if t.w == nil {
+		if err := t.open(); err != nil {
+			return err
+		}
+	}
+	t.bytes += len(k) + len(v)
+	return t.w.Set(k, v)
+}
+
+// deleteRange writes a range tombstone. In an ingested table it deletes what was there before, not what is ingested with
+// it: all of an ingest has one place in the order of writes.
+func (t *tableSet) deleteRange(s keys.Span) error {
+	if t.w == nil {
+		if err := t.open(); err != nil {
+			return err
+		}
+	}
+	return t.w.DeleteRange(s.Start, s.End)
+}
+
+// finish completes and syncs the open table.
+func (t *tableSet) finish() error {
+	if t.w == nil {
+		return nil
+	}
+	w := t.w
+	t.w = nil
+	return w.Close()
+}
+
+func (t *tableSet) discard() {
+	_ = t.finish()
+	if !t.empty() {
+		_ = t.e.fs.RemoveAll(t.dir) // a start removes what stays
+		t.paths = nil
+	}
+}
