@@ -164,7 +164,7 @@ func checkStorage(s raft.Storage, applied uint64) (*pb.HardState, *pb.ConfState,
 		return nil, nil, 0, errors.New("storage has no configuration, not even an empty one")
 	}
 	if why := confStateFault(cs); why != "" {
-		return nil, nil, 0, fmt.Errorf("configuration %v: %s", cs, why)
+		return nil, nil, 0, fmt.Errorf("configuration %s: %s", raft.DescribeConfState(cs), why)
 	}
 	return hs, cs, last, nil
 }

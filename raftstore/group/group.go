@@ -139,7 +139,7 @@ func (g *Group) soleVoter() bool {
 func (g *Group) ApplyChange(cc *pb.ConfChangeV2) *pb.ConfState {
 	cs := g.rn.ApplyConfChange(cc)
 	if cs.GetAutoLeave() {
-		panic(fmt.Sprintf("group %s %s: change %v would leave its joint configuration by itself", g.shard, g.id, cc))
+		panic(fmt.Sprintf("group %s %s: configuration %s leaves by itself", g.shard, g.id, raft.DescribeConfState(cs)))
 	}
 	g.noteConfig(cs)
 	return cs

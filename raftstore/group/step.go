@@ -232,7 +232,7 @@ func checkSnapshot(m *pb.Message) error {
 		return malformed(m, "snapshot without a configuration")
 	}
 	if why := confStateFault(md.GetConfState()); why != "" {
-		return malformed(m, "snapshot with configuration %v: %s", md.GetConfState(), why)
+		return malformed(m, "snapshot with configuration %s: %s", raft.DescribeConfState(md.GetConfState()), why)
 	}
 	return nil
 }

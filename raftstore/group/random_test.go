@@ -1,0 +1,184 @@
+package group_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/cryptotest"
+
+	"pgregory.net/rapid"
+
+	"github.com/skerrydb/skerry/shard"
+)
+
+// randomWorld drives three members with clocks that drift apart, an unreliable network and power failures, and checks
+// after each step what must hold whatever happens: one leader per term over all lives, logs that agree below a common
+// entry, one applied sequence, no proposal applied that was reported lost, no read that misses what was applied before
+// it began, and no leader elected while another's lease lives.
+type randomWorld struct {
+	*world
+	rng     *rand.Rand
+	next    int // number of the next proposal or read
+	cut     uint64
+	crashes int
+	leased  int
+}
+
+func TestRandom(t *testing.T) {
+	var elections, applied, crashes, leased, lost int
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		cryptotest.SetGlobalRandom(t, seed) // raft draws its timeouts from it
+		r := newRandomWorld(seed)
+		for i := range 10000 {
+			r.step()
+			if i%50 == 0 {
+				r.checkLogs()
+			}
+			if len(r.faults) > 0 {
+				rt.Fatalf("%s", r.out.String())
+			}
+		}
+		elections += len(r.leaders)
+		applied += len(r.solid)
+		crashes += r.crashes
+		leased += r.leased
+		lost += len(r.lost)
+	})
+	t.Logf("%d leaderships, %d entries applied, %d proposals lost, %d crashes, %d steps under a lease",
+		elections, applied, lost, crashes, leased)
+}
+
+func newRandomWorld(seed uint64) *randomWorld {
+	r := &randomWorld{world: newWorld([]uint64{1, 2, 3}, 3), rng: rand.New(rand.NewPCG(seed, 0))}
+	for i, rate := range []float64{1, 1.024, 0.976} { // 5 % apart at most, as the lease allows for
+		n := r.nodes[uint64(i+1)]
+		n.rate = rate
+		n.start()
+	}
+	return r
+}
+
+// step does one random thing to one random member.
+func (r *randomWorld) step() {
+	n := r.nodes[1+r.rng.Uint64N(3)]
+	for _, o := range r.nodes {
+		if o.g != nil && o.clock() < o.lease {
+			r.leased++
+		}
+	}
+	action := r.rng.IntN(1000)
+	if n.g == nil {
+		if action < 200 {
+			n.start()
+		}
+		return
+	}
+	switch {
+	case action < 250:
+		r.network()
+	case action < 330:
+		n.ready()
+	case action < 380:
+		n.sync()
+	case action < 410:
+		n.apply()
+	case action < 430:
+		n.durable = n.applied
+	case action < 560:
+		r.pass()
+	case action < 760:
+		r.time()
+	case action < 880:
+		r.propose(n)
+	case action < 960:
+		r.next++
+		_ = n.read(uint64(r.next))
+	default:
+		r.event(n, action)
+	}
+}
+
+// event does what happens more rarely.
+func (r *randomWorld) event(n *node, action int) {
+	other := 1 + n.id%3
+	switch {
+	case action < 970:
+		_ = n.g.Campaign(n.clock())
+	case action < 975:
+		_ = n.g.ForgetLeader(n.clock())
+	case action < 980:
+		_ = n.transfer(other)
+	case action < 985:
+		n.g.WakeFollower(n.clock())
+	case action < 988:
+		n.g.ReportUnreachable(shard.ReplicaID(other))
+	case action < 996:
+		r.cut = r.rng.Uint64N(4) // nobody, or the one who is cut off
+	default:
+		n.crash(r.rng.IntN(3), n.applied-min(n.applied, r.rng.Uint64N(4)))
+		r.crashes++
+	}
+}
+
+func (r *randomWorld) propose(n *node) {
+	r.next++
+	_ = n.g.Propose(fmt.Append(nil, "p", r.next), fmt.Sprint("p", r.next))
+}
+
+func (r *randomWorld) time() {
+	r.now += tick * 2 / 5
+	for _, id := range r.ids() {
+		if n := r.nodes[id]; n.g != nil {
+			n.g.Tick(n.clock())
+		}
+	}
+}
+
+// network delivers, loses or repeats a message, not always the oldest.
+func (r *randomWorld) network() {
+	if len(r.net) == 0 {
+		return
+	}
+	i := 0
+	if r.rng.IntN(3) == 0 {
+		i = r.rng.IntN(len(r.net))
+	}
+	switch r.rng.IntN(20) {
+	case 0:
+		r.net = append(r.net[:i:i], r.net[i+1:]...)
+	case 1:
+		r.net = append(r.net, r.net[i])
+	default:
+		r.carry(i)
+	}
+}
+
+// carry delivers a message unless one of its ends is cut off; then it may be lost or stay on its way for long.
+func (r *randomWorld) carry(i int) {
+	m := r.net[i]
+	switch {
+	case r.cut != m.GetTo() && r.cut != m.GetFrom():
+		if n := r.nodes[m.GetTo()]; n.g != nil && n.g.Leading() && m.GetTerm() > n.g.Term() {
+			r.propose(n) // in the same pass as the end of its leadership
+		}
+		r.deliver(i)
+	case r.rng.IntN(4) > 0:
+		r.net = append(r.net[:i:i], r.net[i+1:]...)
+	}
+}
+
+// pass lets everybody do what is waiting, so that there is progress between the accidents.
+func (r *randomWorld) pass() {
+	for range min(len(r.net), 20) {
+		if len(r.net) > 0 {
+			r.carry(r.rng.IntN(min(len(r.net), 3)))
+		}
+	}
+	for _, id := range r.ids() {
+		if n := r.nodes[id]; n.g != nil {
+			for n.ready() || n.sync() || n.apply() {
+			}
+		}
+	}
+}
