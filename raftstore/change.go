@@ -1,0 +1,175 @@
+package raftstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerrydb/skerry/raftstore/apply"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Change proposes one step of membership and waits until it is applied (rule 15): a learner is added or removed
+// alone, everything else goes through an explicit joint configuration. One change at a time.
+func (s *Store) Change(ctx context.Context, id shard.ID, epoch shard.Epoch, ch shard.Change) error {
+	w := s.worker(id)
+	return w.call(ctx, func(done func(error)) {
+		r := w.replicas[id]
+		if r == nil {
+			done(&shard.NotFoundError{Shard: id, Store: s.id})
+			return
+		}
+		r.wakeUp(wakeRequest)
+		r.change(epoch, ch, done)
+	})
+}
+
+func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
+	if !r.canServe() {
+		done(r.notLeader())
+		return
+	}
+	if err := r.machine.Desc.CheckEpoch(epoch, true); err != nil {
+		done(err)
+		return
+	}
+	next, err := r.machine.Desc.Apply(ch)
+	if err != nil {
+		done(err)
+		return
+	}
+	if r.changing != nil {
+		done(&shard.ServerBusyError{Store: r.w.store.id, Why: "another membership change of " + r.id.String() + " is in flight", Wait: busyWait})
+		return
+	}
+	if self, ok := next.Replica(r.self); !next.Joint() && (!ok || self.Role != shard.Voter) {
+		done(&shard.InvalidError{Why: "the leader would leave: transfer leadership first"})
+		return
+	}
+	cc := group.ChangeOf(ch, apply.EncodeChange(apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch}, ch))
+	p := &proposal{term: r.group.Term()}
+	p.done = func(_ *apply.Result, err error) {
+		r.changing = nil
+		done(err)
+	}
+	if err := r.group.ProposeChange(cc, p); err != nil {
+		done(r.proposeError(err))
+		return
+	}
+	r.changing = p
+	r.mark()
+}
+
+// onChanged follows a membership change in memory: those that were removed are told, and one's own removal destroys.
+func (r *replica) onChanged(d *shard.Descriptor) {
+	r.keepAwake()
+	if _, ok := d.Replica(r.self); !ok {
+		r.w.destroy(r, r.self+1)
+		return
+	}
+}
+
+// noteRemoved remembers whom the leader must tell that they were removed (rules.md calls them replicas that never
+// learn): a removed replica is sent nothing by raft any more.
+func (r *replica) noteRemoved(old, d *shard.Descriptor) {
+	for _, p := range old.Replicas {
+		if _, ok := d.Replica(p.ID); !ok {
+			r.removed = append(r.removed, p)
+		}
+	}
+}
+
+// tellRemoved repeats the word to the removed until they have acknowledged it.
+func (r *replica) tellRemoved() {
+	for _, p := range r.removed {
+		r.sendControl(p, control{kind: controlDestroy, term: r.group.Term()})
+	}
+}
+
+func (r *replica) onDestroyed(id shard.ReplicaID) {
+	r.removed = slices.DeleteFunc(r.removed, func(p shard.Replica) bool { return p.ID == id })
+}
+
+// onDestroy takes the word of a leader that a replica of this store was removed.
+func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
+	s := w.store
+	if r != nil && r.self == c.to {
+		if r.held {
+			return // told again
+		}
+		w.destroy(r, c.to+1)
+	} else if r == nil || r.self > c.to {
+		s.sendDestroyed(from, c.shard, c.to)
+	}
+}
+
+// destroy removes a replica from this store for good.
+//
+//	held, view withdrawn, range held by a placeholder       memory
+//	synced: tombstone, destroying mark, raft state deleted   one batch
+//	the data, then the mark                                  engine.FinishDestroy; redone at start if cut short
+//
+// INVARIANT (rule 16): the tombstone is synced before anything of the replica is gone, and outlives everything.
+func (w *worker) destroy(r *replica, next shard.ReplicaID) {
+	s := w.store
+	r.withdraw()
+	r.desc.Store(nil)
+	r.held = true
+	r.gen = 0 // responses to this group are dropped
+	err := error(&shard.NotFoundError{Shard: r.id, Store: s.id})
+	waiting := r.waiting
+	r.waiting = nil
+	for i := range waiting {
+		r.fail(&waiting[i], err)
+	}
+	r.abandon()
+	r.failReads(err)
+	w.rest(r)
+	delete(w.replicas, r.id)
+	s.replicas.Delete(r.id)
+	var span *shard.Range
+	s.mu.Lock()
+	if r.born() {
+		span = &r.machine.Desc.Range
+		s.placeholders[r.id] = *span
+		s.shards.Delete(r.id)
+	}
+	s.mu.Unlock()
+	// Both lanes are drained: what this pass staged for the replica is written first.
+	w.commitLogs()
+	w.commitStates()
+	b := s.engine.NewStateBatch()
+	b.DestroyReplica(r.id, next, span)
+	s.logger.Info("replica destroyed", "shard", r.id, "replica", r.self)
+	s.goTask("destroy", func() {
+		if err := b.Commit(true); err != nil {
+			s.broken("destroy "+r.id.String(), err)
+			return
+		}
+		if span != nil {
+			if err := s.engine.FinishDestroy(r.id, *span); err != nil {
+				s.broken("destroy "+r.id.String(), err)
+				return
+			}
+			s.unhold(r.id)
+		}
+	})
+}
+
+// equivalent compares two configurations as sets.
+func equivalent(a, b *raftpb.ConfState) error {
+	same := func(x, y []uint64) bool {
+		x, y = slices.Clone(x), slices.Clone(y)
+		slices.Sort(x)
+		slices.Sort(y)
+		return slices.Equal(x, y)
+	}
+	if same(a.GetVoters(), b.GetVoters()) && same(a.GetLearners(), b.GetLearners()) &&
+		same(a.GetVotersOutgoing(), b.GetVotersOutgoing()) && same(a.GetLearnersNext(), b.GetLearnersNext()) {
+		return nil
+	}
+	return fmt.Errorf("%v against %v", a, b)
+}

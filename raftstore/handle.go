@@ -1,0 +1,225 @@
+package raftstore
+
+import (
+	"context"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// Handle takes a frame's worth of calls. It answers reads under a lease on the caller's goroutine, hands everything
+// else to the workers, and never blocks on a disk or on another store.
+func (s *Store) Handle(asks []call.Ask) {
+	now := s.env.Now()
+	due := s.stamp(now)
+	var leased []leasedRead
+	lots := make([][]Call, len(s.workers))
+	for i := range asks {
+		c := &Call{Ask: asks[i]}
+		if s.stopped() {
+			c.fail(s.stoppedErr())
+			continue
+		}
+		c.due = due
+		if c.Req.Timeout > 0 {
+			c.expire = int64(now.Add(c.Req.Timeout))
+		}
+		if err := s.check(c); err != nil {
+			c.fail(err)
+			continue
+		}
+		r := s.replica(c.Req.Shard)
+		if r == nil {
+			c.fail(&shard.NotFoundError{Shard: c.Req.Shard, Store: s.id})
+			continue
+		}
+		if c.Req.Kind == call.Read {
+			r.lastRead.Store(int64(now))
+			if v := r.leaseView(); v != nil && now < v.lease && s.readLeased(r, v, c, &leased) {
+				continue
+			}
+		}
+		w := r.w.index
+		lots[w] = append(lots[w], *c)
+	}
+	s.finishLeased(leased, lots)
+	for i, lot := range lots {
+		if len(lot) > 0 {
+			s.workers[i].post(func(in *input) { in.calls = append(in.calls, lot...) })
+		}
+	}
+}
+
+// check refuses what no replica could ever do, before it costs anything.
+func (s *Store) check(c *Call) error {
+	switch c.Req.Kind {
+	case call.Write:
+		cmd, err := raw.DecodeCommand(c.Req.Body)
+		if err != nil {
+			return &shard.InvalidError{Why: "the command cannot be decoded: " + err.Error()}
+		}
+		if err := cmd.Check(); err != nil {
+			return err
+		}
+		if cmd.HasTTL() && c.due == 0 {
+			return shard.ErrNoFreshTime
+		}
+		if c.Req.Op == (call.OpID{}) {
+			return &shard.InvalidError{Why: "a write needs an op id"}
+		}
+	case call.Read, call.Refresh, call.Outcome, call.Barrier:
+	default:
+		return &shard.InvalidError{Why: "unknown kind of request; this store may be older than the client"}
+	}
+	return nil
+}
+
+func (s *Store) stoppedErr() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return shard.ErrClosed
+}
+
+// leasedRead is a read whose value was taken under a lease; it is answered only if the lease still holds after that.
+type leasedRead struct {
+	call Call
+	r    *replica
+	v    *readView
+	body []byte
+}
+
+// readLeased takes the value of a point read, or gives a longer read to the readers. It reports false if the read
+// must go to the worker after all.
+func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRead) bool {
+	if c.Req.Epoch != v.desc.Epoch && v.desc.CheckEpoch(c.Req.Epoch, false) != nil {
+		return false // the worker knows how to say so
+	}
+	q, err := raw.DecodeQuery(c.Req.Body)
+	if err != nil {
+		c.fail(&shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()})
+		return true
+	}
+	if q.Kind != raw.Get || len(q.Keys) > maxInlineKeys {
+		s.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
+		return true
+	}
+	body, needsClock, err := s.evaluate(r, q, v.desc, c.due)
+	if err != nil {
+		c.fail(s.readError(err))
+		return true
+	}
+	if needsClock {
+		return false
+	}
+	*leased = append(*leased, leasedRead{call: *c, r: r, v: v, body: body})
+	return true
+}
+
+// maxInlineKeys is how many keys a point read may ask for before it leaves the stream handler.
+const maxInlineKeys = 16
+
+// finishLeased reads the clock once, after the last value, and answers the reads whose lease holds.
+func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
+	if len(leased) == 0 {
+		return
+	}
+	now := s.env.Now()
+	for i := range leased {
+		l := &leased[i]
+		if !l.r.holds(l.v, now) {
+			lots[l.r.w.index] = append(lots[l.r.w.index], l.call)
+			continue
+		}
+		l.call.reply(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
+	}
+	s.metrics.leasedReads.Add(uint64(len(leased)))
+}
+
+// accept takes one call on its shard's worker.
+func (w *worker) accept(c *Call) {
+	r := w.replicas[c.Req.Shard]
+	if r == nil {
+		c.fail(&shard.NotFoundError{Shard: c.Req.Shard, Store: w.store.id})
+		return
+	}
+	if !r.born() || r.held {
+		c.fail(&shard.NotReadyError{Shard: r.id, Why: "this replica has no data yet"})
+		return
+	}
+	r.wakeUp(wakeRequest)
+	switch c.Req.Kind {
+	case call.Write:
+		if err := r.admitWrite(c); err != nil {
+			c.fail(err)
+			return
+		}
+		r.waiting = append(r.waiting, *c)
+		r.mark()
+	case call.Read:
+		w.acceptLeasedOrQueued(r, c)
+	case call.Barrier:
+		r.acceptRead(c)
+	case call.Refresh:
+		w.acceptRefresh(r, c)
+	case call.Outcome:
+		r.acceptOutcome(c)
+	}
+}
+
+// acceptLeasedOrQueued answers a read that comes to the worker. If a lease began meanwhile the readers take it.
+func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
+	if v := r.leaseView(); v != nil && w.store.env.Now() < v.lease && v.desc.CheckEpoch(c.Req.Epoch, false) == nil {
+		q, err := raw.DecodeQuery(c.Req.Body)
+		if err == nil && q.Kind == raw.Get {
+			if _, needsClock, _ := w.store.evaluate(r, q, v.desc, c.due); needsClock {
+				r.awaitClock(*c)
+				return
+			}
+		}
+		w.store.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
+		return
+	}
+	r.acceptRead(c)
+}
+
+// acceptRefresh tells a client the term and index that its next write must name. The index is an applied one: the last
+// of a leader whose tail is overwritten would be no lower bound.
+func (w *worker) acceptRefresh(r *replica, c *Call) {
+	if !r.canServe() {
+		if r.group.Leading() && !r.group.Muted() {
+			c.fail(&shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
+			return
+		}
+		c.fail(r.notLeader())
+		return
+	}
+	if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+		c.fail(err)
+		return
+	}
+	c.reply(&call.Reply{Term: r.group.Term(), Applied: r.machine.Applied.Index})
+}
+
+// Do handles one request and waits for its reply. The engine of it is the same as that of a client's stream.
+func (s *Store) Do(ctx context.Context, req *call.Request) call.Reply {
+	d := &doing{done: s.env.NewEvent("do")}
+	s.Handle([]call.Ask{{Req: req, To: d}})
+	if err := d.done.Wait(ctx, 0); err != nil {
+		return call.Reply{Err: shard.ErrUnavailable}
+	}
+	return d.rep
+}
+
+type doing struct {
+	done env.Event
+	rep  call.Reply
+}
+
+// Complete implements call.Completer.
+func (d *doing) Complete(_ uint64, rep *call.Reply) {
+	d.rep = *rep
+	d.done.Wake()
+}

@@ -1,0 +1,228 @@
+package raftstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Liveness is between stores, not shards: one small heartbeat per pair of stores, whatever the number of shards
+// (CockroachDB's store liveness). It is what lets idle shards sleep.
+const (
+	// liveInterval: a store is suspected after an election timeout, so a few heartbeats may be lost.
+	liveTicks = 2
+	// wakeBatch and wakeInterval pace the waking of shards, so that a dead store does not start all elections at once.
+	wakeBatch    = 256
+	wakeInterval = 50 * time.Millisecond
+	// A sleeping leader wakes after backstopLeader, a follower after backstopFollower without contact: whatever edge
+	// was missed, this long is the harm.
+	backstopLeader   = 5 * time.Minute
+	backstopFollower = 12 * time.Minute
+	backstopInterval = 10 * time.Second
+)
+
+// liveness knows which other stores live, and wakes the shards that must know when one does not.
+type liveness struct {
+	store       *Store
+	incarnation uint64 // of this store; grows at each start
+
+	mu    sync.Mutex
+	peers map[shard.StoreID]*otherStore
+	queue []shard.ID // to wake, see wakeBatch
+}
+
+// otherStore is what is known of another store. It is live while its heartbeats come.
+type otherStore struct {
+	incarnation uint64
+	heard       env.Time
+	lastSync    time.Duration // how long ago it finished a sync, as it said
+	live        bool
+}
+
+const incarnationRecord = "incarnation"
+
+func newLiveness(s *Store) (*liveness, error) {
+	l := &liveness{store: s, peers: make(map[shard.StoreID]*otherStore)}
+	b, ok, err := s.engine.Record(incarnationRecord)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		d := codec.Decoder{B: b}
+		l.incarnation = d.Uvarint()
+		if err := d.Done(); err != nil {
+			return nil, fmt.Errorf("incarnation record: %w", err)
+		}
+	}
+	l.incarnation++
+	return l, s.engine.SetRecord(incarnationRecord, codec.AppendUvarint(nil, l.incarnation))
+}
+
+// run is the liveness goroutine: it sends heartbeats, suspects, and wakes.
+func (l *liveness) run(ctx context.Context) {
+	s := l.store
+	interval := liveTicks * s.opt.Tick
+	var sent, swept env.Time
+	for s.env.Sleep(ctx, min(wakeInterval, interval)) == nil {
+		now := s.env.Now()
+		if now.Sub(sent) >= interval {
+			sent = now
+			l.beat(now)
+			l.suspect(now)
+		}
+		if now.Sub(swept) >= backstopInterval {
+			swept = now
+			for _, w := range s.workers {
+				w.task(w.sweepSleepers)
+			}
+		}
+		l.wakeSome()
+	}
+}
+
+// know makes the stores of a shard's replicas known as stores to watch.
+func (l *liveness) know(replicas []shard.Replica) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range replicas {
+		if r.Store != l.store.id && l.peers[r.Store] == nil {
+			// Live until proven otherwise: it gets one election timeout to be heard.
+			l.peers[r.Store] = &otherStore{heard: l.store.env.Now(), live: true}
+		}
+	}
+}
+
+// beat sends this store's heartbeat to all others.
+func (l *liveness) beat(now env.Time) {
+	b := codec.AppendUvarint(nil, l.incarnation)
+	b = codec.AppendUvarint(b, uint64(now.Sub(l.store.sync.finished())))
+	b = append(b, frameLive)
+	l.mu.Lock()
+	to := slices.Sorted(maps.Keys(l.peers))
+	l.mu.Unlock()
+	for _, id := range to {
+		l.store.send(id, true, slices.Clone(b))
+	}
+}
+
+// receive takes another store's heartbeat.
+func (l *liveness) receive(from shard.StoreID, b []byte) error {
+	d := codec.Decoder{B: b}
+	inc, sync := d.Uvarint(), time.Duration(d.Uvarint())
+	if err := d.Done(); err != nil {
+		return err
+	}
+	now := l.store.env.Now()
+	l.mu.Lock()
+	p := l.peers[from]
+	if p == nil {
+		p = &otherStore{incarnation: inc, live: true}
+		l.peers[from] = p
+	}
+	if inc < p.incarnation {
+		l.mu.Unlock()
+		return nil // sent by an earlier life
+	}
+	restarted := p.incarnation != 0 && inc > p.incarnation
+	back := !p.live
+	p.incarnation, p.heard, p.lastSync, p.live = inc, now, sync, true
+	l.mu.Unlock()
+	if restarted {
+		l.wakeLedBy(from)
+	}
+	if back || restarted {
+		l.wakeLeadersWithout(from)
+	}
+	return nil
+}
+
+// suspect finds the stores that were not heard for an election timeout.
+func (l *liveness) suspect(now env.Time) {
+	var gone []shard.StoreID
+	l.mu.Lock()
+	for _, id := range slices.Sorted(maps.Keys(l.peers)) {
+		if p := l.peers[id]; p.live && now.Sub(p.heard) > l.store.opt.electionTimeout() {
+			p.live = false
+			gone = append(gone, id)
+		}
+	}
+	l.mu.Unlock()
+	for _, id := range gone {
+		l.store.logger.Warn("store suspected", "store", id, "by", l.store.id)
+		l.wakeLedBy(id)
+	}
+}
+
+// isLive reports whether a store is live, and its incarnation. This store is always live to itself.
+func (l *liveness) isLive(id shard.StoreID) (live bool, incarnation uint64) {
+	if id == l.store.id {
+		return true, l.incarnation
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.peers[id]; p != nil {
+		return p.live, p.incarnation
+	}
+	return false, 0
+}
+
+// wakeLedBy wakes every shard that this store believes to be led there, and those without a leader.
+func (l *liveness) wakeLedBy(id shard.StoreID) {
+	for _, w := range l.store.workers {
+		w.task(func() {
+			for _, sid := range slices.Sorted(maps.Keys(w.replicas)) {
+				if lead := w.replicas[sid].leader(); lead.Store == id || lead.ID == 0 {
+					l.queueWake(sid)
+				}
+			}
+		})
+	}
+}
+
+// wakeLeadersWithout wakes the leaders that went to sleep while a store was away: its replicas must catch up.
+func (l *liveness) wakeLeadersWithout(id shard.StoreID) {
+	for _, w := range l.store.workers {
+		w.task(func() {
+			for _, sid := range slices.Sorted(maps.Keys(w.replicas)) {
+				r := w.replicas[sid]
+				if r.group.Leading() && r.asleep() && slices.Contains(r.sleep.without, id) {
+					l.queueWake(sid)
+				}
+			}
+		})
+	}
+}
+
+func (l *liveness) queueWake(id shard.ID) {
+	l.mu.Lock()
+	l.queue = append(l.queue, id)
+	l.mu.Unlock()
+}
+
+// wakeSome wakes the next few of the queue.
+func (l *liveness) wakeSome() {
+	l.mu.Lock()
+	n := min(len(l.queue), wakeBatch)
+	batch := l.queue[:n]
+	l.queue = l.queue[n:]
+	if len(l.queue) == 0 {
+		l.queue = nil
+	}
+	l.mu.Unlock()
+	for _, id := range batch {
+		w := l.store.worker(id)
+		w.task(func() {
+			if r := w.replicas[id]; r != nil {
+				r.wakeUp(wakeQueue)
+				r.maybeElect()
+			}
+		})
+	}
+}

@@ -1,0 +1,40 @@
+package raftstore
+
+import "sync/atomic"
+
+// Metrics counts what a store does. Safe to read at any time.
+type Metrics struct {
+	droppedMessages    atomic.Uint64
+	sentFrames         atomic.Uint64
+	logBatches         atomic.Uint64
+	proposedEntries    atomic.Uint64
+	proposedCommands   atomic.Uint64
+	appliedEntries     atomic.Uint64
+	readRounds         atomic.Uint64
+	leasedReads        atomic.Uint64
+	leaderChanges      atomic.Uint64
+	snapshotsInstalled atomic.Uint64
+}
+
+// Counter is one of a store's counters.
+type Counter struct {
+	Name, Help string
+	Value      uint64
+}
+
+// Counters reads all of them, in a fixed order.
+func (s *Store) Counters() []Counter {
+	m := &s.metrics
+	return []Counter{
+		{"dropped_messages_total", "Messages from other stores that were malformed, late or for another replica.", m.droppedMessages.Load()},
+		{"sent_frames_total", "Frames handed to the transport.", m.sentFrames.Load()},
+		{"log_batches_total", "Log batches written; each is synced once.", m.logBatches.Load()},
+		{"proposed_entries_total", "Raft entries proposed with client commands.", m.proposedEntries.Load()},
+		{"proposed_commands_total", "Client commands in them.", m.proposedCommands.Load()},
+		{"applied_entries_total", "Raft entries applied.", m.appliedEntries.Load()},
+		{"read_rounds_total", "ReadIndex rounds stepped.", m.readRounds.Load()},
+		{"leased_reads_total", "Reads answered under a lease.", m.leasedReads.Load()},
+		{"leader_changes_total", "Changes of leader, role or term seen by replicas here.", m.leaderChanges.Load()},
+		{"snapshots_installed_total", "Snapshots installed here.", m.snapshotsInstalled.Load()},
+	}
+}

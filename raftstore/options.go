@@ -1,0 +1,107 @@
+package raftstore
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Bounds. Each queue, batch and cache of a store has one; the reason stands beside it.
+const (
+	// maxEntryBytes closes an entry to further commands: one entry is one unit of replication, and a follower that
+	// needs it holds it in memory whole. A single larger command still gets an entry of its own.
+	maxEntryBytes = 1 << 20
+	// maxInflightBytes bounds the commands between Handle and their reply, over all shards of a store.
+	maxInflightBytes = 256 << 20
+	// maxShardInflightBytes keeps one shard without a quorum from taking all of maxInflightBytes.
+	maxShardInflightBytes = 64 << 20
+	// maxWaitingReads bounds reads that wait for a round or a clock entry, per shard.
+	maxWaitingReads = 64 << 10
+	// maxCancelled bounds the attempts that were answered "never" in the current terms, over all shards of a store.
+	maxCancelled = 1 << 16
+	// maxOutcomes is how many applied entries a replica remembers the outcomes of.
+	maxOutcomes = 4096
+	// maxOutcomeBytes drops the body of an outcome that is larger: the fact that it was applied is what matters.
+	maxOutcomeBytes = 256
+	// minLogEntries is how many entries truncation leaves behind the applied index, so that attempts of writes can be
+	// asked about (rule 9) and followers that were away for a moment need no snapshot.
+	minLogEntries = 1024
+	// truncateEntries and truncateBytes say when the log is worth cutting: rarely, because each cut is a range
+	// tombstone.
+	truncateEntries = 4096
+	truncateBytes   = 8 << 20
+	// maxLagEntries is how far a live follower may hold back truncation before it gets a snapshot instead.
+	maxLagEntries = 64 << 10
+	// maxReaders bounds the goroutines that evaluate scans and reads that had to wait.
+	maxReaders = 8
+	// maxSyncsOutstanding log batches of one worker may wait for the disk: the next pass gathers meanwhile.
+	maxSyncsOutstanding = 2
+	// busyWait is what ServerBusy suggests to wait.
+	busyWait = 50 * time.Millisecond
+	// maxStampAge is how far beyond the last word from placement a stamp may run (rule 10).
+	maxStampAge = 60 * time.Second
+	// hungDiskExit is how long a log batch may wait for the disk before the process gives up (rule 5).
+	hungDiskExit = 20 * time.Second
+)
+
+// Defaults of Options.
+const (
+	DefaultTick           = 100 * time.Millisecond
+	DefaultElectionTicks  = 10
+	DefaultHeartbeatTicks = 2
+	DefaultMaxDrift       = 0.05
+)
+
+// Options says how a Store works. Env, Engine, Store and Transport must be set.
+type Options struct {
+	Env       env.Env
+	Engine    *engine.Engine
+	Store     shard.StoreID
+	Transport Transport
+	Logger    *slog.Logger
+
+	// Workers is the number of goroutines that drive groups; a shard belongs to one of them by its id. More than one
+	// for every four cores makes batches smaller and everything slower.
+	Workers int
+	// Tick is one tick of Raft while a replica is awake.
+	Tick           time.Duration
+	ElectionTicks  int
+	HeartbeatTicks int
+	// MaxDrift is the largest relative drift between two stores' clocks that leases allow for.
+	MaxDrift float64
+	// SnapshotBytesPerSecond limits what this store receives in snapshots; zero is no limit.
+	SnapshotBytesPerSecond int64
+	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
+	NoSleep bool
+	// WallTime lets the store stamp entries with its own wall clock. Only the stores of placement members do: theirs
+	// is placement's time.
+	WallTime bool
+	// OnBroken is called once when the store stops because going on could damage data.
+	OnBroken func(error)
+}
+
+func (o *Options) setDefaults() {
+	if o.Workers <= 0 {
+		o.Workers = 1
+	}
+	if o.Tick <= 0 {
+		o.Tick = DefaultTick
+	}
+	if o.ElectionTicks <= 0 {
+		o.ElectionTicks = DefaultElectionTicks
+	}
+	if o.HeartbeatTicks <= 0 {
+		o.HeartbeatTicks = DefaultHeartbeatTicks
+	}
+	if o.MaxDrift <= 0 {
+		o.MaxDrift = DefaultMaxDrift
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (o *Options) electionTimeout() time.Duration { return time.Duration(o.ElectionTicks) * o.Tick }

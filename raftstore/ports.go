@@ -1,0 +1,34 @@
+package raftstore
+
+import (
+	"context"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+// Transport carries what stores say to each other. Frames may be lost or come late, never changed.
+type Transport interface {
+	// Send queues a frame for another store and returns at once; the transport owns the frame. Urgent frames (raft
+	// heartbeats, votes, store liveness) have a stream of their own, so that they never wait behind bulk data. Frames
+	// of one stream to one store arrive in order or not at all.
+	Send(to shard.StoreID, urgent bool, frame []byte)
+	// Call asks another store and waits for its reply; Reply.Err is ErrUnavailable if there is none.
+	Call(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply
+	// SendSnapshot streams a snapshot: header, then what next returns until io.EOF. It returns nil once the other side
+	// has installed it (or did not need it any more).
+	SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error
+}
+
+// Call is one request on its way through a store.
+type Call struct {
+	call.Ask
+
+	due    shard.Millis // of reads: what is expired by then was expired when the read arrived (rule 10)
+	bytes  int64        // admitted for this call
+	expire int64        // env.Time after which nobody waits any more; 0 is never
+}
+
+func (c *Call) reply(rep *call.Reply) { c.To.Complete(c.ID, rep) }
+
+func (c *Call) fail(err error) { c.To.Complete(c.ID, &call.Reply{Err: err}) }

@@ -1,0 +1,215 @@
+package raftstore
+
+import (
+	"errors"
+
+	"github.com/skerrydb/skerry/raftstore/apply"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+// proposal is one log entry of ours and who waits for it. It ends exactly once: applied (finish), overwritten, lost
+// before it got an index, or abandoned with the leadership.
+type proposal struct {
+	term  uint64
+	calls []Call // of a data entry, in the order of its commands
+	// asked are Outcome calls that found their attempt here before it was applied.
+	asked []askedOutcome
+	// done ends an admin entry: nil error if it was applied with effect.
+	done func(res *apply.Result, err error)
+}
+
+type askedOutcome struct {
+	op   call.OpID
+	call Call
+}
+
+// errAbandoned ends a proposal whose fate this store can no longer follow; the client asks for its outcome.
+var errAbandoned = shard.ErrUnavailable
+
+// errNoEffect ends an admin entry that was applied as an empty one: raft refused the change, try later.
+var errNoEffect = errors.New("refused by the group: another membership change is in flight")
+
+// admitWrite checks what can be checked before a write waits for its entry. Everything it refuses had no effect.
+func (r *replica) admitWrite(c *Call) error {
+	req := c.Req
+	if !r.group.Leading() || r.group.Muted() {
+		return r.notLeader()
+	}
+	if err := r.machine.Desc.CheckEpoch(req.Epoch, false); err != nil {
+		return err
+	}
+	if r.group.Transferring() {
+		return &shard.ServerBusyError{Store: r.w.store.id, Why: "leadership is being transferred", Wait: busyWait}
+	}
+	if _, gone := r.cancelled[req.Op]; gone {
+		// The client was told "never" and has gone on; nobody waits for this reply.
+		return &shard.OverwrittenError{Shard: r.id}
+	}
+	// INVARIANT (rule 9): an attempt is proposed only while leading exactly the term that it names, and only if the
+	// log will still hold it when somebody asks what became of it.
+	if req.Term != r.group.Term() || !r.sinceRecent(req.Since) {
+		return &shard.RefreshError{Shard: r.id, Term: r.group.Term(), Applied: r.machine.Applied.Index}
+	}
+	c.bytes = int64(len(req.Body)) + 128
+	if r.inflight+c.bytes > maxShardInflightBytes {
+		c.bytes = 0
+		return &shard.ServerBusyError{Store: r.w.store.id, Why: "too many writes wait for " + r.id.String(), Wait: busyWait}
+	}
+	if r.w.store.inflight.Add(c.bytes) > maxInflightBytes {
+		r.w.store.inflight.Add(-c.bytes)
+		c.bytes = 0
+		return &shard.ServerBusyError{Store: r.w.store.id, Why: "too many writes wait for their logs", Wait: busyWait}
+	}
+	r.inflight += c.bytes
+	return nil
+}
+
+// sinceRecent reports whether the log holds everything after since with room to spare: since lies in the newer half of
+// the log, or the log is shorter than what truncation leaves standing.
+func (r *replica) sinceRecent(since uint64) bool {
+	first, last := r.first(), r.last()
+	if since+1 < first || since > last {
+		return false
+	}
+	return last-first < minLogEntries || since >= first+(last-first)/2
+}
+
+// proposeWaiting turns the waiting commands into as few entries as their size allows.
+func (r *replica) proposeWaiting() {
+	if len(r.waiting) == 0 {
+		return
+	}
+	if !r.group.Leading() {
+		r.refuseWaiting()
+		return
+	}
+	s := r.w.store
+	stamp := s.stamp(r.w.now)
+	for len(r.waiting) > 0 {
+		b := apply.NewData(nil, apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch, Stamp: stamp})
+		n := 0
+		for n < len(r.waiting) && (n == 0 || b.Bytes()+len(r.waiting[n].Req.Body) <= maxEntryBytes) {
+			b.Add(r.waiting[n].Req.Op, r.waiting[n].Req.Body)
+			n++
+		}
+		p := &proposal{term: r.group.Term(), calls: append([]Call(nil), r.waiting[:n]...)}
+		if err := r.group.Propose(b.Entry(), p); err != nil {
+			if errors.Is(err, group.ErrBusy) {
+				return // the rest waits for the log to move; see refuseExpired for who waited too long
+			}
+			r.refuseWaiting()
+			return
+		}
+		s.metrics.proposedEntries.Add(1)
+		s.metrics.proposedCommands.Add(uint64(n))
+		r.waiting = r.waiting[n:]
+	}
+	r.waiting = nil
+}
+
+// refuseWaiting answers the commands that never reached the log: nothing happened.
+func (r *replica) refuseWaiting() {
+	waiting := r.waiting
+	r.waiting = nil
+	for i := range waiting {
+		r.fail(&waiting[i], r.notLeader())
+	}
+}
+
+// proposeAdmin puts one admin command into the log.
+func (r *replica) proposeAdmin(data []byte, done func(*apply.Result, error)) {
+	p := &proposal{term: r.group.Term(), done: done}
+	if err := r.group.Propose(data, p); err != nil {
+		done(nil, r.proposeError(err))
+		return
+	}
+	r.mark()
+}
+
+func (r *replica) proposeError(err error) error {
+	if errors.Is(err, group.ErrNotLeader) {
+		return r.notLeader()
+	}
+	return &shard.ServerBusyError{Store: r.w.store.id, Why: err.Error(), Wait: busyWait}
+}
+
+// bind notes the place in the log that an accepted proposal got.
+func (r *replica) bind(p *proposal, index, term uint64) {
+	p.term = term
+	if old := r.proposals[index]; old != nil {
+		r.overwritten(old)
+	}
+	if r.proposals == nil {
+		r.proposals = make(map[uint64]*proposal)
+	}
+	r.proposals[index] = p
+}
+
+// lose ends a proposal that was accepted but will never be in a log: no message with it left this store.
+func (r *replica) lose(p *proposal) { r.end(p, r.notLeader()) }
+
+// overwritten ends a proposal whose place in the log another leader's entry took.
+func (r *replica) overwritten(p *proposal) { r.end(p, &shard.OverwrittenError{Shard: r.id}) }
+
+func (r *replica) end(p *proposal, err error) {
+	for i := range p.calls {
+		r.fail(&p.calls[i], err)
+	}
+	for i := range p.asked {
+		r.fail(&p.asked[i].call, err) // says nothing definite about the attempt to the one who asks: it asks again
+	}
+	p.calls, p.asked = nil, nil
+	if p.done != nil {
+		p.done(nil, err)
+		p.done = nil
+	}
+}
+
+// abandon gives up on every bound proposal because this replica does not lead any more: their entries may or may not
+// be committed by others. The clients ask for the outcome.
+func (r *replica) abandon() {
+	if len(r.proposals) == 0 {
+		return
+	}
+	for _, i := range sortedIndexes(r.proposals) {
+		r.end(r.proposals[i], errAbandoned)
+		delete(r.proposals, i)
+	}
+}
+
+// finish hands the results of an applied entry to whoever waits for them.
+func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
+	r.outcomes.add(index, term, res.Replies)
+	p := r.proposals[index]
+	if p == nil {
+		return
+	}
+	delete(r.proposals, index)
+	if p.term != term {
+		r.overwritten(p)
+		return
+	}
+	if p.done != nil {
+		err := errNoEffect
+		if len(res.Replies) > 0 {
+			err = res.Replies[0].Err
+		}
+		p.done(res, err)
+		p.done = nil
+		return
+	}
+	for i := range p.calls {
+		by.replies = append(by.replies, pendingReply{call: p.calls[i], rep: toReply(&res.Replies[i])})
+	}
+	for _, a := range p.asked {
+		for i := range res.Replies {
+			if res.Replies[i].Op == a.op {
+				by.replies = append(by.replies, pendingReply{call: a.call, rep: toReply(&res.Replies[i])})
+			}
+		}
+	}
+}
+
+func toReply(rep *apply.Reply) call.Reply { return call.Reply{Err: rep.Err, Body: rep.Body} }

@@ -1,0 +1,146 @@
+package raftstore
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// readJob is a read that runs on a reader goroutine: a scan, or a read that had to wait for a round, an index or the
+// clock.
+type readJob struct {
+	r    *replica
+	desc *shard.Descriptor
+	call Call
+	// lease is the view under which the read may be answered; nil if its index was confirmed instead.
+	lease  *readView
+	leader bool
+}
+
+// readers evaluates reads off the workers and off the stream handlers. A goroutine exists only while there is work,
+// at most maxReaders of them.
+type readers struct {
+	store *Store
+	mu    sync.Mutex
+	queue []readJob
+	live  int
+}
+
+func (p *readers) submit(j readJob) {
+	p.mu.Lock()
+	p.queue = append(p.queue, j)
+	start := p.live < maxReaders
+	if start {
+		p.live++
+	}
+	p.mu.Unlock()
+	if start {
+		p.store.goTask("reader", p.run)
+	}
+}
+
+// run evaluates until the queue is empty.
+func (p *readers) run() {
+	for {
+		p.mu.Lock()
+		if len(p.queue) == 0 {
+			p.live--
+			p.queue = nil
+			p.mu.Unlock()
+			return
+		}
+		j := p.queue[0]
+		p.queue = p.queue[1:]
+		p.mu.Unlock()
+		p.store.runRead(&j)
+	}
+}
+
+// runRead evaluates one read and checks afterwards that the replica still was what the read took it for.
+func (s *Store) runRead(j *readJob) {
+	c := &j.call
+	if c.expire != 0 && s.env.Now() > env.Time(c.expire) {
+		c.fail(shard.ErrUnavailable)
+		return
+	}
+	q, err := raw.DecodeQuery(c.Req.Body)
+	if err == nil {
+		err = j.desc.CheckEpoch(c.Req.Epoch, false)
+	}
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	body, needsClock, err := s.evaluate(j.r, q, j.desc, c.due)
+	switch {
+	case err != nil:
+		c.fail(s.readError(err))
+	case needsClock && !j.leader:
+		c.fail(&shard.NotLeaderError{Shard: j.r.id}) // rule 10: a follower that meets a due key passes the read on
+	case needsClock:
+		j.r.w.task(func() { j.r.awaitClock(*c) })
+	case j.lease != nil && !j.r.holds(j.lease, s.env.Now()), j.r.desc.Load() != j.desc:
+		// What was read may be old or gone. Ask again by the worker, which leads, waits, or knows who does.
+		j.r.w.post(func(in *input) { in.calls = append(in.calls, *c) })
+	case !j.leader:
+		c.reply(&call.Reply{Body: body})
+	default:
+		rep := &call.Reply{Applied: j.r.applied.Load(), Body: body}
+		if v := j.r.view.Load(); v != nil {
+			rep.Term = v.term
+		}
+		c.reply(rep)
+	}
+}
+
+// readError tells a refusal, which is the caller's, from a failing disk, which is ours.
+func (s *Store) readError(err error) error {
+	if isRefusal(err) {
+		return err
+	}
+	s.broken("read", err)
+	return &shard.BrokenError{Store: s.id, Why: err.Error()}
+}
+
+// latest reads single keys as they are now, without a view.
+type latest struct {
+	*Store
+	r *replica
+}
+
+func (l latest) Get(k shard.Key) ([]byte, bool, error) { return l.engine.Get(k) }
+
+func (l latest) Scan(rng shard.Range, reverse bool, f func(shard.Key, []byte) bool) error {
+	rd := l.engine.NewReader()
+	defer rd.Close()
+	return rd.Scan(rng, reverse, f)
+}
+
+// evaluateView runs a query against one consistent view. The shard's time comes from the same view, so that keys which
+// expire together are seen together.
+func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (raw.Answer, bool, error) {
+	rd := s.engine.NewReader()
+	defer rd.Close()
+	now, err := viewTime(rd, r.id)
+	if err != nil {
+		return raw.Answer{}, false, err
+	}
+	return q.Run(rd, desc.Range, now, due)
+}
+
+func viewTime(rd *engine.Reader, id shard.ID) (shard.Millis, error) {
+	a, _, err := rd.Applied(id)
+	return a.Time, err
+}
+
+// isRefusal tells an answer to a query from a failure of the engine.
+func isRefusal(err error) bool {
+	var invalid *shard.InvalidError
+	var outside *shard.KeyNotInShardError
+	return errors.As(err, &invalid) || errors.As(err, &outside)
+}

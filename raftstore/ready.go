@@ -1,0 +1,242 @@
+package raftstore
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/raftstore/apply"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+// appliedBy is one replica's part of the state batch of a pass: what to do once the batch is visible.
+type appliedBy struct {
+	r        *replica
+	response *raftpb.Message
+	replies  []pendingReply
+	changes  []*raftpb.ConfChangeV2
+	events   []apply.Event
+}
+
+type pendingReply struct {
+	call Call
+	rep  call.Reply
+}
+
+// handle does what a group asks for, or stages it in the worker's batches of this pass.
+func (w *worker) handle(r *replica, eff *group.Effects) {
+	if eff.Soft != nil {
+		r.onSoftState(eff.Soft)
+	}
+	for _, l := range eff.Lost {
+		r.lose(l.Token.(*proposal))
+	}
+	for _, m := range eff.Send {
+		if m.GetType() == raftpb.MsgSnap {
+			w.store.sendSnapshot(r, m)
+			continue
+		}
+		w.out.add(w.store, r.id, m)
+	}
+	if eff.Append != nil {
+		w.append(r, eff.Append)
+	}
+	if eff.Apply != nil {
+		w.apply(r, eff.Apply)
+	}
+	for _, rd := range eff.Reads {
+		r.onRound(rd)
+	}
+}
+
+// append stages entries and hard state in the log batch of the pass.
+func (w *worker) append(r *replica, a *group.Append) {
+	for _, b := range a.Bound {
+		r.bind(b.Token.(*proposal), b.Index, b.Term)
+	}
+	if a.Snapshot != nil {
+		// INVARIANT (rule 3): an append that carries a snapshot runs in the replica's lane; its entries and responses,
+		// and everything later of this replica, wait behind it.
+		w.install(r, a)
+		return
+	}
+	w.appendEntries(r, a)
+}
+
+func (w *worker) appendEntries(r *replica, a *group.Append) {
+	var hard *engine.HardState
+	if a.StateChanged {
+		r.hard = engine.HardState{Term: a.Term, Vote: a.Vote, Commit: a.Commit}
+		hard = &r.hard
+	}
+	if hard != nil || len(a.Entries) > 0 {
+		if w.logs == nil {
+			w.logs = w.store.engine.NewLogBatch()
+		}
+		w.logs.Append(r.log, a.Entries, hard, a.Commit)
+		for _, e := range a.Entries {
+			r.logBytes += int64(len(e.GetData())) + 32
+		}
+	}
+	p := afterSync{r: r, gen: r.gen, send: a.Hold}
+	for _, m := range a.Responses {
+		if shard.ReplicaID(m.GetTo()) == r.self {
+			p.local = append(p.local, m)
+		} else {
+			p.send = append(p.send, m)
+		}
+	}
+	if len(p.local)+len(p.send) > 0 {
+		w.synced = append(w.synced, p)
+	}
+}
+
+// commitLogs writes the log batch of the pass and leaves the waiting for the disk to the sync loop.
+func (w *worker) commitLogs() {
+	if w.logs == nil && len(w.synced) == 0 {
+		return
+	}
+	it := syncItem{w: w, batch: w.logs, promises: w.synced, since: w.now}
+	w.logs, w.synced = nil, nil
+	if it.batch != nil {
+		if err := it.batch.Commit(); err != nil {
+			w.store.broken("write the log", err)
+			return
+		}
+		w.store.metrics.logBatches.Add(1)
+	}
+	w.store.sync.submit(it)
+}
+
+// apply evaluates committed entries into the state batch of the pass.
+//
+// INVARIANT (rule 2): the applied index is written in the same batch as the effects that it covers.
+func (w *worker) apply(r *replica, a *group.Apply) {
+	if w.states == nil {
+		w.states = w.store.engine.NewStateBatch()
+	}
+	by := appliedBy{r: r, response: a.Response}
+	for _, e := range a.Entries {
+		if !w.applyEntry(r, e, &by) {
+			return
+		}
+	}
+	w.states.SetApplied(r.id, r.machine.Applied)
+	w.applied = append(w.applied, by)
+}
+
+func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
+	ent := apply.Entry{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
+	var change *raftpb.ConfChangeV2
+	if e.GetType() == raftpb.EntryConfChangeV2 {
+		var err error
+		if change, err = group.DecodeChange(e.GetData()); err != nil {
+			w.store.broken(fmt.Sprintf("%s: decode entry %d", r.id, ent.Index), err)
+			return false
+		}
+		ent.Data, ent.Change = nil, change.GetContext()
+	}
+	res, err := r.machine.Apply(ent, w.states)
+	if err != nil {
+		w.store.broken(fmt.Sprintf("%s: apply entry %d of term %d", r.id, ent.Index, ent.Term), err)
+		return false
+	}
+	w.store.metrics.appliedEntries.Add(1)
+	if res.Event != nil {
+		w.stageEvent(r, res.Event, by)
+		by.events = append(by.events, res.Event)
+		if _, ok := res.Event.(*apply.Changed); ok {
+			by.changes = append(by.changes, change)
+		}
+	}
+	r.finish(ent.Index, ent.Term, &res, by)
+	return true
+}
+
+// stageEvent writes the durable part of an event into the batch of the entry itself.
+func (w *worker) stageEvent(r *replica, ev apply.Event, by *appliedBy) {
+	switch ev := ev.(type) {
+	case *apply.Changed:
+		r.withdraw() // before the batch that changes the descriptor is released
+		w.states.SetDescriptor(ev.Desc)
+	case *apply.Split:
+		r.withdraw()
+		w.states.SetDescriptor(ev.Left)
+	}
+}
+
+// commitStates makes the effects of the pass visible and then tells everyone who waits for them.
+func (w *worker) commitStates() {
+	if w.states == nil {
+		return
+	}
+	batch, applied := w.states, w.applied
+	w.states, w.applied = nil, nil
+	if err := batch.Commit(false); err != nil {
+		w.store.broken("write applied state", err)
+		return
+	}
+	for i := range applied {
+		w.onApplied(&applied[i])
+	}
+}
+
+func (w *worker) onApplied(by *appliedBy) {
+	r := by.r
+	r.log.SetApplied(r.machine.Applied)
+	r.applied.Store(r.machine.Applied.Index)
+	r.time.Store(uint64(r.machine.Applied.Time))
+	// INVARIANT (rule 3): for a membership entry the worker calls ApplyConfChange first, then steps the ApplyResp;
+	// otherwise a second change could be proposed under the old configuration.
+	for _, c := range by.changes {
+		w.store.checkConfState(r, r.group.ApplyChange(c))
+	}
+	if err := r.group.Deliver(by.response); err != nil {
+		w.store.logger.Debug("apply response refused", "shard", r.id, "err", err)
+	}
+	for _, ev := range by.events {
+		w.onEvent(r, ev)
+	}
+	if r.canServe() && (r.view.Load() == nil || r.view.Load().desc != r.machine.Desc) {
+		r.publish(0)
+	}
+	for i := range by.replies {
+		r.reply(&by.replies[i].call, &by.replies[i].rep)
+	}
+	r.serveConfirmed()
+	r.mark()
+}
+
+// onEvent mirrors in memory what an applied entry changed, after its batch is visible.
+func (w *worker) onEvent(r *replica, ev apply.Event) {
+	switch ev := ev.(type) {
+	case *apply.Changed:
+		r.log.SetDescriptor(ev.Desc)
+		w.store.setDescriptor(r, ev.Desc)
+		r.onChanged(ev.Desc)
+	case *apply.Truncated:
+		w.truncateLog(r, ev)
+	}
+}
+
+// truncateLog deletes the entries that a truncation covers.
+//
+// INVARIANT (rule 3): the entries go, and FirstIndex moves, only after the MsgStorageApplyResp of the command was
+// stepped: raft scans (applied, committed] for membership changes and dies of a gap.
+func (w *worker) truncateLog(r *replica, ev *apply.Truncated) {
+	if w.states == nil {
+		w.states = w.store.engine.NewStateBatch()
+	}
+	r.log.Truncate(w.states, ev.Index, ev.Term)
+	r.logBytes, r.truncated = 0, 0
+}
+
+func (s *Store) checkConfState(r *replica, got *raftpb.ConfState) {
+	want := engine.ConfState(r.machine.Desc)
+	if err := equivalent(want, got); err != nil {
+		s.broken(fmt.Sprintf("%s: membership of raft and descriptor %s differ", r.id, r.machine.Desc), err)
+	}
+}

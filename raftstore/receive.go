@@ -1,0 +1,113 @@
+package raftstore
+
+import (
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Receive takes a frame that another store sent. The frame is the store's from now on: entries alias it.
+func (s *Store) Receive(from shard.StoreID, frame []byte) {
+	if len(frame) == 0 || s.stopped() {
+		return
+	}
+	var err error
+	body := frame[:len(frame)-1]
+	switch frame[len(frame)-1] {
+	case frameRaft:
+		err = s.receiveRaft(from, body)
+	case frameLive:
+		err = s.live.receive(from, body)
+	case frameControl:
+		err = s.receiveControl(from, body)
+	default:
+		s.metrics.droppedMessages.Add(1)
+	}
+	if err != nil {
+		s.metrics.droppedMessages.Add(1)
+		s.logger.Warn("malformed frame dropped", "from", from, "err", err)
+	}
+}
+
+func (s *Store) receiveRaft(from shard.StoreID, frame []byte) error {
+	lots := make([][]message, len(s.workers))
+	err := group.DecodeFrame(frame, func(id shard.ID, m *raftpb.Message) error {
+		w := s.worker(id).index
+		lots[w] = append(lots[w], message{id: id, msg: m, from: from})
+		return nil
+	})
+	for i, lot := range lots {
+		if len(lot) > 0 {
+			s.workers[i].post(func(in *input) { in.messages = append(in.messages, lot...) })
+		}
+	}
+	return err
+}
+
+// birth creates an uninitialised replica on the first message for it: it has no data and waits for a snapshot.
+//
+// INVARIANT (rule 16): never for an id that was removed here, which the tombstone remembers for ever.
+func (w *worker) birth(m message) *replica {
+	s := w.store
+	switch m.msg.GetType() {
+	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgVote, raftpb.MsgPreVote:
+	default:
+		return nil
+	}
+	to := shard.ReplicaID(m.msg.GetTo())
+	next, ok, err := s.engine.Tombstone(m.id)
+	if err != nil {
+		s.broken("read the tombstone of "+m.id.String(), err)
+		return nil
+	}
+	if ok && to < next {
+		s.sendDestroyed(m.from, m.id, to)
+		return nil
+	}
+	rs := engine.ReplicaState{Shard: m.id, Replica: to}
+	b := s.engine.NewStateBatch()
+	b.CreateReplica(rs)
+	if err := b.Commit(true); err != nil {
+		s.broken("create a replica of "+m.id.String(), err)
+		return nil
+	}
+	r, err := s.newReplica(rs, group.Instant(w.now), 0)
+	if err != nil {
+		s.broken("create a replica of "+m.id.String(), err)
+		return nil
+	}
+	s.adopt(r)
+	r.peers.Store(&[]shard.Replica{{ID: shard.ReplicaID(m.msg.GetFrom()), Store: m.from}})
+	w.rouse(r)
+	s.logger.Info("replica born, waits for a snapshot", "shard", m.id, "replica", to, "from", m.from)
+	return r
+}
+
+// misdirected answers a message that names another replica id than the one that is here.
+func (w *worker) misdirected(r *replica, m message) {
+	w.store.metrics.droppedMessages.Add(1)
+	if to := shard.ReplicaID(m.msg.GetTo()); to < r.self {
+		w.store.sendDestroyed(m.from, m.id, to)
+	}
+}
+
+// learnPeer remembers where a replica is that the descriptor does not know: an uninitialised replica answers whoever
+// speaks to it.
+func (r *replica) learnPeer(id shard.ReplicaID, store shard.StoreID) {
+	old := r.peers.Load()
+	var peers []shard.Replica
+	if old != nil {
+		for _, p := range *old {
+			if p.ID == id && p.Store == store {
+				return
+			}
+			if p.ID != id {
+				peers = append(peers, p)
+			}
+		}
+	}
+	peers = append(peers, shard.Replica{ID: id, Store: store})
+	r.peers.Store(&peers)
+}

@@ -1,0 +1,129 @@
+package raftstore
+
+import (
+	"fmt"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/raftstore/apply"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// recover takes up every replica that the engine remembers. There is no replay code: committed entries after the
+// applied index come out of the group's first Ready and go through the ordinary lane.
+func (s *Store) recover() error {
+	states, err := s.engine.Replicas()
+	if err != nil {
+		return err
+	}
+	now := s.env.Now()
+	for _, rs := range states {
+		if rs.Desc != nil {
+			if id, ok := s.overlapLocked(rs.Shard, rs.Desc.Range); ok {
+				return fmt.Errorf("recover %s: its range %s overlaps %s on this store; the directory is damaged: "+
+					"keep it, and bring the store back under a new id", rs.Shard, rs.Desc.Range, id)
+			}
+		}
+		r, err := s.newReplica(rs, group.Instant(now), 0)
+		if err != nil {
+			return fmt.Errorf("recover %s: %w", rs.Shard, err)
+		}
+		s.adopt(r)
+		// Started replicas have no leader: they join the wake queue rather than all electing at once (rule 19).
+		s.live.queueWake(r.id)
+	}
+	return nil
+}
+
+// newReplica builds the replica that a state describes. heard is inherited by the right side of a split.
+func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*replica, error) {
+	w := s.worker(rs.Shard)
+	r := &replica{id: rs.Shard, self: rs.Replica, w: w, gen: s.gens.Add(1), awakeAt: -1, hard: rs.Hard}
+	r.machine = apply.Machine{Desc: rs.Desc, Applied: rs.Applied}
+	r.log = s.engine.OpenLog(rs)
+	g, err := group.New(group.Config{
+		Shard: rs.Shard, Replica: rs.Replica, Store: s.id, Storage: r.log, Applied: rs.Applied.Index,
+		ElectionTicks: s.opt.ElectionTicks, HeartbeatTicks: s.opt.HeartbeatTicks, TickInterval: s.opt.Tick,
+		MaxDrift: s.opt.MaxDrift, Now: now, Heard: heard,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.group = g
+	r.applied.Store(rs.Applied.Index)
+	r.time.Store(uint64(rs.Applied.Time))
+	return r, nil
+}
+
+// adopt makes a replica known to its worker and to everyone else. Called by its worker, or before the workers run.
+func (s *Store) adopt(r *replica) {
+	r.w.replicas[r.id] = r
+	s.replicas.Store(r.id, r)
+	if r.born() {
+		s.setDescriptor(r, r.machine.Desc)
+	}
+}
+
+// CreateShard writes a replica of a brand-new shard: every replica of it is created with the same initial state, so
+// that none has to send it to the others. Done again it does nothing. Placement sends it only while the shard's
+// bootstrap is not finished; a tombstone or another replica refuses it.
+func (s *Store) CreateShard(d *shard.Descriptor) error {
+	self, ok := d.ReplicaOn(s.id)
+	if !ok {
+		return &shard.InvalidError{Why: fmt.Sprintf("%s has no replica on %s", d, s.id)}
+	}
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	w := s.worker(d.ID)
+	return w.call(s.ctx, func(done func(error)) { done(w.create(d, self)) })
+}
+
+func (w *worker) create(d *shard.Descriptor, self shard.Replica) error {
+	s := w.store
+	if r := w.replicas[d.ID]; r != nil {
+		return nil
+	}
+	if next, ok, err := s.engine.Tombstone(d.ID); err != nil {
+		return err
+	} else if ok && self.ID < next {
+		return &shard.InvalidError{Why: fmt.Sprintf("%s of %s was removed from %s and must not come back", self.ID, d.ID, s.id)}
+	}
+	s.mu.Lock()
+	other, overlap := s.overlapLocked(d.ID, d.Range)
+	s.mu.Unlock()
+	if overlap {
+		return &shard.InvalidError{Why: fmt.Sprintf("%s overlaps %s on %s", d, other, s.id)}
+	}
+	rs := InitialState(d, self.ID)
+	b := s.engine.NewStateBatch()
+	b.CreateReplica(rs)
+	if err := b.Commit(true); err != nil {
+		s.broken("create "+d.ID.String(), err)
+		return err
+	}
+	r, err := s.newReplica(rs, group.Instant(s.env.Now()), 0)
+	if err != nil {
+		return err
+	}
+	s.adopt(r)
+	w.rouse(r)
+	return nil
+}
+
+// The index and term at which every replica of a new shard begins: a non-zero truncated index keeps a replica that was
+// created whole apart from one that was born empty and waits for a snapshot (TiKV does the same with 5).
+const (
+	initialIndex = 5
+	initialTerm  = 5
+)
+
+// InitialState is what a replica of a new shard begins with. A pure function of its arguments.
+func InitialState(d *shard.Descriptor, id shard.ReplicaID) engine.ReplicaState {
+	return engine.ReplicaState{
+		Shard: d.ID, Replica: id, Desc: d,
+		Hard:      engine.HardState{Term: initialTerm, Commit: initialIndex},
+		Applied:   shard.Applied{Index: initialIndex, Term: initialTerm, TruncIndex: initialIndex, TruncTerm: initialTerm},
+		LastIndex: initialIndex, LastTerm: initialTerm,
+	}
+}

@@ -1,0 +1,205 @@
+package raftstore
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Store hosts every replica of one store over one engine. It owns all goroutines of this package; see doc.go for the
+// list. Safe for concurrent use.
+type Store struct {
+	id        shard.StoreID
+	opt       Options
+	env       env.Env
+	engine    *engine.Engine
+	transport Transport
+	logger    *slog.Logger
+	metrics   Metrics
+
+	ctx    context.Context // done when the store closes
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	workers   []*worker
+	sync      *syncLoop
+	readers   *readers
+	clock     *clock
+	live      *liveness
+	snapshots *snapshots
+
+	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
+	replicas sync.Map // shard.ID -> *replica
+
+	// mu guards what spans shards. It is a leaf: nothing blocks under it.
+	mu     sync.Mutex
+	shards *shard.Map // of the replicas with data here: they never overlap
+	// placeholders hold ranges that are being installed or destroyed, by shard.
+	placeholders map[shard.ID]shard.Range
+
+	roundCtx  atomic.Uint64 // unique contexts of read rounds
+	inflight  atomic.Int64  // bytes of admitted writes
+	cancelled atomic.Int64  // attempts answered "never", see outcome.go
+	gens      atomic.Uint64
+	hung      atomic.Bool // the disk owes us a sync for an election timeout (rule 5)
+	broke     atomic.Pointer[error]
+}
+
+// Open recovers every replica of an engine and starts to drive them. The engine stays the caller's to close, after
+// Close.
+func Open(o Options) (*Store, error) {
+	o.setDefaults()
+	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.sync = &syncLoop{store: s, wake: o.Env.NewEvent("sync")}
+	s.readers = &readers{store: s}
+	s.clock = newClock(o.WallTime)
+	s.shards = shard.NewMap()
+	s.placeholders = make(map[shard.ID]shard.Range)
+	s.snapshots = newSnapshots(s)
+	for i := range o.Workers {
+		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
+			replicas: make(map[shard.ID]*replica)})
+	}
+	live, err := newLiveness(s)
+	if err != nil {
+		return nil, err
+	}
+	s.live = live
+	if err := s.recover(); err != nil {
+		return nil, err
+	}
+	s.start()
+	return s, nil
+}
+
+func (s *Store) start() {
+	for _, w := range s.workers {
+		s.goTask("worker", func() { w.run(s.ctx) })
+	}
+	s.goTask("sync", func() { s.sync.run(s.ctx) })
+	s.goTask("ticker", func() { s.runTicker() })
+	s.goTask("liveness", func() { s.live.run(s.ctx) })
+}
+
+// goTask starts a goroutine that Close waits for. It does nothing once the store is closing.
+func (s *Store) goTask(name string, f func()) {
+	s.mu.Lock()
+	if s.ctx.Err() != nil && name != "reader" {
+		s.mu.Unlock()
+		return
+	}
+	s.tasks.Add(1)
+	s.mu.Unlock()
+	s.env.Go(name, func() {
+		defer s.tasks.Done()
+		f()
+	})
+}
+
+// Close stops all goroutines and answers everyone who waits with ErrClosed. What is not yet synced is lost, as in a
+// crash: it was promised to nobody.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.cancel()
+	s.mu.Unlock()
+	for _, w := range s.workers {
+		w.wake.Wake()
+	}
+	s.sync.wake.Wake()
+	s.tasks.Wait()
+	s.sync.abandon()
+	for _, w := range s.workers {
+		w.failAll(shard.ErrClosed)
+	}
+	return nil
+}
+
+// ID is this store's id.
+func (s *Store) ID() shard.StoreID { return s.id }
+
+// worker is the one that drives a shard.
+func (s *Store) worker(id shard.ID) *worker { return s.workers[uint64(id)%uint64(len(s.workers))] }
+
+func (s *Store) replica(id shard.ID) *replica {
+	if v, ok := s.replicas.Load(id); ok {
+		return v.(*replica)
+	}
+	return nil
+}
+
+// broken stops the store: going on could damage data. Never retried in place (rule 5).
+func (s *Store) broken(what string, err error) {
+	e := error(&shard.BrokenError{Store: s.id, Why: what + ": " + err.Error()})
+	if !s.broke.CompareAndSwap(nil, &e) {
+		return
+	}
+	s.logger.Error("store stopped", "store", s.id, "while", what, "err", err)
+	if s.opt.OnBroken != nil {
+		s.env.Go("broken", func() { s.opt.OnBroken(e) })
+	}
+}
+
+// stopped reports whether the store is broken or closing: nothing may leave it any more.
+func (s *Store) stopped() bool { return s.broke.Load() != nil || s.ctx.Err() != nil }
+
+// Err is why the store stopped, nil while it works.
+func (s *Store) Err() error {
+	if e := s.broke.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// storeOf tells where a replica of a shard is.
+func (s *Store) storeOf(rep shard.ReplicaID, id shard.ID) (shard.StoreID, bool) {
+	r := s.replica(id)
+	if r == nil {
+		return 0, false
+	}
+	if peers := r.peers.Load(); peers != nil {
+		for _, p := range *peers {
+			if p.ID == rep {
+				return p.Store, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// setDescriptor makes a replica's new descriptor known to readers, to messages and to the overlap check.
+func (s *Store) setDescriptor(r *replica, d *shard.Descriptor) {
+	r.desc.Store(d)
+	peers := d.Replicas
+	r.peers.Store(&peers)
+	s.live.know(peers)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, evicted := s.shards.Insert(d); len(evicted) > 0 {
+		for _, e := range evicted {
+			if e.ID != d.ID {
+				s.logger.Error("shards overlap", "shard", d, "other", e)
+			}
+		}
+	}
+}
+
+// overlapLocked finds another shard with data, or a placeholder, in a range. Requires mu.
+func (s *Store) overlapLocked(id shard.ID, r shard.Range) (shard.ID, bool) {
+	for _, d := range s.shards.Overlapping(r) {
+		if d.ID != id {
+			return d.ID, true
+		}
+	}
+	for other, held := range s.placeholders {
+		if other != id && held.Overlaps(r) {
+			return other, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,134 @@
+package raftstore
+
+import (
+	"time"
+
+	"github.com/skerrydb/skerry/raftstore/apply"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// runTicker lets time pass for all workers: one goroutine, whatever the number of shards.
+func (s *Store) runTicker() {
+	// Four times a tick, because group lets a tick through only when a whole one has passed since the last: at the
+	// interval itself, jitter would cost every second one.
+	for s.env.Sleep(s.ctx, s.opt.Tick/4) == nil {
+		s.watchDisk()
+		for _, w := range s.workers {
+			w.post(func(in *input) { in.tick = true })
+		}
+	}
+}
+
+// watchDisk mutes the store while the disk owes it a sync, and gives up when that lasts.
+//
+// INVARIANT (rule 5): a store whose oldest unsynced log batch is older than one election timeout sends no raft and no
+// store heartbeats and uses no lease, so that others lead its shards. Heartbeats need no disk, so without this a leader
+// with a hung disk would keep its shards for ever.
+func (s *Store) watchDisk() {
+	since := s.sync.stalledSince()
+	if since == 0 {
+		s.hung.Store(false)
+		return
+	}
+	age := s.env.Now().Sub(since)
+	hung := age > s.opt.electionTimeout()
+	if hung != s.hung.Swap(hung) && hung {
+		s.logger.Warn("disk does not finish a sync; giving up leadership", "store", s.id, "for", age)
+	}
+	if age > hungDiskExit {
+		s.broken("sync the log", errHungDisk{age})
+	}
+}
+
+type errHungDisk struct{ age time.Duration }
+
+func (e errHungDisk) Error() string {
+	return "the disk has not finished a sync for " + e.age.Round(time.Second).String()
+}
+
+// onTick is what a replica does beside raft once per tick while awake.
+func (r *replica) onTick() {
+	r.expireRound()
+	r.expireCalls()
+	if r.group.Leading() {
+		r.maybeRenew()
+		r.maybeTruncate()
+		r.maybeMute()
+		r.tellRemoved()
+	}
+	r.maybeSleep()
+}
+
+// onSoftState takes a change of leader, role or term.
+func (r *replica) onSoftState(st *group.SoftState) {
+	s := r.w.store
+	// INVARIANT (rule 11): the view goes before any message of the step that ends the term is released; handle calls
+	// this before it looks at what to send.
+	if v := r.view.Load(); v != nil && (!st.Leading || v.term != st.Term) {
+		r.withdraw()
+	}
+	r.forgetCancelled()
+	r.wokenAt = 0
+	if !st.Leading {
+		r.refuseWaiting()
+		r.abandon()
+		r.failReads(r.notLeader())
+		r.changing, r.truncated = nil, 0
+	}
+	r.keepAwake()
+	s.metrics.leaderChanges.Add(1)
+	s.logger.Debug("leader", "shard", r.id, "replica", r.self, "leader", st.Leader, "term", st.Term)
+}
+
+// expireCalls drops calls for which nobody waits any more, so that a shard without a quorum gives its memory back.
+func (r *replica) expireCalls() {
+	now := int64(r.w.now)
+	kept := r.waiting[:0]
+	for i := range r.waiting {
+		if c := &r.waiting[i]; c.expire != 0 && c.expire < now {
+			r.fail(c, shard.ErrUnavailable)
+			continue
+		}
+		kept = append(kept, r.waiting[i])
+	}
+	clear(r.waiting[len(kept):])
+	r.waiting = kept
+	r.expireFollower()
+}
+
+// maybeTruncate proposes to cut the log where nobody needs it any more. Truncation is a command, so that every replica
+// cuts at the same place and checksums of replicas agree.
+func (r *replica) maybeTruncate() {
+	a := &r.machine.Applied
+	if r.truncated != 0 || a.Index-a.TruncIndex < truncateEntries && r.logBytes < truncateBytes {
+		return
+	}
+	to := a.Index
+	keep := uint64(minLogEntries)
+	if r.logBytes >= truncateBytes && a.Index-a.TruncIndex < 2*minLogEntries {
+		keep = (a.Index - a.TruncIndex) / 4 // few but large entries
+	}
+	to -= min(keep, to)
+	r.group.Progress(func(p group.Progress) {
+		if p.Replica != r.self && p.RecentActive && p.Match < to && a.Index-p.Match < maxLagEntries {
+			to = p.Match
+		}
+	})
+	if r.snapshots > 0 {
+		to = min(to, r.minPinned)
+	}
+	if to <= a.TruncIndex {
+		return
+	}
+	term, err := r.log.Term(to)
+	if err != nil {
+		return
+	}
+	r.truncated = to
+	r.proposeAdmin(apply.EncodeTruncate(apply.Header{Eval: apply.EvalVersion}, to, term), func(_ *apply.Result, err error) {
+		if err != nil {
+			r.truncated = 0
+		}
+	})
+}

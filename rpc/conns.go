@@ -1,0 +1,78 @@
+package rpc
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Sizes of gRPC. Windows are large because one stream carries what hundreds of callers ask for; the largest message is
+// one value of 8 MiB with its entry, or one full frame behind it.
+const (
+	windowBytes     = 64 << 20
+	bufferBytes     = 128 << 10
+	maxMessageBytes = 64 << 20
+)
+
+// Conns keeps one connection per address. Connections are made on first use and again after they broke, with backoff.
+// Safe for concurrent use.
+type Conns struct {
+	creds credentials.TransportCredentials
+
+	mu     sync.Mutex
+	conns  map[string]*grpc.ClientConn
+	closed bool
+}
+
+// NewConns makes an empty set. creds nil is plain text.
+func NewConns(creds credentials.TransportCredentials) *Conns {
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
+	return &Conns{creds: creds, conns: make(map[string]*grpc.ClientConn)}
+}
+
+// get returns the connection to an address.
+func (c *Conns) get(addr string) (*grpc.ClientConn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errClosed
+	}
+	if cc := c.conns[addr]; cc != nil {
+		return cc, nil
+	}
+	cc, err := grpc.NewClient("passthrough:///"+addr,
+		grpc.WithTransportCredentials(c.creds),
+		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
+		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
+			// A store that comes back is wanted at once: wait at most a second.
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
+	c.conns[addr] = cc
+	return cc, nil
+}
+
+// Close closes all connections; calls under way end with ErrUnavailable.
+func (c *Conns) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, cc := range c.conns {
+		_ = cc.Close()
+	}
+	c.conns = nil
+	return nil
+}

@@ -1,0 +1,96 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+
+	"google.golang.org/grpc/metadata"
+
+	kvv1 "github.com/skerrydb/skerry/proto/skerry/kv/v1"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+func isContext(err error) bool {
+	return err == io.EOF || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// kvServer serves the streams of clients.
+type kvServer struct {
+	kvv1.UnimplementedKVServer
+	s *Server
+}
+
+// Stream takes frames of requests and answers in frames of replies, as they come.
+func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
+	store, err := k.s.storeOf(stream.Context())
+	if err != nil {
+		return err
+	}
+	out := &replies{gather{wake: k.s.env.NewEvent("replies")}}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	k.s.env.Go("kv-replies", func() { out.run(ctx, stream) })
+	for {
+		f, err := stream.Recv()
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		var asks []call.Ask
+		err = call.DecodeRequests(f.GetData(), func(id uint64, r *call.Request) error {
+			req := *r
+			asks = append(asks, call.Ask{ID: id, Req: &req, To: out})
+			return nil
+		})
+		if err != nil {
+			return &shard.InvalidError{Why: "malformed frame: " + err.Error()}
+		}
+		store.Handle(asks)
+	}
+}
+
+// replies gathers what is to be said on one client's stream.
+type replies struct{ gather }
+
+// Complete implements call.Completer.
+func (r *replies) Complete(id uint64, rep *call.Reply) {
+	r.add(func(frame []byte) []byte { return call.AppendReply(frame, id, rep) })
+}
+
+func (r *replies) run(ctx context.Context, stream kvv1.KV_StreamServer) {
+	defer r.close()
+	for r.wake.Wait(ctx, 0) == nil {
+		for _, frame := range r.take() {
+			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
+				return
+			}
+		}
+	}
+}
+
+// storeOf finds the store that a stream's header names.
+func (s *Server) storeOf(ctx context.Context) (Store, error) {
+	id, err := headerID(ctx, headerStore)
+	if err != nil {
+		return nil, err
+	}
+	return s.store(shard.StoreID(id))
+}
+
+func headerID(ctx context.Context, name string) (uint64, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	v := md.Get(name)
+	if len(v) == 0 {
+		return 0, &shard.InvalidError{Why: "the stream lacks the header " + name}
+	}
+	id, err := strconv.ParseUint(v[0], 10, 64)
+	if err != nil {
+		return 0, &shard.InvalidError{Why: "the header " + name + " is not a number"}
+	}
+	return id, nil
+}

@@ -1,0 +1,121 @@
+package rpc
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/skerrydb/skerry/internal/env"
+	adminv1 "github.com/skerrydb/skerry/proto/skerry/admin/v1"
+	kvv1 "github.com/skerrydb/skerry/proto/skerry/kv/v1"
+	placementv1 "github.com/skerrydb/skerry/proto/skerry/placement/v1"
+	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// stopWait is how long streams may take to end when a server stops.
+const stopWait = 500 * time.Millisecond
+
+// Server listens on one address and serves what is registered with it: any number of stores, at most one placement
+// member, one node.
+type Server struct {
+	env    env.Env
+	grpc   *grpc.Server
+	health *health.Server
+
+	mu      sync.RWMutex
+	cluster shard.ClusterID
+	stores  map[shard.StoreID]Store
+}
+
+// NewServer makes a server that serves nothing yet. creds nil is plain text.
+func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
+	s := &Server{env: e, stores: make(map[shard.StoreID]Store), health: health.NewServer()}
+	opts := []grpc.ServerOption{
+		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
+		grpc.ReadBufferSize(bufferBytes), grpc.WriteBufferSize(bufferBytes),
+		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.UnaryInterceptor(unaryErrors), grpc.StreamInterceptor(streamErrors),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+	}
+	if creds != nil {
+		opts = append(opts, grpc.Creds(creds))
+	}
+	s.grpc = grpc.NewServer(opts...)
+	kvv1.RegisterKVServer(s.grpc, &kvServer{s: s})
+	raftv1.RegisterRaftServer(s.grpc, &raftServer{s: s})
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	return s
+}
+
+// ServePlacement registers a placement member. Call before Serve.
+func (s *Server) ServePlacement(p Placement) {
+	placementv1.RegisterPlacementServer(s.grpc, &placementServer{p: p, env: s.env})
+}
+
+// ServeNode registers what administrators ask. Call before Serve.
+func (s *Server) ServeNode(n Node) { adminv1.RegisterAdminServer(s.grpc, &adminServer{n: n}) }
+
+// AddStore makes a store reachable, also while serving. RemoveStore undoes it.
+func (s *Server) AddStore(st Store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stores[st.ID()] = st
+}
+
+// RemoveStore makes a store unreachable.
+func (s *Server) RemoveStore(id shard.StoreID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.stores, id)
+}
+
+// SetCluster makes handshakes refuse other clusters. Zero, until it is known, lets all pass.
+func (s *Server) SetCluster(id shard.ClusterID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cluster = id
+}
+
+// checkCluster is the handshake.
+func (s *Server) checkCluster(theirs shard.ClusterID) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.cluster != 0 && theirs != 0 && s.cluster != theirs {
+		return &shard.WrongClusterError{Want: theirs, Have: s.cluster}
+	}
+	return nil
+}
+
+func (s *Server) store(id shard.StoreID) (Store, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if st := s.stores[id]; st != nil {
+		return st, nil
+	}
+	return nil, fmt.Errorf("%s is not on this node: %w", id, shard.ErrUnavailable)
+}
+
+// Serve answers on a listener until Stop.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(l); err != nil && err != grpc.ErrServerStopped {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Stop ends all streams and calls.
+func (s *Server) Stop() {
+	s.health.Shutdown()
+	timer := time.AfterFunc(stopWait, s.grpc.Stop) // streams of clients have no end of their own
+	s.grpc.GracefulStop()
+	timer.Stop()
+}

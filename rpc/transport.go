@@ -1,0 +1,342 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/env"
+	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+// Bounds of what waits for one stream to another store. Raft sends again what is dropped.
+const (
+	maxBulkBytes   = 64 << 20
+	maxUrgentBytes = 4 << 20
+)
+
+// Backoff of a stream that broke: a store that restarts is wanted at once, one that is gone costs little.
+const (
+	minReconnect = 50 * time.Millisecond
+	maxReconnect = time.Second
+)
+
+// Transport implements raftstore.Transport over gRPC. Addresses come from placement, by SetAddr. Safe for concurrent
+// use.
+type Transport struct {
+	env    env.Env
+	conns  *Conns
+	from   shard.StoreID
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	cluster shard.ClusterID
+	addrs   map[shard.StoreID]string
+	streams map[link]*frameStream
+}
+
+// NewTransport makes the transport of one store.
+func NewTransport(e env.Env, conns *Conns, from shard.StoreID, cluster shard.ClusterID) *Transport {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Transport{env: e, conns: conns, from: from, cluster: cluster, ctx: ctx, cancel: cancel,
+		addrs: make(map[shard.StoreID]string), streams: make(map[link]*frameStream)}
+}
+
+// SetAddr says where a store's node listens. Streams that are open move there when they break.
+func (t *Transport) SetAddr(id shard.StoreID, addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addrs[id] = addr
+}
+
+// SetCluster makes the id known that handshakes carry.
+func (t *Transport) SetCluster(id shard.ClusterID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cluster = id
+}
+
+// Close ends all streams.
+func (t *Transport) Close() { t.cancel() }
+
+func (t *Transport) addr(id shard.StoreID) (string, shard.ClusterID, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.addrs[id]; a != "" {
+		return a, t.cluster, nil
+	}
+	return "", 0, fmt.Errorf("address of %s is not known: %w", id, shard.ErrUnavailable)
+}
+
+// Send queues a frame.
+func (t *Transport) Send(to shard.StoreID, urgent bool, frame []byte) {
+	key := link{t.from, to, urgent}
+	t.mu.Lock()
+	s := t.streams[key]
+	if s == nil {
+		s = &frameStream{t: t, key: key, wake: t.env.NewEvent("frames"), limit: maxBulkBytes}
+		if urgent {
+			s.limit = maxUrgentBytes
+		}
+		t.streams[key] = s
+		t.env.Go("frames", s.run)
+	}
+	t.mu.Unlock()
+	s.add(frame)
+}
+
+// frameStream is one stream to another store. While it is broken, frames that wait are dropped after a while, because
+// old ones would only delay what raft sends again.
+type frameStream struct {
+	t     *Transport
+	key   link
+	wake  env.Event
+	limit int
+
+	mu    sync.Mutex
+	queue [][]byte
+	bytes int
+}
+
+func (s *frameStream) add(frame []byte) {
+	s.mu.Lock()
+	if s.bytes+len(frame) > s.limit && len(s.queue) > 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.queue = append(s.queue, frame)
+	s.bytes += len(frame)
+	first := len(s.queue) == 1
+	s.mu.Unlock()
+	if first {
+		s.wake.Wake()
+	}
+}
+
+func (s *frameStream) take() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.queue
+	s.queue, s.bytes = nil, 0
+	return q
+}
+
+// run connects, sends, and connects again, until the transport closes.
+func (s *frameStream) run() {
+	wait := minReconnect
+	for s.t.ctx.Err() == nil {
+		start := s.t.env.Now()
+		s.session()
+		if s.t.env.Now().Sub(start) > 2*maxReconnect {
+			wait = minReconnect
+		}
+		s.take() // what waited is old by now
+		if s.t.env.Sleep(s.t.ctx, wait) != nil {
+			return
+		}
+		wait = min(2*wait, maxReconnect)
+	}
+}
+
+// session is the life of one connection: it returns when the stream breaks.
+func (s *frameStream) session() {
+	addr, cluster, err := s.t.addr(s.key.to)
+	if err != nil {
+		return
+	}
+	cc, err := s.t.conns.get(addr)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.t.ctx)
+	defer cancel()
+	ctx = metadata.AppendToOutgoingContext(ctx, headerStore, fmt.Sprint(uint64(s.key.to)),
+		headerFrom, fmt.Sprint(uint64(s.key.from)), headerCluster, fmt.Sprint(uint64(cluster)))
+	stream, err := raftv1.NewRaftClient(cc).Frames(ctx)
+	if err != nil {
+		return
+	}
+	s.t.env.Go("frames-end", func() {
+		// The other side says nothing before the end: this returns when the stream breaks.
+		_ = stream.RecvMsg(new(raftv1.FramesDone))
+		cancel()
+		s.wake.Wake()
+	})
+	for {
+		for _, frame := range s.take() {
+			if stream.Send(&raftv1.Frame{Data: frame}) != nil {
+				return
+			}
+		}
+		if s.wake.Wait(ctx, 0) != nil {
+			return
+		}
+	}
+}
+
+// Call asks another store and waits.
+func (t *Transport) Call(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply {
+	addr, cluster, err := t.addr(to)
+	if err != nil {
+		return call.Reply{Err: err}
+	}
+	cc, err := t.conns.get(addr)
+	if err != nil {
+		return call.Reply{Err: err}
+	}
+	if req.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
+		defer cancel()
+	}
+	res, err := invoke(ctx, "call "+to.String(), &raftv1.CallRequest{ClusterId: uint64(cluster), ToStoreId: uint64(to),
+		Request: call.AppendRequest(nil, 1, req)}, raftv1.NewRaftClient(cc).Call)
+	if err != nil {
+		return call.Reply{Err: err}
+	}
+	var out call.Reply
+	if err := call.DecodeReplies(res.GetReply(), func(_ uint64, rep *call.Reply) error { out = *rep; return nil }); err != nil {
+		return call.Reply{Err: fmt.Errorf("call %s: malformed reply: %w", to, shard.ErrUnavailable)}
+	}
+	return out
+}
+
+// SendSnapshot streams one snapshot on a stream of its own.
+func (t *Transport) SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error {
+	addr, cluster, err := t.addr(to)
+	if err != nil {
+		return err
+	}
+	cc, err := t.conns.get(addr)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ctx = metadata.AppendToOutgoingContext(ctx, headerStore, fmt.Sprint(uint64(to)),
+		headerFrom, fmt.Sprint(uint64(t.from)), headerCluster, fmt.Sprint(uint64(cluster)))
+	stream, err := raftv1.NewRaftClient(cc).Snapshot(ctx)
+	if err != nil {
+		return fromStatus(err, nil, "snapshot to "+to.String())
+	}
+	part := &raftv1.SnapshotPart{Part: &raftv1.SnapshotPart_Header{Header: header}}
+	for {
+		if err := stream.Send(part); err != nil {
+			break // CloseAndRecv says why
+		}
+		chunk, err := next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		part = &raftv1.SnapshotPart{Part: &raftv1.SnapshotPart_Chunk{Chunk: chunk}}
+	}
+	done, err := stream.CloseAndRecv()
+	if err != nil {
+		return fromStatus(err, stream.Trailer(), "snapshot to "+to.String())
+	}
+	if len(done.GetError()) > 0 {
+		d := codec.Decoder{B: done.GetError()}
+		return call.ReadError(&d)
+	}
+	return nil
+}
+
+// raftServer serves other stores.
+type raftServer struct {
+	raftv1.UnimplementedRaftServer
+	s *Server
+}
+
+// Frames takes the frames of another store until it goes away.
+func (r *raftServer) Frames(stream raftv1.Raft_FramesServer) error {
+	store, from, err := r.handshake(stream.Context())
+	if err != nil {
+		return err
+	}
+	for {
+		f, err := stream.Recv()
+		if err == io.EOF {
+			return stream.SendAndClose(&raftv1.FramesDone{})
+		}
+		if err != nil {
+			return err
+		}
+		store.Receive(from, f.GetData())
+	}
+}
+
+func (r *raftServer) handshake(ctx context.Context) (Store, shard.StoreID, error) {
+	cluster, err := headerID(ctx, headerCluster)
+	if err == nil {
+		err = r.s.checkCluster(shard.ClusterID(cluster))
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	from, err := headerID(ctx, headerFrom)
+	if err != nil {
+		return nil, 0, err
+	}
+	store, err := r.s.storeOf(ctx)
+	return store, shard.StoreID(from), err
+}
+
+// Call answers one question of another store.
+func (r *raftServer) Call(ctx context.Context, req *raftv1.CallRequest) (*raftv1.CallReply, error) {
+	if err := r.s.checkCluster(shard.ClusterID(req.GetClusterId())); err != nil {
+		return nil, err
+	}
+	store, err := r.s.store(shard.StoreID(req.GetToStoreId()))
+	if err != nil {
+		return nil, err
+	}
+	var rep call.Reply
+	err = call.DecodeRequests(req.GetRequest(), func(_ uint64, q *call.Request) error {
+		one := *q
+		rep = store.Do(ctx, &one)
+		return nil
+	})
+	if err != nil {
+		return nil, &shard.InvalidError{Why: "malformed request: " + err.Error()}
+	}
+	return &raftv1.CallReply{Reply: call.AppendReply(nil, 1, &rep)}, nil
+}
+
+// Snapshot takes the parts of one snapshot.
+func (r *raftServer) Snapshot(stream raftv1.Raft_SnapshotServer) error {
+	store, _, err := r.handshake(stream.Context())
+	if err != nil {
+		return err
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	err = store.ReceiveSnapshot(stream.Context(), first.GetHeader(), func() ([]byte, error) {
+		p, err := stream.Recv()
+		if err != nil {
+			return nil, err
+		}
+		if p.GetChunk() == nil {
+			return nil, errors.New("a part of the snapshot is not a chunk")
+		}
+		return p.GetChunk(), nil
+	})
+	done := &raftv1.SnapshotDone{}
+	if err != nil {
+		done.Error = call.AppendError(nil, err)
+	}
+	return stream.SendAndClose(done)
+}

@@ -1,0 +1,137 @@
+// Package beat holds what stores and placement tell each other, and what placement tells clients: reports, answers and
+// routes. All of them are values; rpc gives them their wire form.
+package beat
+
+import (
+	"time"
+
+	"github.com/skerrydb/skerry/shard"
+)
+
+// State is what placement holds a store for.
+type State uint8
+
+// The states of a store.
+const (
+	Up       State = 1
+	Suspect  State = 2 // not heard for a while; nothing is moved yet
+	Down     State = 3 // not heard for long; its replicas are to be replaced
+	Draining State = 4 // an administrator wants it empty
+	Removed  State = 5 // gone for good; its id never comes back
+)
+
+func (s State) String() string {
+	return [...]string{"unknown", "up", "suspect", "down", "draining", "removed"}[min(int(s), 5)]
+}
+
+// Store is a store as placement knows it.
+type Store struct {
+	ID    shard.StoreID
+	Addr  string // where its node listens
+	State State
+	// SeenAgo is how long ago its last heartbeat came.
+	SeenAgo              time.Duration
+	Used, Free, Capacity uint64 // bytes of its disk
+	Shards, Leaders      int
+	Incarnation          uint64
+	Version              string // of its binary
+}
+
+// Member is one member of the placement driver.
+type Member struct {
+	Store   shard.StoreID // below shard.FirstUserID
+	Replica shard.ReplicaID
+	Addr    string
+	Leader  bool
+}
+
+// Replica is what a store reports of each replica that it holds.
+type Replica struct {
+	Shard   shard.ID
+	Replica shard.ReplicaID
+	Epoch   shard.Epoch
+	// Born is false while the replica waits for its first snapshot.
+	Born bool
+}
+
+// Led is what a store reports of each shard that it leads.
+type Led struct {
+	Desc    *shard.Descriptor
+	Leader  shard.ReplicaID
+	Term    uint64
+	Applied uint64
+	Bytes   uint64 // approximate size of its data
+	// Down are replicas that do not answer their leader.
+	Down []shard.ReplicaID
+}
+
+// Report is a store heartbeat with the shard heartbeats of everything it leads. Led holds what changed since the last
+// report that was answered, or everything if Full.
+type Report struct {
+	Cluster              shard.ClusterID
+	Store                shard.StoreID
+	Addr                 string
+	Incarnation          uint64
+	Version              string
+	Used, Free, Capacity uint64
+	Shards, Leaders      int
+	// MaxID is the largest id that the store holds, so that placement can be rebuilt from stores.
+	MaxID uint64
+	Full  bool
+	Led   []Led
+	// Replicas lists all replicas that the store holds, if Full.
+	Replicas []Replica
+	// Created are shards whose creation, asked for by Answer.Create, is done.
+	Created []shard.ID
+}
+
+// Answer is placement's answer to a Report.
+type Answer struct {
+	// Now is placement's time: the source of shard time.
+	Now     shard.Millis
+	Members []Member
+	Stores  []Store
+	// NeedFull asks for a full report: this placement leader has not heard one from that store.
+	NeedFull bool
+	// Create are brand-new shards of which this store holds a replica; sent until reported in Created.
+	Create []*shard.Descriptor
+	// Instructions are steps of operators for shards that the store leads.
+	Instructions []Instruction
+	// Removed says that placement holds this store for removed: it must stop.
+	Removed bool
+}
+
+// Instruction is one step of an operator, addressed to the leader of a shard at an epoch. Sending it again is harmless.
+type Instruction struct {
+	Shard shard.ID
+	Epoch shard.Epoch
+	// Change is a membership step, if not nil.
+	Change *shard.Change
+	// TransferTo is the store that shall lead, if not zero.
+	TransferTo shard.StoreID
+}
+
+// Route is what a client must know of a shard: where its replicas are and who leads. A hint: stores correct it.
+type Route struct {
+	Desc   *shard.Descriptor
+	Leader shard.ReplicaID // 0: unknown
+	Term   uint64
+	// Applied is an applied index of the shard, for the first write (at most once).
+	Applied uint64
+}
+
+// Routes is one message of the route stream: a full picture first, then deltas, and a full one again whenever the
+// stream cannot vouch for having sent everything.
+type Routes struct {
+	Full    bool
+	Cluster shard.ClusterID
+	Routes  []Route
+	Stores  []Store
+	Members []Member
+}
+
+// Registration answers a store that has no id yet.
+type Registration struct {
+	Cluster shard.ClusterID
+	Store   shard.StoreID
+}

@@ -1,0 +1,14 @@
+package call
+
+// Completer takes the reply to an Ask. Complete is called exactly once for each, from any goroutine, perhaps before
+// the call that took the Ask returns; it must not block.
+type Completer interface {
+	Complete(id uint64, rep *Reply)
+}
+
+// Ask is one request on its way to a store's replica, and who waits for the reply.
+type Ask struct {
+	ID  uint64 // the Completer's own number for it
+	Req *Request
+	To  Completer
+}
