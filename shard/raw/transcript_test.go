@@ -221,5 +221,3 @@ func checked(err error) string {
 	}
 	return "ok\n"
 }
-
-}
