@@ -18,7 +18,7 @@ import (
 // parts separated by semicolons. "eval", "version", "confver" and "stamp" are what the proposer wrote into the header;
 // without them it knew the current epoch and no time.
 func TestTranscripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		s := newScript()
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			s.t = t
