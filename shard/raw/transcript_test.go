@@ -18,7 +18,7 @@ import (
 // TestTranscripts shows commands and queries on a shard's data. All of them pass through their encodings. Keys are
 // written as they lie in the keyspace: rk is the user's key k. "now" sets the shard time.
 func TestTranscripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		s := &script{t: t, m: new(rawtest.Map), in: shard.ModeRange(shard.ModeRaw)}
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			s.t = t
@@ -220,6 +220,4 @@ func checked(err error) string {
 		return err.Error() + "\n"
 	}
 	return "ok\n"
-}
-
 }
