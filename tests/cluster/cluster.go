@@ -1,0 +1,346 @@
+// Package cluster runs several stores in one process over in-memory disks and an in-memory network: the protocols as
+// they are, without sockets. Tests cut links, crash stores and start them again on what their disk kept.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// Options of a Cluster. Zero values make three stores with one shard of three replicas.
+type Options struct {
+	Stores   int
+	Shards   []*shard.Descriptor
+	Store    func(*raftstore.Options) // changes a store's options before it opens
+	Verbose  bool
+	OnBroken func(id shard.StoreID, err error) // default: the test fails
+}
+
+// Cluster is a set of stores.
+type Cluster struct {
+	T       testing.TB
+	Env     env.Env
+	Net     *rpc.Network
+	Stores  map[shard.StoreID]*Member
+	opt     Options
+	client  uint64
+	seq     atomic.Uint64
+	started time.Time
+}
+
+// Member is one store of the cluster, up or down.
+type Member struct {
+	ID     shard.StoreID
+	FS     *vfs.MemFS
+	Engine *engine.Engine
+	Store  *raftstore.Store // nil while down
+}
+
+// Descriptor makes a shard descriptor over the first stores 1..n, one replica each, all voters.
+func Descriptor(id shard.ID, start, end string, stores int) *shard.Descriptor {
+	d := &shard.Descriptor{ID: id, Epoch: shard.Epoch{ConfVer: 1, Version: 1}}
+	if start != "" {
+		d.Range.Start = shard.RawKey([]byte(start))
+	}
+	if end != "" {
+		d.Range.End = shard.RawKey([]byte(end))
+	}
+	for i := 1; i <= stores; i++ {
+		d.Replicas = append(d.Replicas, shard.Replica{ID: shard.ReplicaID(uint64(id)*10 + uint64(i)), Store: shard.StoreID(i), Role: shard.Voter})
+	}
+	return d
+}
+
+// New starts a cluster; it is closed when the test ends.
+func New(t testing.TB, o Options) *Cluster {
+	if o.Stores == 0 {
+		o.Stores = 3
+	}
+	if o.Shards == nil {
+		o.Shards = []*shard.Descriptor{Descriptor(2, "", "", o.Stores)}
+	}
+	c := &Cluster{T: t, Env: env.Real{}, opt: o, Stores: make(map[shard.StoreID]*Member), client: rand.Uint64(), started: time.Now()}
+	c.Net = rpc.NewNetwork(c.Env)
+	for i := 1; i <= o.Stores; i++ {
+		id := shard.StoreID(i)
+		c.Stores[id] = &Member{ID: id, FS: vfs.NewCrashableMem()}
+		c.Start(id)
+	}
+	for _, d := range o.Shards {
+		for _, r := range d.Replicas {
+			if m := c.Stores[r.Store]; m != nil {
+				if err := m.Store.CreateShard(d); err != nil {
+					t.Fatalf("create %s on %s: %v", d.ID, r.Store, err)
+				}
+			}
+		}
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// Start opens a store on what its disk holds.
+func (c *Cluster) Start(id shard.StoreID) {
+	c.T.Helper()
+	m := c.Stores[id]
+	level := slog.LevelWarn
+	if c.opt.Verbose {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if !c.opt.Verbose {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	broken := func(err error) {
+		if c.opt.OnBroken != nil {
+			c.opt.OnBroken(id, err)
+			return
+		}
+		c.T.Errorf("%s broke: %v", id, err)
+	}
+	e, err := engine.Open("store", engine.Options{FS: m.FS, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken})
+	if err != nil {
+		c.T.Fatalf("open engine of %s: %v", id, err)
+	}
+	o := raftstore.Options{Env: c.Env, Engine: e, Store: id, Transport: c.Net.Transport(id), Logger: logger, WallTime: true,
+		Tick: 20 * time.Millisecond, OnBroken: broken}
+	if c.opt.Store != nil {
+		c.opt.Store(&o)
+	}
+	s, err := raftstore.Open(o)
+	if err != nil {
+		c.T.Fatalf("open %s: %v", id, err)
+	}
+	m.Engine, m.Store = e, s
+	c.Net.Attach(id, s)
+}
+
+// Stop closes a store in order; its disk keeps everything.
+func (c *Cluster) Stop(id shard.StoreID) {
+	c.T.Helper()
+	m := c.Stores[id]
+	if m.Store == nil {
+		return
+	}
+	c.Net.Attach(id, nil)
+	_ = m.Store.Close()
+	if err := m.Engine.Close(); err != nil {
+		c.T.Errorf("close engine of %s: %v", id, err)
+	}
+	m.Store, m.Engine = nil, nil
+}
+
+// Crash takes a store away as a power failure does: its disk keeps what was synced and, of the rest, unsyncedPercent.
+func (c *Cluster) Crash(id shard.StoreID, unsyncedPercent int) {
+	c.T.Helper()
+	m := c.Stores[id]
+	c.Net.Attach(id, nil)
+	clone := m.FS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(1, uint64(id)))})
+	_ = m.Store.Close()
+	_ = m.Engine.Close()
+	m.FS, m.Store, m.Engine = clone, nil, nil
+}
+
+// Wipe takes a store's disk away; Start then begins with an empty one.
+func (c *Cluster) Wipe(id shard.StoreID) {
+	c.Stop(id)
+	c.Stores[id].FS = vfs.NewCrashableMem()
+}
+
+// Close stops all stores.
+func (c *Cluster) Close() {
+	for i := 1; i <= len(c.Stores); i++ {
+		c.Stop(shard.StoreID(i))
+	}
+}
+
+// WaitFor polls cond, which the cluster must reach by itself.
+func (c *Cluster) WaitFor(what string, cond func() bool) {
+	c.T.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if cond() {
+			return
+		}
+	}
+	c.T.Fatalf("waited in vain for: %s", what)
+}
+
+// Leader waits for a shard to have a leader that serves.
+func (c *Cluster) Leader(id shard.ID) shard.StoreID {
+	c.T.Helper()
+	var lead shard.StoreID
+	c.WaitFor(fmt.Sprintf("a leader of %s", id), func() bool {
+		for i := 1; i <= len(c.Stores); i++ {
+			if m := c.Stores[shard.StoreID(i)]; m.Store != nil && m.Store.Leads(id) {
+				lead = m.ID
+				return true
+			}
+		}
+		return false
+	})
+	return lead
+}
+
+// Status is a store's picture of its replica of a shard; zero if it holds none.
+func (c *Cluster) Status(id shard.StoreID, sid shard.ID) raftstore.ReplicaStatus {
+	m := c.Stores[id]
+	if m.Store == nil {
+		return raftstore.ReplicaStatus{}
+	}
+	st, err := m.Store.Status(context.Background(), sid)
+	if err != nil || len(st) == 0 {
+		return raftstore.ReplicaStatus{}
+	}
+	return st[0]
+}
+
+// Do sends a request to one store.
+func (c *Cluster) Do(to shard.StoreID, req *call.Request) call.Reply {
+	m := c.Stores[to]
+	if m.Store == nil {
+		return call.Reply{Err: shard.ErrUnavailable}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return m.Store.Do(ctx, req)
+}
+
+// Write executes a command on a shard, at most once: it finds the leader and asks about attempts that were not
+// answered, as the SDK does.
+func (c *Cluster) Write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, error) {
+	body := cmd.Append(nil)
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		lead, ref := c.refresh(d)
+		if ref.Err != nil {
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		op := call.OpID{Client: c.client, Seq: c.seq.Add(1)}
+		req := &call.Request{Kind: call.Write, Shard: d.ID, Epoch: d.Epoch, Timeout: 2 * time.Second, Op: op, Term: ref.Term, Since: ref.Applied, Body: body}
+		rep := c.Do(lead, req)
+		for errors.Is(rep.Err, shard.ErrUnavailable) || errors.Is(rep.Err, shard.ErrClosed) || errors.Is(rep.Err, context.DeadlineExceeded) {
+			rep = c.outcome(d, req)
+		}
+		if rep.Err == nil {
+			return raw.DecodeResult(rep.Body)
+		}
+		if !Definite(rep.Err) {
+			return raw.Result{}, rep.Err
+		}
+	}
+	return raw.Result{}, errors.New("no leader in time")
+}
+
+// Definite reports whether an error says that nothing happened.
+func Definite(err error) bool {
+	var (
+		never *call.NeverError
+		nl    *shard.NotLeaderError
+		busy  *shard.ServerBusyError
+		ref   *shard.RefreshError
+		over  *shard.OverwrittenError
+		ready *shard.NotReadyError
+		none  *shard.NotFoundError
+	)
+	return errors.As(err, &never) || errors.As(err, &nl) || errors.As(err, &busy) || errors.As(err, &ref) ||
+		errors.As(err, &over) || errors.As(err, &ready) || errors.As(err, &none)
+}
+
+func (c *Cluster) refresh(d *shard.Descriptor) (shard.StoreID, call.Reply) {
+	var rep call.Reply
+	for _, r := range d.Replicas {
+		rep = c.Do(r.Store, &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: d.Epoch})
+		if rep.Err == nil {
+			return r.Store, rep
+		}
+	}
+	return 0, rep
+}
+
+// outcome asks what became of an attempt until somebody knows.
+func (c *Cluster) outcome(d *shard.Descriptor, req *call.Request) call.Reply {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for _, r := range d.Replicas {
+			rep := c.Do(r.Store, &call.Request{Kind: call.Outcome, Shard: d.ID, Op: req.Op, Term: req.Term, Since: req.Since, Timeout: time.Second})
+			var never *call.NeverError
+			var amb *shard.AmbiguousError
+			if rep.Err == nil || errors.As(rep.Err, &never) || errors.As(rep.Err, &amb) {
+				return rep
+			}
+		}
+	}
+	return call.Reply{Err: &shard.AmbiguousError{Shard: d.ID, Why: "nobody knows"}}
+}
+
+// Put writes one key.
+func (c *Cluster) Put(d *shard.Descriptor, k, v string) error {
+	_, err := c.Write(d, &raw.Command{Ops: []raw.Op{{Kind: raw.Put, Key: shard.RawKey([]byte(k)), Value: []byte(v)}}})
+	return err
+}
+
+// Get reads one key from whoever leads.
+func (c *Cluster) Get(d *shard.Descriptor, k string) (string, bool, error) {
+	return c.get(d, k, false, 0)
+}
+
+// GetFrom reads one key from one replica, as a follower read.
+func (c *Cluster) GetFrom(d *shard.Descriptor, k string, from shard.StoreID) (string, bool, error) {
+	return c.get(d, k, true, from)
+}
+
+func (c *Cluster) get(d *shard.Descriptor, k string, follower bool, from shard.StoreID) (string, bool, error) {
+	q := &raw.Query{Kind: raw.Get, Keys: []shard.Key{shard.RawKey([]byte(k))}}
+	req := &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Follower: follower, Timeout: 2 * time.Second, Body: q.Append(nil)}
+	var last error
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		for _, r := range d.Replicas {
+			if from != 0 && r.Store != from {
+				continue
+			}
+			rep := c.Do(r.Store, req)
+			if last = rep.Err; last != nil {
+				continue
+			}
+			a, err := raw.DecodeAnswer(rep.Body)
+			if err != nil {
+				return "", false, err
+			}
+			return string(a.Rows[0].Value), a.Rows[0].Found, nil
+		}
+	}
+	return "", false, last
+}
+
+// Checksum is the checksum of a shard's data on one store, from the engine itself, and the applied index of the view.
+func (c *Cluster) Checksum(id shard.StoreID, d *shard.Descriptor) (raw.Sum, uint64) {
+	c.T.Helper()
+	rd := c.Stores[id].Engine.NewReader()
+	defer func() { _ = rd.Close() }()
+	a, _, err := rd.Applied(d.ID)
+	if err != nil {
+		c.T.Fatalf("checksum of %s on %s: %v", d.ID, id, err)
+	}
+	q := &raw.Query{Kind: raw.Checksum, Range: d.Range}
+	ans, _, err := q.Run(rd, d.Range, a.Time, 0)
+	if err != nil {
+		c.T.Fatalf("checksum of %s on %s: %v", d.ID, id, err)
+	}
+	return ans.Sum, a.Index
+}
