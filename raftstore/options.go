@@ -26,13 +26,8 @@ const (
 	maxOutcomes = 4096
 	// maxOutcomeBytes drops the body of an outcome that is larger: the fact that it was applied is what matters.
 	maxOutcomeBytes = 256
-	// minLogEntries is how many entries truncation leaves behind the applied index, so that attempts of writes can be
-	// asked about (rule 9) and followers that were away for a moment need no snapshot.
-	minLogEntries = 1024
-	// truncateEntries and truncateBytes say when the log is worth cutting: rarely, because each cut is a range
-	// tombstone.
-	truncateEntries = 4096
-	truncateBytes   = 8 << 20
+	// truncateBytes says, beside Options.LogEntries, when the log is worth cutting.
+	truncateBytes = 8 << 20
 	// maxLagEntries is how far a live follower may hold back truncation before it gets a snapshot instead.
 	maxLagEntries = 64 << 10
 	// maxReaders bounds the goroutines that evaluate scans and reads that had to wait.
@@ -53,6 +48,7 @@ const (
 	DefaultElectionTicks  = 10
 	DefaultHeartbeatTicks = 2
 	DefaultMaxDrift       = 0.05
+	DefaultLogEntries     = 4096
 )
 
 // Options says how a Store works. Env, Engine, Store and Transport must be set.
@@ -72,6 +68,10 @@ type Options struct {
 	HeartbeatTicks int
 	// MaxDrift is the largest relative drift between two stores' clocks that leases allow for.
 	MaxDrift float64
+	// LogEntries is the length at which a shard's log is cut: rarely, because each cut is a range tombstone. A quarter
+	// of it is left behind the applied index, so that attempts of writes can be asked about (rule 9) and followers that
+	// were away for a moment need no snapshot.
+	LogEntries uint64
 	// SnapshotBytesPerSecond limits what this store receives in snapshots; zero is no limit.
 	SnapshotBytesPerSecond int64
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
@@ -99,9 +99,15 @@ func (o *Options) setDefaults() {
 	if o.MaxDrift <= 0 {
 		o.MaxDrift = DefaultMaxDrift
 	}
+	if o.LogEntries == 0 {
+		o.LogEntries = DefaultLogEntries
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 }
+
+// keptEntries is what truncation leaves behind the applied index.
+func (o *Options) keptEntries() uint64 { return o.LogEntries / 4 }
 
 func (o *Options) electionTimeout() time.Duration { return time.Duration(o.ElectionTicks) * o.Tick }

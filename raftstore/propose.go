@@ -73,7 +73,7 @@ func (r *replica) sinceRecent(since uint64) bool {
 	if since+1 < first || since > last {
 		return false
 	}
-	return last-first < minLogEntries || since >= first+(last-first)/2
+	return last-first < r.w.store.opt.keptEntries() || since >= first+(last-first)/2
 }
 
 // proposeWaiting turns the waiting commands into as few entries as their size allows.

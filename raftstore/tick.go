@@ -101,12 +101,12 @@ func (r *replica) expireCalls() {
 // cuts at the same place and checksums of replicas agree.
 func (r *replica) maybeTruncate() {
 	a := &r.machine.Applied
-	if r.truncated != 0 || a.Index-a.TruncIndex < truncateEntries && r.logBytes < truncateBytes {
+	if r.truncated != 0 || a.Index-a.TruncIndex < r.w.store.opt.LogEntries && r.logBytes < truncateBytes {
 		return
 	}
 	to := a.Index
-	keep := uint64(minLogEntries)
-	if r.logBytes >= truncateBytes && a.Index-a.TruncIndex < 2*minLogEntries {
+	keep := r.w.store.opt.keptEntries()
+	if r.logBytes >= truncateBytes && a.Index-a.TruncIndex < 2*keep {
 		keep = (a.Index - a.TruncIndex) / 4 // few but large entries
 	}
 	to -= min(keep, to)

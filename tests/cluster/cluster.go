@@ -182,18 +182,18 @@ func (c *Cluster) WaitFor(what string, cond func() bool) {
 	c.T.Fatalf("waited in vain for: %s", what)
 }
 
-// Leader waits for a shard to have a leader that serves.
+// Leader waits for a shard to have a leader, awake or asleep: of several that believe it, the one of the newest term.
 func (c *Cluster) Leader(id shard.ID) shard.StoreID {
 	c.T.Helper()
 	var lead shard.StoreID
 	c.WaitFor(fmt.Sprintf("a leader of %s", id), func() bool {
+		var term uint64
 		for i := 1; i <= len(c.Stores); i++ {
-			if m := c.Stores[shard.StoreID(i)]; m.Store != nil && m.Store.Leads(id) {
-				lead = m.ID
-				return true
+			if st := c.Status(shard.StoreID(i), id); st.Leading && st.Term > term {
+				lead, term = shard.StoreID(i), st.Term
 			}
 		}
-		return false
+		return term != 0
 	})
 	return lead
 }

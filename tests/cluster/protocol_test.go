@@ -1,0 +1,270 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// others are the stores of a three-store cluster besides one.
+func others(id shard.StoreID) []shard.StoreID {
+	var out []shard.StoreID
+	for i := shard.StoreID(1); i <= 3; i++ {
+		if i != id {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func mustPut(t testing.TB, c *Cluster, d *shard.Descriptor, k, v string) {
+	t.Helper()
+	if err := c.Put(d, k, v); err != nil {
+		t.Fatalf("put %s: %v", k, err)
+	}
+}
+
+func mustGet(t testing.TB, c *Cluster, d *shard.Descriptor, k, want string) {
+	t.Helper()
+	v, ok, err := c.Get(d, k)
+	if err != nil || !ok || v != want {
+		t.Fatalf("get %s: %q %v %v, want %q", k, v, ok, err, want)
+	}
+}
+
+// fill writes n keys from many goroutines.
+func fill(t testing.TB, c *Cluster, d *shard.Descriptor, prefix string, n int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for g := range 16 {
+		wg.Go(func() {
+			for i := g; i < n; i += 16 {
+				if err := c.Put(d, fmt.Sprintf("%s-%05d", prefix, i), fmt.Sprintf("v%d", i)); err != nil {
+					t.Errorf("put: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// same waits until every replica of a shard holds the same data at the same index.
+func same(c *Cluster, d *shard.Descriptor) {
+	c.T.Helper()
+	var what string
+	c.WaitFor("equal checksums", func() bool {
+		var first raw.Sum
+		var at uint64
+		what = ""
+		for i, r := range d.Replicas {
+			if c.Stores[r.Store].Store == nil {
+				continue
+			}
+			sum, index := c.Checksum(r.Store, d)
+			what += fmt.Sprintf(" %s:%x@%d", r.Store, sum.Hash, index)
+			if i == 0 {
+				first, at = sum, index
+			} else if index == at && sum != first {
+				c.T.Fatalf("replicas differ at index %d:%s", at, what)
+			} else if index != at || sum != first {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestLeaderStops: what was acknowledged survives its leader, and the leader catches up when it comes back.
+func TestLeaderStops(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "a", "1")
+	lead := c.Leader(d.ID)
+	c.Crash(lead, 0)
+	mustGet(t, c, d, "a", "1")
+	mustPut(t, c, d, "b", "2")
+	c.Start(lead)
+	mustGet(t, c, d, "b", "2")
+	same(c, d)
+}
+
+// TestCrashAll: after a power failure of all stores everything acknowledged is there, whatever survived unsynced.
+func TestCrashAll(t *testing.T) {
+	for _, percent := range []int{0, 50, 100} {
+		t.Run(fmt.Sprint(percent), func(t *testing.T) {
+			c := New(t, Options{})
+			d := c.opt.Shards[0]
+			for round := range 3 {
+				fill(t, c, d, fmt.Sprintf("r%d", round), 40)
+				for id := range c.Stores {
+					c.Crash(id, percent)
+				}
+				for id := range c.Stores {
+					c.Start(id)
+				}
+				for r := 0; r <= round; r++ {
+					for i := range 40 {
+						mustGet(t, c, d, fmt.Sprintf("r%d-%05d", r, i), fmt.Sprintf("v%d", i))
+					}
+				}
+			}
+			same(c, d)
+		})
+	}
+}
+
+// TestLaggingFollowerGetsSnapshot: the log is cut while a store is away; it catches up by a snapshot.
+func TestLaggingFollowerGetsSnapshot(t *testing.T) {
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.LogEntries = 64 }})
+	d := c.opt.Shards[0]
+	lead := c.Leader(d.ID)
+	away := others(lead)[0]
+	last := c.Status(away, d.ID).Last
+	c.Stop(away)
+	fill(t, c, d, "k", 1500)
+	c.WaitFor("a truncated log", func() bool { return c.Status(c.Leader(d.ID), d.ID).Applied.TruncIndex > last })
+	c.Start(away)
+	mustPut(t, c, d, "after", "1")
+	c.WaitFor("the store to catch up", func() bool {
+		return c.Status(away, d.ID).Applied.Index >= c.Status(c.Leader(d.ID), d.ID).Applied.Index
+	})
+	if n := counter(c, away, "snapshots_installed_total"); n == 0 {
+		t.Fatal("caught up without a snapshot")
+	}
+	same(c, d)
+	// It must be a full member: with another store gone, it and the leader are the quorum.
+	c.Stop(others(lead)[1])
+	mustPut(t, c, d, "quorum", "1")
+	c.Crash(away, 0)
+	c.Start(away)
+	mustGet(t, c, d, "quorum", "1")
+}
+
+func counter(c *Cluster, id shard.StoreID, name string) uint64 {
+	for _, n := range c.Stores[id].Store.Counters() {
+		if n.Name == name {
+			return n.Value
+		}
+	}
+	c.T.Fatalf("no counter %s", name)
+	return 0
+}
+
+// TestTransferLeader moves leadership around while a client writes.
+func TestTransferLeader(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	for i := range 9 {
+		lead := c.Leader(d.ID)
+		to := others(lead)[i%2]
+		if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, to); err != nil {
+			t.Fatalf("transfer from %s to %s: %v", lead, to, err)
+		}
+		mustPut(t, c, d, fmt.Sprint("k", i), "v")
+		c.WaitFor("leadership to move", func() bool { return c.Leader(d.ID) == to })
+	}
+	same(c, d)
+}
+
+// TestFollowerRead: a follower answers with everything that was acknowledged before.
+func TestFollowerRead(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	for i := range 50 {
+		mustPut(t, c, d, "k", fmt.Sprint(i))
+		for _, id := range others(c.Leader(d.ID)) {
+			v, _, err := c.GetFrom(d, "k", id)
+			if err != nil || v != fmt.Sprint(i) {
+				t.Fatalf("follower read from %s: %q %v, want %d", id, v, err, i)
+			}
+		}
+	}
+}
+
+// TestLease: reads under a lease cost no round each.
+func TestLease(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "k", "v")
+	lead := c.Leader(d.ID)
+	mustGet(t, c, d, "k", "v")
+	before := counter(c, lead, "read_rounds_total")
+	for range 2000 {
+		mustGet(t, c, d, "k", "v")
+	}
+	if rounds := counter(c, lead, "read_rounds_total") - before; c.Leader(d.ID) == lead && rounds > 200 {
+		t.Fatalf("2000 reads took %d rounds", rounds)
+	}
+}
+
+// TestCutOffLeaderDoesNotServe: a leader that nobody hears stops answering reads before another can be elected.
+func TestCutOffLeaderDoesNotServe(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "k", "old")
+	old := c.Leader(d.ID)
+	mustGet(t, c, d, "k", "old")
+	c.Net.SetFilter(func(from, to shard.StoreID, _ []byte) bool { return from != old && to != old })
+	c.WaitFor("another leader", func() bool {
+		for _, id := range others(old) {
+			if st := c.Status(id, d.ID); st.Leading && st.Applied.Term == st.Term {
+				return true
+			}
+		}
+		return false
+	})
+	q := &raw.Query{Kind: raw.Get, Keys: []shard.Key{shard.RawKey([]byte("k"))}}
+	rep := c.Do(old, &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Timeout: 300 * time.Millisecond, Body: q.Append(nil)})
+	if rep.Err == nil {
+		t.Fatal("a cut-off leader answered a read after another was elected")
+	}
+	mustPut(t, c, d, "k", "new")
+	c.Net.SetFilter(nil)
+	mustGet(t, c, d, "k", "new")
+	same(c, d)
+}
+
+// TestSleep: an idle shard stops ticking on every store, and a request wakes it.
+func TestSleep(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	asleep := func() bool {
+		for id := range c.Stores {
+			if !c.Status(id, d.ID).Asleep {
+				return false
+			}
+		}
+		return true
+	}
+	for i := range 3 {
+		mustPut(t, c, d, "k", fmt.Sprint(i))
+		c.WaitFor("the shard to sleep", asleep)
+		mustGet(t, c, d, "k", fmt.Sprint(i))
+	}
+	c.WaitFor("the shard to sleep", asleep)
+	lead := shard.StoreID(0)
+	for id := range c.Stores {
+		if c.Status(id, d.ID).Leading {
+			lead = id
+		}
+	}
+	c.Crash(lead, 0)
+	// Nobody asks: the suspicion of its store alone must wake the others and make them elect.
+	c.WaitFor("another leader", func() bool {
+		for _, id := range others(lead) {
+			if c.Status(id, d.ID).Leading {
+				return true
+			}
+		}
+		return false
+	})
+	mustGet(t, c, d, "k", "2")
+}
