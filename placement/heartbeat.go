@@ -1,0 +1,235 @@
+package placement
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// Bounds of one answer to a heartbeat: what does not fit comes with the next one.
+const (
+	maxCreatesPerAnswer = 256
+	maxStepsPerAnswer   = 16
+	maxHintsPerWrite    = 256
+)
+
+// Register gives a new store an id. Its directory remembers it; a directory that lost it registers as a new store.
+func (s *Server) Register(ctx context.Context, addr, version string) (beat.Registration, error) {
+	if addr == "" {
+		return beat.Registration{}, &shard.InvalidError{Why: "a store must say where it listens"}
+	}
+	l, err := s.leading()
+	if err != nil {
+		return beat.Registration{}, err
+	}
+	id, err := s.AllocIDs(ctx, 1)
+	if err != nil {
+		return beat.Registration{}, err
+	}
+	r := storeRecord{id: shard.StoreID(id), addr: addr}
+	key := idKey(prefixStore, id)
+	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, r.encode())}})
+	if err != nil {
+		return beat.Registration{}, fmt.Errorf("register a store: %w", err)
+	}
+	if res.Failed >= 0 {
+		return beat.Registration{}, fmt.Errorf("register a store: id %d is taken: %w", id, errRaced)
+	}
+	l.view.loadStore(r)
+	s.log.Info("store registered", "store", r.id, "addr", addr, "version", version)
+	return beat.Registration{Cluster: l.cluster, Store: r.id}, nil
+}
+
+// Heartbeat takes a store's report and answers what it should know and do.
+func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, error) {
+	l, err := s.leading()
+	if err != nil {
+		return nil, err
+	}
+	if r.Cluster != 0 && r.Cluster != l.cluster {
+		return nil, &shard.WrongClusterError{Want: r.Cluster, Have: l.cluster}
+	}
+	moved, known, removed := l.view.addrChanged(r.Store, r.Addr)
+	if !known {
+		return nil, &shard.InvalidError{Why: fmt.Sprintf("%s was never registered with this cluster; start it on an empty directory", r.Store)}
+	}
+	if removed {
+		return &beat.Answer{Removed: true}, nil
+	}
+	if moved {
+		rec := storeRecord{id: r.Store, addr: r.Addr}
+		if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(r.Store)), rec.encode())}}); err != nil {
+			return nil, fmt.Errorf("record the new address of %s: %w", r.Store, err)
+		}
+	}
+	a := &beat.Answer{NeedFull: l.view.observe(r)}
+	a.Now = shard.Millis(s.millis())
+	a.Members, a.Stores = s.Members(), l.view.allStores()
+	a.Create = l.view.toCreate(r.Store, maxCreatesPerAnswer)
+	for _, p := range l.view.repairs(r.Store, maxStepsPerAnswer) {
+		in, err := s.instruction(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		a.Instructions = append(a.Instructions, in)
+	}
+	// The answer carries placement's time: only a leader's counts.
+	return a, s.confirm(ctx, l)
+}
+
+// instruction gives a step its form on the wire, and a new learner its id.
+func (s *Server) instruction(ctx context.Context, p plan) (beat.Instruction, error) {
+	in := beat.Instruction{Shard: p.desc.ID, Epoch: p.desc.Epoch, Change: p.step.Change, TransferTo: p.step.TransferTo}
+	if p.step.NeedID {
+		id, err := s.AllocIDs(ctx, 1)
+		if err != nil {
+			return in, err
+		}
+		c := *p.step.Change
+		c.Replica.ID = shard.ReplicaID(id)
+		in.Change = &c
+	}
+	return in, nil
+}
+
+// RemoveStore declares a store gone for good: its replicas are replaced elsewhere, and its id never comes back.
+func (s *Server) RemoveStore(ctx context.Context, id shard.StoreID) error {
+	l, err := s.leading()
+	if err != nil {
+		return err
+	}
+	rec, ok := l.view.record(id)
+	if !ok {
+		return &shard.InvalidError{Why: fmt.Sprintf("there is no store %d; 'skerry ctl store list' shows them", uint64(id))}
+	}
+	if n := len(l.view.upStores()); n <= s.opt.Replicas && l.view.isUp(id) {
+		return &shard.InvalidError{Why: fmt.Sprintf("%s is up and there is no other store for its replicas; add a store first", id)}
+	}
+	rec.removed = true
+	if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(id)), rec.encode())}}); err != nil {
+		return fmt.Errorf("remove %s: %w", id, err)
+	}
+	l.view.loadStore(rec)
+	return nil
+}
+
+func (v *view) record(id shard.StoreID) (storeRecord, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if sv := v.stores[id]; sv != nil {
+		return sv.record, true
+	}
+	return storeRecord{}, false
+}
+
+func (v *view) isUp(id shard.StoreID) bool {
+	for _, s := range v.upStores() {
+		if s == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *view) addrChanged(id shard.StoreID, addr string) (moved, known, removed bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	sv := v.stores[id]
+	if sv == nil {
+		return false, false, false
+	}
+	return sv.record.addr != addr, true, sv.record.removed
+}
+
+// maintain does what a leader does without being asked: the first shards, the windows, the hints.
+func (s *Server) maintain(ctx context.Context, l *leadership) {
+	if err := s.raiseTimestamps(ctx, l, 0); err != nil {
+		s.log.Warn("placement", "err", err)
+		return
+	}
+	if l.first == nil {
+		if err := s.bootstrap(ctx, l); err != nil {
+			s.log.Warn("bootstrap", "err", err)
+		}
+		return
+	}
+	if !l.created && l.view.created() {
+		key := recordKey(recordCreated)
+		if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(key, encodeNumber(1))}}); err == nil {
+			l.created = true
+			s.log.Info("all first shards are created", "shards", len(l.first))
+		}
+	}
+	s.saveHints(ctx, l)
+}
+
+// saveHints writes descriptors that changed. They are hints for the next leader until the stores report; nothing is
+// created or destroyed on their word.
+func (s *Server) saveHints(ctx context.Context, l *leadership) {
+	ds := l.view.takeUnsaved(maxHintsPerWrite)
+	if len(ds) == 0 {
+		return
+	}
+	cmd := &raw.Command{}
+	for _, d := range ds {
+		cmd.Ops = append(cmd.Ops, putOp(idKey(prefixShard, uint64(d.ID)), d.Append(nil)))
+	}
+	if _, err := s.meta.Commit(ctx, cmd); err != nil {
+		s.log.Debug("hints not written", "err", err)
+	}
+}
+
+// bootstrap makes the first shards, exactly once in the life of a cluster: when enough stores have registered, their
+// descriptors are put if absent. Every store then creates its replicas with the same initial state.
+func (s *Server) bootstrap(ctx context.Context, l *leadership) error {
+	up := l.view.upStores()
+	if len(up) < s.opt.Stores {
+		return nil
+	}
+	n := len(s.opt.SplitKeys) + 1
+	first, err := s.AllocIDs(ctx, n*(1+s.opt.Replicas))
+	if err != nil {
+		return err
+	}
+	ds := firstShards(s.opt.SplitKeys, operator.Spread(n, s.opt.Replicas, up), first)
+	key := recordKey(recordBootstrap)
+	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, encodeShards(ds))}})
+	if err != nil {
+		return err
+	}
+	if res.Failed >= 0 {
+		return errRaced // another leader was first; its list is read in the next term
+	}
+	for _, d := range ds {
+		l.view.loadShard(d)
+	}
+	l.view.expect(ds)
+	l.first = ds
+	s.log.Info("first shards made", "shards", len(ds), "replicas", s.opt.Replicas, "stores", len(up))
+	return nil
+}
+
+// firstShards builds the descriptors between the split keys, with ids from first on.
+func firstShards(at []shard.Key, spread [][]shard.StoreID, first uint64) []*shard.Descriptor {
+	out := make([]*shard.Descriptor, len(spread))
+	next := first
+	id := func() uint64 { next++; return next - 1 }
+	for i, stores := range spread {
+		d := &shard.Descriptor{ID: shard.ID(id()), Epoch: shard.Epoch{ConfVer: 1, Version: 1}}
+		if i > 0 {
+			d.Range.Start = at[i-1]
+		}
+		if i < len(at) {
+			d.Range.End = at[i]
+		}
+		for _, st := range stores {
+			d.Replicas = append(d.Replicas, shard.Replica{ID: shard.ReplicaID(id()), Store: st, Role: shard.Voter})
+		}
+		out[i] = d
+	}
+	return out
+}

@@ -1,0 +1,33 @@
+// Package placement is the driver that says which stores there are, which of them hold which shards, and which ids and
+// timestamps are taken. It is a customer of Raft and not a second implementation: its metadata are ordinary keys in
+// shard 1, which the same raftstore replicates, and that shard's leader is the active driver.
+//
+// Only what must survive lives there: the cluster's id, the bounds of ids and timestamps, stores, the first shards. All
+// else is soft state that heartbeats rebuild within seconds after the leader changed.
+//
+// Goroutines: one, run, which notices when this member begins or ceases to lead, loads, and does what is due. Requests
+// run on their callers' goroutines.
+package placement
+
+import (
+	"context"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// MetaStore is shard 1 as placement uses it. A guarded batch is its transaction.
+type MetaStore interface {
+	// Commit executes a command at most once. An error of class routing, or ErrAmbiguous, ends this leader's attempt;
+	// the caller loads again before it goes on.
+	Commit(ctx context.Context, cmd *raw.Command) (raw.Result, error)
+	// Read is linearizable.
+	Read(ctx context.Context, q *raw.Query) (raw.Answer, error)
+	// Leading returns the term that this member leads and has applied everything of, 0 if it does not lead. It is a
+	// hint; Confirm is the proof.
+	Leading() uint64
+	// Confirm returns the term that this member led at some moment after the call began.
+	Confirm(ctx context.Context) (uint64, error)
+	// Leader is the member that leads, as far as is known; zero otherwise.
+	Leader() shard.Replica
+}

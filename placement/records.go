@@ -1,0 +1,129 @@
+package placement
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// The records of shard 1. Names are part of the disk format.
+const (
+	recordCluster   = "cluster"   // the cluster's id; put once
+	recordIDs       = "ids"       // ids below it may be in use
+	recordTSO       = "tso"       // timestamps below it may be in use
+	recordBootstrap = "bootstrap" // the first shards; put once
+	recordCreated   = "created"   // present once every replica of them was created
+	prefixStore     = "store/"    // + id, big endian
+	prefixShard     = "shard/"    // + id: the last known descriptor, a hint
+)
+
+func recordKey(name string) shard.Key { return shard.MakeKey(shard.ModeMeta, []byte(name)) }
+
+func idKey(prefix string, id uint64) shard.Key {
+	return binary.BigEndian.AppendUint64(recordKey(prefix), id)
+}
+
+func putOp(k shard.Key, v []byte) raw.Op { return raw.Op{Kind: raw.Put, Key: k, Value: v} }
+
+// unchanged guards a record: it holds old, or nothing if old is nil.
+func unchanged(k shard.Key, old []byte) raw.Condition {
+	if old == nil {
+		return raw.Condition{Key: k}
+	}
+	return raw.Condition{Key: k, Exists: true, HasValue: true, Value: old}
+}
+
+const recordVersion = 1
+
+func encodeNumber(n uint64) []byte { return codec.AppendUvarint([]byte{recordVersion}, n) }
+
+func decodeNumber(b []byte) (uint64, error) {
+	if b == nil {
+		return 0, nil
+	}
+	d := codec.Decoder{B: b}
+	d.Version(recordVersion)
+	n := d.Uvarint()
+	return n, d.Done()
+}
+
+// storeRecord is what must survive of a store.
+type storeRecord struct {
+	id      shard.StoreID
+	addr    string
+	removed bool
+}
+
+func (r storeRecord) encode() []byte {
+	b := codec.AppendUvarint([]byte{recordVersion}, uint64(r.id))
+	b = codec.AppendString(b, r.addr)
+	return codec.AppendBool(b, r.removed)
+}
+
+func decodeStore(b []byte) (storeRecord, error) {
+	d := codec.Decoder{B: b}
+	d.Version(recordVersion)
+	r := storeRecord{id: shard.StoreID(d.Uvarint()), addr: d.String(), removed: d.Bool()}
+	return r, d.Done()
+}
+
+func encodeShards(ds []*shard.Descriptor) []byte {
+	b := codec.AppendUvarint([]byte{recordVersion}, uint64(len(ds)))
+	for _, d := range ds {
+		b = codec.AppendBytes(b, d.Append(nil))
+	}
+	return b
+}
+
+func decodeShards(b []byte) ([]*shard.Descriptor, error) {
+	d := codec.Decoder{B: b}
+	d.Version(recordVersion)
+	n := d.Count(1)
+	out := make([]*shard.Descriptor, 0, n)
+	for range n {
+		desc, err := shard.DecodeDescriptor(d.Bytes())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, desc)
+	}
+	return out, d.Done()
+}
+
+// get reads one record; nil if there is none.
+func (s *Server) get(ctx context.Context, name string) ([]byte, error) {
+	a, err := s.meta.Read(ctx, &raw.Query{Kind: raw.Get, Keys: []shard.Key{recordKey(name)}})
+	if err != nil {
+		return nil, fmt.Errorf("read record %s: %w", name, err)
+	}
+	if len(a.Rows) == 0 || !a.Rows[0].Found {
+		return nil, nil
+	}
+	return append([]byte{}, a.Rows[0].Value...), nil
+}
+
+// scan reads all records below a prefix.
+func (s *Server) scan(ctx context.Context, prefix string, f func(v []byte) error) error {
+	start := recordKey(prefix)
+	end := append(start.Clone()[:len(start)-1], start[len(start)-1]+1)
+	rng := shard.Range{Start: start, End: end}
+	for {
+		a, err := s.meta.Read(ctx, &raw.Query{Kind: raw.Scan, Range: rng})
+		if err != nil {
+			return fmt.Errorf("read records %s*: %w", prefix, err)
+		}
+		for _, r := range a.Rows {
+			if err := f(r.Value); err != nil {
+				return fmt.Errorf("record %s: %w", r.Key, err)
+			}
+		}
+		if !a.More {
+			return nil
+		}
+		rng.Start = a.Next
+	}
+}

@@ -1,0 +1,256 @@
+package placement
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
+)
+
+// Options of a member.
+type Options struct {
+	Env     env.Env
+	Meta    MetaStore
+	Members []beat.Member // all members, this one included
+	Logger  *slog.Logger
+
+	// Replicas is how many copies of each shard there shall be.
+	Replicas int
+	// SplitKeys are where the first shards are cut; none makes one shard.
+	SplitKeys []shard.Key
+	// Stores is how many stores must have registered before the first shards are made; 0 means Replicas.
+	Stores int
+}
+
+// Times of a leader's view of stores.
+const (
+	pollInterval = 50 * time.Millisecond // how soon a change of leadership is noticed
+	// A store heartbeat comes every second or so: three missed ones make a store suspect.
+	suspectAfter = 4 * time.Second
+	downAfter    = 30 * time.Minute
+)
+
+// Server is one member of the placement driver. Every member runs one; the one whose replica of shard 1 leads answers,
+// the others say who leads. Safe for concurrent use.
+type Server struct {
+	opt  Options
+	env  env.Env
+	meta MetaStore
+	log  *slog.Logger
+
+	// mu is a leaf: nothing blocks under it.
+	mu   sync.Mutex
+	lead *leadership // nil while this member does not lead, or has not loaded yet
+	// raise serialises the writers of the bounds of ids and timestamps.
+	raise gate
+}
+
+// leadership is everything that a leader knows, from its records and from heartbeats. It ends with the term.
+type leadership struct {
+	term    uint64
+	cluster shard.ClusterID
+	ids     ids
+	tso     timestamps
+	view    *view
+	// first is the persisted list of first shards, nil before bootstrap.
+	first   []*shard.Descriptor
+	created bool
+}
+
+// New makes a member; Run drives it.
+func New(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Replicas <= 0 {
+		o.Replicas = 3
+	}
+	o.Stores = max(o.Stores, o.Replicas)
+	s := &Server{opt: o, env: o.Env, meta: o.Meta, log: o.Logger}
+	s.raise.free = o.Env.NewEvent("raise")
+	return s
+}
+
+// Run follows the leadership of shard 1 until ctx ends.
+func (s *Server) Run(ctx context.Context) {
+	for s.env.Sleep(ctx, pollInterval) == nil {
+		s.step(ctx)
+	}
+}
+
+// step does what is due once.
+func (s *Server) step(ctx context.Context) {
+	term := s.meta.Leading()
+	cur := s.current()
+	switch {
+	case term == 0:
+		if cur != nil {
+			s.log.Info("placement leadership lost", "term", cur.term)
+			s.setLead(nil)
+		}
+	case cur == nil || cur.term != term:
+		s.setLead(nil)
+		l, err := s.load(ctx, term)
+		if err != nil {
+			s.log.Debug("placement cannot load yet", "term", term, "err", err)
+			return
+		}
+		s.setLead(l)
+		s.log.Info("placement leads", "term", term, "cluster", l.cluster)
+	default:
+		s.maintain(ctx, cur)
+	}
+}
+
+func (s *Server) current() *leadership {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lead
+}
+
+func (s *Server) setLead(l *leadership) {
+	s.mu.Lock()
+	old := s.lead
+	s.lead = l
+	s.mu.Unlock()
+	if old != nil {
+		old.view.end()
+	}
+}
+
+// leading returns the leadership to serve by, or an error that says who leads.
+func (s *Server) leading() (*leadership, error) {
+	l := s.current()
+	if l == nil || s.meta.Leading() != l.term {
+		return nil, &shard.NotLeaderError{Shard: shard.MetaID, Leader: s.meta.Leader()}
+	}
+	return l, nil
+}
+
+// confirm proves that the leadership still stands after something was generated, before it is answered.
+//
+// INVARIANT: ids and timestamps are answered only after this. A deposed leader could otherwise hand out a timestamp
+// below one that its successor has already handed out.
+func (s *Server) confirm(ctx context.Context, l *leadership) error {
+	term, err := s.meta.Confirm(ctx)
+	if err == nil && term != l.term {
+		err = &shard.NotLeaderError{Shard: shard.MetaID, Leader: s.meta.Leader()}
+	}
+	return err
+}
+
+// load reads the records at the beginning of a term, and makes the cluster's id if there is none.
+func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
+	l := &leadership{term: term}
+	cluster, err := s.clusterID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.cluster = cluster
+	if err := s.loadIDs(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := s.loadTimestamps(ctx, l); err != nil {
+		return nil, err
+	}
+	l.view = newView(s.env)
+	err = s.scan(ctx, prefixStore, func(v []byte) error {
+		r, err := decodeStore(v)
+		if err == nil {
+			l.view.loadStore(r)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.loadShards(ctx, l); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// loadShards reads the first shards, and the hints about what became of them.
+func (s *Server) loadShards(ctx context.Context, l *leadership) error {
+	b, err := s.get(ctx, recordBootstrap)
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		if l.first, err = decodeShards(b); err != nil {
+			return fmt.Errorf("record %s: %w", recordBootstrap, err)
+		}
+	}
+	created, err := s.get(ctx, recordCreated)
+	if err != nil {
+		return err
+	}
+	l.created = created != nil
+	for _, d := range l.first {
+		l.view.loadShard(d)
+	}
+	if !l.created {
+		l.view.expect(l.first)
+	}
+	return s.scan(ctx, prefixShard, func(v []byte) error {
+		d, err := shard.DecodeDescriptor(v)
+		if err == nil {
+			l.view.loadShard(d)
+		}
+		return err
+	})
+}
+
+// Members are the members as far as this one knows; the leader is marked.
+func (s *Server) Members() []beat.Member {
+	lead := s.meta.Leader()
+	out := make([]beat.Member, len(s.opt.Members))
+	for i, m := range s.opt.Members {
+		m.Leader = m.Store == lead.Store && lead.Store != 0
+		out[i] = m
+	}
+	return out
+}
+
+// Cluster is the cluster's id, zero while this member does not lead.
+func (s *Server) Cluster() shard.ClusterID {
+	if l := s.current(); l != nil {
+		return l.cluster
+	}
+	return 0
+}
+
+// gate lets one task at a time through, and lets others wait where the simulator sees it.
+type gate struct {
+	mu    sync.Mutex
+	taken bool
+	free  env.Event
+}
+
+// enter waits for the gate. Waiters poll it in turn: a token that another took is passed on by leave.
+func (g *gate) enter(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		if !g.taken {
+			g.taken = true
+			g.mu.Unlock()
+			return nil
+		}
+		g.mu.Unlock()
+		if err := g.free.Wait(ctx, pollInterval); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	g.taken = false
+	g.mu.Unlock()
+	g.free.Wake()
+}
