@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/skerrydb/skerry/internal/invariant"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -26,12 +27,16 @@ type randomWorld struct {
 }
 
 func TestRandom(t *testing.T) {
+	steps := 12000
+	if invariant.Enabled {
+		steps = 3000 // the race detector makes each of them many times as dear
+	}
 	var elections, applied, crashes, leased, lost int
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		cryptotest.SetGlobalRandom(t, seed) // raft draws its timeouts from it
 		r := newRandomWorld(seed)
-		for i := range 12000 {
+		for i := range steps {
 			r.step()
 			if i%50 == 0 {
 				r.checkLogs()
