@@ -139,11 +139,14 @@ func (g *Group) soleVoter() bool {
 func (g *Group) ApplyChange(cc *pb.ConfChangeV2) *pb.ConfState {
 	cs := g.rn.ApplyConfChange(cc)
 	if cs.GetAutoLeave() {
-		panic(fmt.Sprintf("group %s %s: configuration %s leaves by itself", g.shard, g.id, raft.DescribeConfState(cs)))
+		panic(fmt.Sprintf("group %s: configuration %s leaves by itself", g, raft.DescribeConfState(cs)))
 	}
 	g.noteConfig(cs)
 	return cs
 }
+
+// String names the group and this member of it.
+func (g *Group) String() string { return fmt.Sprintf("%s %s@%s", g.shard, g.id, g.store) }
 
 // Replica is this member.
 func (g *Group) Replica() shard.ReplicaID { return g.id }

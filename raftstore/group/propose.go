@@ -146,7 +146,7 @@ func (g *Group) takeReads(states []raft.ReadState) []Read {
 		ctx := binary.BigEndian.Uint64(s.RequestCtx)
 		i := slices.IndexFunc(g.reads, func(p pendingRead) bool { return p.ctx == ctx })
 		if i < 0 {
-			panic(fmt.Sprintf("group %s %s: raft confirmed round %d, which was not begun", g.shard, g.id, ctx))
+			panic(fmt.Sprintf("group %s: raft confirmed round %d, which was not begun", g, ctx))
 		}
 		out = append(out, Read{Ctx: ctx, Index: s.Index, At: g.reads[i].at})
 		g.reads = append(g.reads[:0], g.reads[i+1:]...)

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/skerrydb/skerry/internal/invariant"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -18,19 +19,24 @@ import (
 type randomWorld struct {
 	*world
 	rng     *rand.Rand
-	next    int // number of the next proposal or read
-	cut     uint64
+	next    int       // number of the next proposal or read
+	cut     [2]uint64 // the link that is cut; zero stands for every member
+	slow    uint64    // whose disk does not finish anything
 	crashes int
 	leased  int
 }
 
 func TestRandom(t *testing.T) {
+	steps := 12000
+	if invariant.Enabled {
+		steps = 3000 // the race detector makes each of them many times as dear
+	}
 	var elections, applied, crashes, leased, lost int
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		cryptotest.SetGlobalRandom(t, seed) // raft draws its timeouts from it
 		r := newRandomWorld(seed)
-		for i := range 10000 {
+		for i := range steps {
 			r.step()
 			if i%50 == 0 {
 				r.checkLogs()
@@ -67,31 +73,32 @@ func (r *randomWorld) step() {
 			r.leased++
 		}
 	}
-	action := r.rng.IntN(1000)
 	if n.g == nil {
-		if action < 200 {
+		if r.rng.IntN(4) == 0 {
 			n.start()
 		}
 		return
 	}
-	switch {
+	switch action := r.rng.IntN(1000); {
 	case action < 250:
 		r.network()
 	case action < 330:
 		n.ready()
-	case action < 380:
-		n.sync()
-	case action < 410:
+	case action < 370:
+		if n.id != r.slow {
+			n.sync()
+		}
+	case action < 400:
 		n.apply()
-	case action < 430:
+	case action < 420:
 		n.durable = n.applied
-	case action < 560:
+	case action < 620:
 		r.pass()
 	case action < 760:
 		r.time()
-	case action < 880:
+	case action < 860:
 		r.propose(n)
-	case action < 960:
+	case action < 940:
 		r.next++
 		_ = n.read(uint64(r.next))
 	default:
@@ -103,22 +110,39 @@ func (r *randomWorld) step() {
 func (r *randomWorld) event(n *node, action int) {
 	other := 1 + n.id%3
 	switch {
-	case action < 970:
+	case action < 950:
 		_ = n.g.Campaign(n.clock())
-	case action < 975:
+	case action < 955:
 		_ = n.g.ForgetLeader(n.clock())
-	case action < 980:
-		_ = n.transfer(other)
-	case action < 985:
+	case action < 960:
+		for _, id := range r.ids() {
+			if o := r.nodes[id]; o.g != nil && o.g.Leading() {
+				_ = o.transfer(1 + id%3)
+			}
+		}
+	case action < 965:
 		n.g.WakeFollower(n.clock())
-	case action < 988:
+	case action < 968:
 		n.g.ReportUnreachable(shard.ReplicaID(other))
-	case action < 996:
-		r.cut = r.rng.Uint64N(4) // nobody, or the one who is cut off
-	default:
-		n.crash(r.rng.IntN(3), n.applied-min(n.applied, r.rng.Uint64N(4)))
-		r.crashes++
+	case action < 980:
+		r.cut = [2]uint64{r.rng.Uint64N(4), r.rng.Uint64N(4)}
+	case action < 984:
+		r.slow = r.rng.Uint64N(4)
+	case action < 990 && r.slow != 0:
+		r.crash(r.nodes[r.slow])
+	case action < 994:
+		r.crash(n)
+	case action < 995:
+		for _, id := range r.ids() { // the whole place loses power
+			r.crash(r.nodes[id])
+		}
 	}
+}
+
+// crash loses some of what was not synced, and of what was applied.
+func (r *randomWorld) crash(n *node) {
+	n.crash(r.rng.IntN(3), n.applied-min(n.applied, r.rng.Uint64N(4)))
+	r.crashes++
 }
 
 func (r *randomWorld) propose(n *node) {
@@ -157,8 +181,10 @@ func (r *randomWorld) network() {
 // carry delivers a message unless one of its ends is cut off; then it may be lost or stay on its way for long.
 func (r *randomWorld) carry(i int) {
 	m := r.net[i]
+	ends := func(a, b uint64) bool { return (a == 0 || a == m.GetFrom()) && (b == 0 || b == m.GetTo()) }
+	isCut := r.cut != [2]uint64{} && (ends(r.cut[0], r.cut[1]) || ends(r.cut[1], r.cut[0]))
 	switch {
-	case r.cut != m.GetTo() && r.cut != m.GetFrom():
+	case !isCut:
 		if n := r.nodes[m.GetTo()]; n.g != nil && n.g.Leading() && m.GetTerm() > n.g.Term() {
 			r.propose(n) // in the same pass as the end of its leadership
 		}
@@ -177,7 +203,7 @@ func (r *randomWorld) pass() {
 	}
 	for _, id := range r.ids() {
 		if n := r.nodes[id]; n.g != nil {
-			for n.ready() || n.sync() || n.apply() {
+			for n.ready() || id != r.slow && n.sync() || n.apply() {
 			}
 		}
 	}

@@ -75,7 +75,7 @@ func (g *Group) Ready() (Effects, bool) {
 	g.noteLog(appendMsg)
 	g.noteSoftState(rd.SoftState, was, appendMsg.GetEntries())
 	if g.leading && g.term == was.Term && len(lost) > 0 {
-		panic(fmt.Sprintf("group %s %s: leader of term %d lost %d of its own proposals", g.shard, g.id, g.term, len(lost)))
+		panic(fmt.Sprintf("group %s: leader of term %d lost %d of its own proposals", g, g.term, len(lost)))
 	}
 
 	e := Effects{Lost: lost, Reads: g.takeReads(rd.ReadStates)}
@@ -156,7 +156,7 @@ func (g *Group) noteSoftState(s *raft.SoftState, was SoftState, entries []*pb.En
 			return
 		}
 	}
-	panic(fmt.Sprintf("group %s %s: leads term %d without an entry of it", g.shard, g.id, g.term))
+	panic(fmt.Sprintf("group %s: leads term %d without an entry of it", g, g.term))
 }
 
 // release sorts raft's messages into those that may leave at once and those that wait for the append of this Ready.

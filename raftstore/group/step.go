@@ -118,7 +118,7 @@ func (g *Group) Deliver(m *pb.Message) error {
 	switch m.GetType() {
 	case pb.MsgStorageAppendResp:
 		g.outstanding--
-		invariant.Check(g.outstanding >= 0, "group %s %s: an append was acknowledged twice", g.shard, g.id)
+		invariant.Check(g.outstanding >= 0, "group %s: an append was acknowledged twice", g)
 		g.applied = max(g.applied, m.GetSnapshot().GetMetadata().GetIndex())
 	case pb.MsgStorageApplyResp:
 		if n := len(m.GetEntries()); n > 0 {
