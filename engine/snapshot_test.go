@@ -112,6 +112,11 @@ func TestSnapshot(t *testing.T) {
 				t.Fatalf("%+v", all)
 			}
 			checkInstalled(t, to, c.n, c.value)
+			// What was recovered, changed to what is installed next, is a replica without log again.
+			all[0].Applied.Index, all[0].LastIndex = 90, 90
+			if first, _ := to.OpenLog(all[0]).FirstIndex(); first != 91 {
+				t.Fatal("log begins at", first)
+			}
 			if names, err := to.fs.List(to.path(stagingDir)); err != nil || len(names) != 0 {
 				t.Fatal(names, err)
 			}
