@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -26,7 +28,9 @@ type Config struct {
 	// DataDir holds the directories placement and store. Unused with Memory.
 	DataDir string
 	// Memory keeps everything in memory, for playing and for tests: it is lost at the end.
-	Memory  bool
+	Memory bool
+	// FS is the filesystem of DataDir; nil is the real one.
+	FS      vfs.FS
 	Version string
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.

@@ -103,6 +103,7 @@ func (n *Node) startParts() error {
 func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error) {
 	o.Logger = n.log
 	o.OnBroken = n.broken
+	o.FS = n.cfg.FS
 	dir := filepath.Join(n.cfg.DataDir, part)
 	if n.cfg.Memory {
 		o.FS, dir = vfs.NewMem(), part
