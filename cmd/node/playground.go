@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/skerrydb/skerry/shard"
 )
@@ -133,9 +134,11 @@ func (p *Playground) Ready(ctx context.Context) error {
 
 // Close stops all nodes.
 func (p *Playground) Close() error {
-	var errs []error
-	for i := len(p.Nodes) - 1; i >= 0; i-- {
-		errs = append(errs, p.Nodes[i].Close())
+	errs := make([]error, len(p.Nodes))
+	var wg sync.WaitGroup
+	for i, n := range p.Nodes {
+		wg.Go(func() { errs[i] = n.Close() })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
