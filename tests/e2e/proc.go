@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,7 +39,7 @@ type Child struct {
 	SplitKeys               []string
 	Stores                  int
 	Lossy                   bool   // the filesystem that loses what was not synced
-	SkipSync                string // with Lossy: syncs of files whose path contains this do nothing
+	SkipSync                string // with Lossy: a pattern of paths whose syncs do nothing
 	MemTableBytes           int64
 	Verbose                 bool
 }
@@ -67,7 +68,7 @@ func (c *Child) run() int {
 	if c.Lossy {
 		fs := lossyfs.New()
 		if c.SkipSync != "" {
-			fs.Skip = func(name string) bool { return strings.Contains(name, c.SkipSync) }
+			fs.Skip = regexp.MustCompile(c.SkipSync).MatchString
 		}
 		cfg.FS = fs
 	}
