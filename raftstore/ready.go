@@ -99,7 +99,7 @@ func (w *worker) commitLogs() {
 	if w.logs == nil && len(w.synced) == 0 {
 		return
 	}
-	it := syncItem{w: w, batch: w.logs, promises: w.synced, since: w.now}
+	it := syncItem{w: w, batch: w.logs, promises: w.synced, since: w.store.env.Now()}
 	w.logs, w.synced = nil, nil
 	if it.batch != nil {
 		if err := it.batch.Commit(); err != nil {
