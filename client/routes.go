@@ -161,8 +161,11 @@ func (r *routes) apply(in *beat.Routes) {
 	}
 	for i := range in.Routes {
 		rt := &in.Routes[i]
+		if rt.Desc == nil {
+			continue
+		}
 		if rep, ok := rt.Desc.Replica(rt.Leader); ok {
-			r.leadsLocked(rt.Desc.ID, rep, rt.Term)
+			r.toldLocked(rt.Desc.ID, rep, rt.Term)
 			r.appliedLocked(rt.Desc.ID, rt.Applied)
 		}
 	}
@@ -218,9 +221,26 @@ func (r *routes) leadsLocked(id shard.ID, rep shard.Replica, term uint64) {
 	}
 }
 
+// toldLocked takes placement's word for who leads. A term has one leader, so of a term that is known already it is no
+// news, and may be about one that was forgotten because it does not answer.
+func (r *routes) toldLocked(id shard.ID, rep shard.Replica, term uint64) {
+	if h := r.hintLocked(id); h != nil && (term > h.term || *h == lead{}) {
+		h.leader, h.term = rep, term
+	}
+}
+
 func (r *routes) appliedLocked(id shard.ID, applied uint64) {
 	if h := r.hintLocked(id); h != nil {
 		h.applied = max(h.applied, applied)
+	}
+}
+
+// answers notes that a replica spoke as the leader, in a term that it did not tell.
+func (r *routes) answers(id shard.ID, from shard.Replica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.hintLocked(id); h != nil {
+		h.leader = from
 	}
 }
 
