@@ -146,18 +146,7 @@ func (r *routes) apply(in *beat.Routes) {
 		r.insertLocked(in.Routes[i].Desc)
 	}
 	if in.Full {
-		old.Ascend(nil, func(d *shard.Descriptor) bool {
-			// Where the picture has a gap, the shards that were there are gone.
-			if len(r.shards.Overlapping(d.Range)) > 0 {
-				r.insertLocked(d)
-			}
-			return true
-		})
-		for id := range r.hints {
-			if _, ok := r.shards.Get(id); !ok {
-				delete(r.hints, id)
-			}
-		}
+		r.keepNewerLocked(old)
 	}
 	for i := range in.Routes {
 		rt := &in.Routes[i]
@@ -167,6 +156,23 @@ func (r *routes) apply(in *beat.Routes) {
 		if rep, ok := rt.Desc.Replica(rt.Leader); ok {
 			r.toldLocked(rt.Desc.ID, rep, rt.Term)
 			r.appliedLocked(rt.Desc.ID, rt.Applied)
+		}
+	}
+}
+
+// keepNewerLocked puts what was known before a full picture, and is newer, back over it. Where the picture has a gap, the
+// shards that were there are gone.
+func (r *routes) keepNewerLocked(old *shard.Map) {
+	picture := r.shards.Copy()
+	old.Ascend(nil, func(d *shard.Descriptor) bool {
+		if len(picture.Overlapping(d.Range)) > 0 {
+			r.insertLocked(d)
+		}
+		return true
+	})
+	for id := range r.hints {
+		if _, ok := r.shards.Get(id); !ok {
+			delete(r.hints, id)
 		}
 	}
 }
