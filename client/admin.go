@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -135,8 +134,8 @@ func (a *Admin) Shards(ctx context.Context) iter.Seq2[ShardInfo, error] {
 			moved := false
 			for i := range r.Routes {
 				d := r.Routes[i].Desc
-				if moved && d.Range.Start.Compare(from) < 0 || len(d.Range.End) != 0 && d.Range.End.Compare(from) <= 0 {
-					continue
+				if len(d.Range.End) != 0 && d.Range.End.Compare(from) <= 0 {
+					continue // yielded already
 				}
 				if !yield(shardInfo(&r.Routes[i]), nil) || len(d.Range.End) == 0 {
 					return
@@ -290,7 +289,7 @@ func (a *Admin) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreI
 			return e.fail(ErrInvalid, err)
 		}
 		if stop := e.learn(&rt, from, err); stop != nil {
-			return e.stopped(errors.Join(stop, err))
+			return e.stopped(stop)
 		}
 	}
 }
