@@ -301,3 +301,26 @@ func (a *Admin) transfer(e *effort, addr string, id shard.ID, to, from shard.Sto
 	defer a.db.scopes.leave(sc)
 	return a.db.conn.TransferLeader(c, addr, id, to)
 }
+
+// RemoveStore declares a store gone for good: its replicas are replaced on other stores, one step after the other, and
+// its id never comes back. It returns when placement has recorded it; Stores and Shards show how far the repair is.
+// Calling it again is harmless. It is refused with ErrInvalid for an unknown store, and for a live one whose replicas
+// no other store could take.
+func (a *Admin) RemoveStore(ctx context.Context, id shard.StoreID) error {
+	e := a.db.begin(ctx, fmt.Sprintf("remove %s", id), nil)
+	for {
+		if stop := e.over(); stop != nil {
+			return e.stopped(stop)
+		}
+		err := a.db.place.ask(ctx, func(ctx context.Context, addr string) error { return a.db.conn.RemoveStore(ctx, addr, id) })
+		if err == nil {
+			return nil
+		}
+		if isRejected(err) {
+			return e.fail(ErrInvalid, err)
+		}
+		if stop := e.pause(noRoute, err, 0); stop != nil {
+			return e.stopped(stop)
+		}
+	}
+}

@@ -84,6 +84,10 @@ func (m memory) Replicas(context.Context, string, shard.ID) ([]rpc.ReplicaInfo, 
 	return nil, shard.ErrUnavailable
 }
 
+func (m memory) RemoveStore(context.Context, string, shard.StoreID) error {
+	return shard.ErrUnavailable
+}
+
 func (m memory) TransferLeader(context.Context, string, shard.ID, shard.StoreID) error {
 	return shard.ErrUnavailable
 }
@@ -119,6 +123,8 @@ func (n node) Replicas(ctx context.Context, id shard.ID) ([]rpc.ReplicaInfo, err
 	}
 	return out, nil
 }
+
+func (n node) RemoveStore(context.Context, shard.StoreID) error { return shard.ErrUnavailable }
 
 func (n node) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreID) error {
 	return n.Stores[n.Leader(id)].Store.TransferLeader(ctx, id, to)

@@ -131,6 +131,10 @@ func (p *fakePlacement) Replicas(context.Context, string, shard.ID) ([]rpc.Repli
 	return nil, shard.ErrUnavailable
 }
 
+func (p *fakePlacement) RemoveStore(context.Context, string, shard.StoreID) error {
+	return shard.ErrUnavailable
+}
+
 func (p *fakePlacement) TransferLeader(context.Context, string, shard.ID, shard.StoreID) error {
 	return shard.ErrUnavailable
 }
