@@ -17,9 +17,9 @@ import (
 //
 // Until step 3 is on disk the range stays occupied: nothing may be created there. A start redoes steps 2 and 3.
 
-// exciseBytes is from where on data are excised instead of deleted by a range tombstone. An excise writes the manifest
-// and may flush; a tombstone is cheap, but its data stay on disk until they are compacted.
-const exciseBytes = 8 << 20
+// defaultExciseBytes is from where on data are excised instead of deleted by a range tombstone. An excise writes the
+// manifest and may flush; a tombstone is cheap, but its data stay on disk until they are compacted.
+const defaultExciseBytes = 8 << 20
 
 // Tombstone returns the smallest replica id that may still live here; ok is false if none was ever removed.
 func (e *Engine) Tombstone(id shard.ID) (next shard.ReplicaID, ok bool, err error) {
@@ -122,7 +122,7 @@ func (e *Engine) removeData(b *StateBatch, s keys.Span) error {
 	if err != nil {
 		return e.readFailed("estimate disk usage", err)
 	}
-	if bytes < exciseBytes || !s.CutAtPrefixes() {
+	if bytes < e.exciseBytes || !s.CutAtPrefixes() {
 		b.deleteSpan(s)
 		return nil
 	}

@@ -51,11 +51,18 @@ func (e *Engine) openDir(real bool) error {
 			return err
 		}
 		if fresh {
-			if err := e.writeStoreFile(); err != nil {
+			e.creating = true
+			if err := e.writeStoreFile(storeFileText() + creatingLine); err != nil {
 				return err
 			}
 		} else if err := e.checkStoreFile(); err != nil {
 			return err
+		}
+		if e.creating {
+			// A crash cut an earlier creation short. Pebble does not open what it may have left, and nothing is in it.
+			if err := e.fs.RemoveAll(e.path(dbDir)); err != nil {
+				return err
+			}
 		}
 		for _, d := range []string{dbDir, stagingDir} {
 			if err := makeDir(e.fs, e.path(d)); err != nil {
@@ -96,15 +103,27 @@ func storeFileText() string {
 	return fmt.Sprintf("skerry store\nformat %d\nkeys %s\nschema %s\n", FormatVersion, comparerName, keySchemaName)
 }
 
+// creatingLine ends the STORE file until the database was created and is durable.
+const creatingLine = "creating\n"
+
+// finishCreating removes the creatingLine.
+func (e *Engine) finishCreating() error {
+	if !e.creating {
+		return nil
+	}
+	e.creating = false
+	return e.writeStoreFile(storeFileText())
+}
+
 // writeStoreFile writes the file whose presence makes the directory a store. It comes before everything else, so that a
 // directory without it holds nothing of ours.
-func (e *Engine) writeStoreFile() error {
+func (e *Engine) writeStoreFile(text string) error {
 	tmp := e.path(storeTemp)
 	f, err := e.fs.Create(tmp, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write([]byte(storeFileText()))
+	_, err = f.Write([]byte(text))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -131,7 +150,7 @@ func (e *Engine) checkStoreFile() error {
 		return err
 	}
 	have, want := string(b), storeFileText()
-	if have == want {
+	if e.creating = have == want+creatingLine; e.creating || have == want {
 		return nil
 	}
 	haveLines, wantLines := strings.Split(have, "\n"), strings.Split(want, "\n")

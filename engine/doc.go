@@ -12,7 +12,8 @@
 // only (DestroyReplica, FinishDestroy, SnapshotSink.Install).
 //
 // Nothing is retried. The first failed write, failed sync, or record whose checksum does not fit stops the store: it is
-// reported once through Options.OnBroken, and every later call returns it.
+// reported once through Options.OnBroken, and every later call returns it. (Pebble itself repeats a failed flush, into a
+// new file each time, until the store is closed; nobody is told that it worked.)
 //
 // # Files
 //

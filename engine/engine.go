@@ -50,12 +50,13 @@ func (c *Cache) Close() { c.c.Unref() }
 
 // Engine is the storage of one store. Safe for concurrent use.
 type Engine struct {
-	dir  string
-	fs   vfs.FS
-	lock io.Closer
-	db   *pebble.DB
-	opts *pebble.Options // as the database runs with them; for writing tables
-	log  *slog.Logger
+	dir      string
+	fs       vfs.FS
+	lock     io.Closer
+	creating bool // the directory is being made; only in Open
+	db       *pebble.DB
+	opts     *pebble.Options // as the database runs with them; for writing tables
+	log      *slog.Logger
 
 	onBroken func(error)
 	// broken is the first error that stopped the store, nil while it runs.
@@ -64,6 +65,8 @@ type Engine struct {
 
 	tails tailPool
 	syncs syncStats
+	// exciseBytes is defaultExciseBytes outside of tests.
+	exciseBytes uint64
 	// stateHint is the size of a recent StateBatch, where the buffer of the next one starts.
 	stateHint atomic.Int64
 }
@@ -77,7 +80,7 @@ type stopped struct {
 
 // Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
 func Open(dir string, o Options) (*Engine, error) {
-	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken}
+	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken, exciseBytes: defaultExciseBytes}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -111,7 +114,13 @@ func (e *Engine) openDB(o Options, real bool) error {
 		return err
 	}
 	e.db = db
-	return e.check()
+	if err = e.check(); err == nil {
+		err = e.finishCreating()
+	}
+	if s := e.broken.Load(); err != nil && (s == nil || !s.stuck) {
+		_ = db.Close()
+	}
+	return err
 }
 
 func orDefault(v, def int64) int64 {

@@ -2,9 +2,12 @@ package engine
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,37 +113,36 @@ func TestOpenInMemory(t *testing.T) {
 func TestOpenAfterCrashWhileCreating(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	var crashes []vfs.FS
-	hook := hookFS{FS: fs, before: func() { crashes = append(crashes, fs.CrashClone(vfs.CrashCloneCfg{})) }}
-	e, err := Open(testDir, Options{FS: hook, MemTableBytes: 1 << 20})
+	r := rand.New(rand.NewPCG(1, 2))
+	var mu sync.Mutex // Pebble's goroutines come here too
+	point := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, percent := range []int{0, 30, 60, 90} {
+			crashes = append(crashes, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: r}))
+		}
+	}
+	e, err := Open(testDir, Options{FS: &crashFS{FS: fs, point: point}, MemTableBytes: 1 << 20})
 	must(t, err)
 	must(t, e.SetIdent(Ident{Store: 1}))
 	after := fs.CrashClone(vfs.CrashCloneCfg{})
+	mu.Lock()
+	points := slices.Clone(crashes)
+	mu.Unlock()
 	mustClose(t, e)
-	if len(crashes) < 5 {
-		t.Fatalf("only %d points", len(crashes))
+	if len(points) < 40 {
+		t.Fatalf("only %d points", len(points))
 	}
-	for _, c := range crashes {
-		mustClose(t, openMem(t, c))
+	for i, c := range points {
+		e, err := Open(testDir, Options{FS: c, MemTableBytes: 1 << 20})
+		if err != nil {
+			t.Fatalf("point %d: %v", i, err)
+		}
+		mustClose(t, e)
 	}
 	e = openMem(t, after)
 	defer mustClose(t, e)
 	if _, ok, err := e.Ident(); !ok || err != nil {
 		t.Fatal("a synced identity is lost", err)
 	}
-}
-
-// hookFS calls before ahead of everything that changes a directory.
-type hookFS struct {
-	vfs.FS
-	before func()
-}
-
-func (h hookFS) Create(n string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	h.before()
-	return h.FS.Create(n, c)
-}
-func (h hookFS) Rename(a, b string) error { h.before(); return h.FS.Rename(a, b) }
-func (h hookFS) OpenDir(n string) (vfs.File, error) {
-	h.before()
-	return h.FS.OpenDir(n)
 }

@@ -63,6 +63,7 @@ func (l *Log) Reset(rs ReplicaState) {
 	l.Shrink()
 	rs.recovered = false
 	rs.LastIndex, rs.LastTerm = rs.Applied.Index, rs.Applied.Term
+	rs.Hard.Commit = max(rs.Hard.Commit, rs.Applied.Index)
 	l.set(rs)
 }
 

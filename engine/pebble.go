@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"runtime"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -39,7 +38,6 @@ const (
 	prefixBundle        = 16        // keys whose common prefix is stored once
 	walBytesPerSync     = 512 << 10 // smooth out what unsynced state batches leave to the next sync
 	openFiles           = 4096
-	rangeDelFlushDelay  = 10 * time.Second // space of truncated logs comes back after a flush
 )
 
 // comparer is the order of package keys, as Pebble wants it.
@@ -65,6 +63,9 @@ type formatter []byte
 // Format implements fmt.Formatter.
 func (f formatter) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(keys.Format(f))) }
 
+// pebbleOptions does not set FlushDelayDeleteRange, which would bring the space of truncated logs back sooner: its timer
+// rotates the write-ahead log on a goroutine of its own, and that panics, with the whole process, once a write to the
+// log has failed. All other panics of Pebble come up in a call of the engine, where Engine.write catches them.
 func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 	cmp := comparer()
 	schema := colblk.DefaultKeySchema(cmp, prefixBundle)
@@ -80,7 +81,6 @@ func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 		L0CompactionThreshold:       l0CompactSublevels,
 		L0StopWritesThreshold:       l0StopSublevels,
 		LBaseMaxBytes:               lBaseBytes,
-		FlushDelayDeleteRange:       rangeDelFlushDelay,
 		WALBytesPerSync:             walBytesPerSync,
 		MaxOpenFiles:                openFiles,
 		Logger:                      pebbleLogger{e},

@@ -122,7 +122,7 @@ func (e *Engine) recoverReplica(f *found) (ReplicaState, error) {
 	rs := ReplicaState{Shard: f.id, Replica: f.hard.replica, Desc: f.desc, Hard: f.hard.hard,
 		recovered: true, base: f.hard.base}
 	if f.applied != nil {
-		rs.Applied = *f.applied
+		rs.Applied, rs.recoveredIndex = *f.applied, f.applied.Index
 	}
 	if rs.Replica < f.next {
 		return rs, fmt.Errorf("%w: %s: replica %s lives, but its tombstone says that ids below %s must not; %s",

@@ -19,15 +19,17 @@ type ReplicaState struct {
 	// LastIndex and LastTerm name the last entry of the log; for a replica without entries, that of Applied.
 	LastIndex, LastTerm uint64
 
-	// recovered is set if the state was read from disk by Replicas; base is then the one on disk. A state made by a
-	// caller is that of a replica without log entries, so its base is its applied position.
-	recovered bool
-	base      position
+	// recovered is set if the state was read from disk by Replicas: base is then the one on disk, as long as Applied.Index
+	// is still recoveredIndex. A state that a caller made, or changed to what it installs or creates, is that of a replica
+	// without log entries, whose base is its applied position.
+	recovered      bool
+	recoveredIndex uint64
+	base           position
 }
 
 // logBase is the last entry before the local log (see hardRecord.base).
 func (rs ReplicaState) logBase() position {
-	if rs.recovered {
+	if rs.recovered && rs.Applied.Index == rs.recoveredIndex {
 		return rs.base
 	}
 	return position{index: rs.Applied.Index, term: rs.Applied.Term}

@@ -127,3 +127,18 @@ func (s *Server) scan(ctx context.Context, prefix string, f func(v []byte) error
 		rng.Start = a.Next
 	}
 }
+
+// ClusterOf reads the cluster's id from a replica of shard 1, 0 if it does not hold it yet. Every member applies the
+// log of shard 1, so each learns the id without asking.
+func ClusterOf(get func(shard.Key) ([]byte, bool, error)) (shard.ClusterID, error) {
+	b, ok, err := get(recordKey(recordCluster))
+	if err != nil || !ok {
+		return 0, err
+	}
+	v, err := raw.DecodeValue(b)
+	if err != nil {
+		return 0, err
+	}
+	n, err := decodeNumber(v.User)
+	return shard.ClusterID(n), err
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -101,20 +100,4 @@ func (r *replica) status() ReplicaStatus {
 		})
 	}
 	return st
-}
-
-// Stats is the small picture of a store that its heartbeats carry.
-type Stats struct {
-	Shards, Leaders, Awake int
-	Hung                   bool
-	// MaxID is the largest id of a shard or replica that this store holds, so that placement could be rebuilt.
-	MaxID uint64
-	// SyncAge is how long ago a sync was last finished; meaningless while nothing is written.
-	SyncAge time.Duration
-}
-
-// Leads reports whether this store leads a shard right now, as far as it knows.
-func (s *Store) Leads(id shard.ID) bool {
-	r := s.replica(id)
-	return r != nil && r.view.Load() != nil
 }

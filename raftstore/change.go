@@ -49,6 +49,10 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 		done(&shard.InvalidError{Why: "the leader would leave: transfer leadership first"})
 		return
 	}
+	if err := r.checkCaughtUp(ch); err != nil {
+		done(err)
+		return
+	}
 	cc := group.ChangeOf(ch, apply.EncodeChange(apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch}, ch))
 	p := &proposal{term: r.group.Term()}
 	p.done = func(_ *apply.Result, err error) {
@@ -63,9 +67,25 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 	r.mark()
 }
 
+// maxPromoteLag is how many entries a learner may lack when it becomes a voter: one that is far behind would make the
+// new half unable to commit until it has caught up.
+const maxPromoteLag = 256
+
+func (r *replica) checkCaughtUp(ch shard.Change) error {
+	var err error
+	r.group.Progress(func(p group.Progress) {
+		if slices.Contains(ch.Promote, p.Replica) && p.Match+maxPromoteLag < r.group.Committed() {
+			err = &shard.ServerBusyError{Store: r.w.store.id, Wait: busyWait,
+				Why: fmt.Sprintf("learner %s of %s has %d of %d entries; promote it when it has caught up", p.Replica, r.id, p.Match, r.group.Committed())}
+		}
+	})
+	return err
+}
+
 // onChanged follows a membership change in memory: those that were removed are told, and one's own removal destroys.
 func (r *replica) onChanged(d *shard.Descriptor) {
 	r.keepAwake()
+	r.tellPlacement()
 	if _, ok := d.Replica(r.self); !ok {
 		r.w.destroy(r, r.self+1)
 		return
@@ -75,6 +95,9 @@ func (r *replica) onChanged(d *shard.Descriptor) {
 // noteRemoved remembers whom the leader must tell that they were removed (rules.md calls them replicas that never
 // learn): a removed replica is sent nothing by raft any more.
 func (r *replica) noteRemoved(old, d *shard.Descriptor) {
+	if !r.group.Leading() {
+		return
+	}
 	for _, p := range old.Replicas {
 		if _, ok := d.Replica(p.ID); !ok {
 			r.removed = append(r.removed, p)

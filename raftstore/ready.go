@@ -139,6 +139,7 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
 		}
 		ent.Data, ent.Change = nil, change.GetContext()
 	}
+	before := r.machine.Desc
 	res, err := r.machine.Apply(ent, w.states)
 	if err != nil {
 		w.store.broken(fmt.Sprintf("%s: apply entry %d of term %d", r.id, ent.Index, ent.Term), err)
@@ -150,6 +151,7 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
 		by.events = append(by.events, res.Event)
 		if _, ok := res.Event.(*apply.Changed); ok {
 			by.changes = append(by.changes, change)
+			r.noteRemoved(before, r.machine.Desc)
 		}
 	}
 	r.finish(ent.Index, ent.Term, &res, by)
@@ -202,6 +204,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	}
 	if r.canServe() && (r.view.Load() == nil || r.view.Load().desc != r.machine.Desc) {
 		r.publish(0)
+		r.tellPlacement()
 	}
 	for i := range by.replies {
 		r.reply(&by.replies[i].call, &by.replies[i].rep)

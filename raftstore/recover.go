@@ -64,53 +64,6 @@ func (s *Store) adopt(r *replica) {
 	}
 }
 
-// CreateShard writes a replica of a brand-new shard: every replica of it is created with the same initial state, so
-// that none has to send it to the others. Done again it does nothing. Placement sends it only while the shard's
-// bootstrap is not finished; a tombstone or another replica refuses it.
-func (s *Store) CreateShard(d *shard.Descriptor) error {
-	self, ok := d.ReplicaOn(s.id)
-	if !ok {
-		return &shard.InvalidError{Why: fmt.Sprintf("%s has no replica on %s", d, s.id)}
-	}
-	if err := d.Validate(); err != nil {
-		return err
-	}
-	w := s.worker(d.ID)
-	return w.call(s.ctx, func(done func(error)) { done(w.create(d, self)) })
-}
-
-func (w *worker) create(d *shard.Descriptor, self shard.Replica) error {
-	s := w.store
-	if r := w.replicas[d.ID]; r != nil {
-		return nil
-	}
-	if next, ok, err := s.engine.Tombstone(d.ID); err != nil {
-		return err
-	} else if ok && self.ID < next {
-		return &shard.InvalidError{Why: fmt.Sprintf("%s of %s was removed from %s and must not come back", self.ID, d.ID, s.id)}
-	}
-	s.mu.Lock()
-	other, overlap := s.overlapLocked(d.ID, d.Range)
-	s.mu.Unlock()
-	if overlap {
-		return &shard.InvalidError{Why: fmt.Sprintf("%s overlaps %s on %s", d, other, s.id)}
-	}
-	rs := InitialState(d, self.ID)
-	b := s.engine.NewStateBatch()
-	b.CreateReplica(rs)
-	if err := b.Commit(true); err != nil {
-		s.broken("create "+d.ID.String(), err)
-		return err
-	}
-	r, err := s.newReplica(rs, group.Instant(s.env.Now()), 0)
-	if err != nil {
-		return err
-	}
-	s.adopt(r)
-	w.rouse(r)
-	return nil
-}
-
 // The index and term at which every replica of a new shard begins: a non-zero truncated index keeps a replica that was
 // created whole apart from one that was born empty and waits for a snapshot (TiKV does the same with 5).
 const (

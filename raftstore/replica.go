@@ -52,20 +52,22 @@ type replica struct {
 
 	// --- admin, see admin.go
 
-	changing  *proposal       // the one membership change in flight
-	removed   []shard.Replica // told to destroy themselves until they say they have
-	truncated uint64          // a truncation up to here is proposed; 0: none
-	snapshots int             // being sent from here
-	minPinned uint64          // the log is not cut above this while snapshots > 0
-	staged    *staged         // received, not yet taken by raft
-	sleep     sleepState
-	activeAt  env.Time // of the last thing that kept it awake
+	changing   *proposal       // the one membership change in flight
+	removed    []shard.Replica // told to destroy themselves until they say they have
+	truncated  uint64          // a truncation up to here is proposed; 0: none
+	snapshots  int             // being sent from here
+	minPinned  uint64          // the log is not cut above this while snapshots > 0
+	staged     *staged         // received, not yet taken by raft
+	sleep      sleepState
+	unreported bool     // in worker.unreported
+	activeAt   env.Time // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time
 
 	// --- the read side: any goroutine
 
 	view     atomic.Pointer[readView]
+	led      atomic.Pointer[shard.Replica] // who leads
 	applied  atomic.Uint64
 	desc     atomic.Pointer[shard.Descriptor] // nil while there is no data to read; a new pointer at each change
 	peers    atomic.Pointer[[]shard.Replica]  // where the other replicas are, as far as is known

@@ -323,8 +323,6 @@ func (w *worker) install(r *replica, a *group.Append) {
 	r.hard.Commit = st.head.applied.Index
 	rs := engine.ReplicaState{Shard: r.id, Replica: r.self, Desc: st.head.desc, Hard: r.hard, Applied: st.head.applied,
 		LastIndex: st.head.applied.Index, LastTerm: st.head.applied.Term}
-	// The log is empty after an install: the snapshot's index becomes its truncated index.
-	rs.Applied.TruncIndex, rs.Applied.TruncTerm = rs.Applied.Index, rs.Applied.Term
 	in := engine.Install{State: rs}
 	if r.born() {
 		in.OldRange = &r.machine.Desc.Range
@@ -334,6 +332,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 	gen := r.gen
 	s.goTask("install", func() {
 		err := st.sink.Install(in)
+		st.sink.Discard()
 		w.task(func() {
 			if err != nil {
 				s.broken("install a snapshot of "+r.id.String(), err)

@@ -42,12 +42,13 @@ type Store struct {
 	// placeholders hold ranges that are being installed or destroyed, by shard.
 	placeholders map[shard.ID]shard.Range
 
-	roundCtx  atomic.Uint64 // unique contexts of read rounds
-	inflight  atomic.Int64  // bytes of admitted writes
-	cancelled atomic.Int64  // attempts answered "never", see outcome.go
-	gens      atomic.Uint64
-	hung      atomic.Bool // the disk owes us a sync for an election timeout (rule 5)
-	broke     atomic.Pointer[error]
+	roundCtx   atomic.Uint64 // unique contexts of read rounds
+	inflight   atomic.Int64  // bytes of admitted writes
+	cancelled  atomic.Int64  // attempts answered "never", see outcome.go
+	gens       atomic.Uint64
+	unreported atomic.Bool // a replica has something to report to placement
+	hung       atomic.Bool // the disk owes us a sync for an election timeout (rule 5)
+	broke      atomic.Pointer[error]
 }
 
 // Open recovers every replica of an engine and starts to drive them. The engine stays the caller's to close, after

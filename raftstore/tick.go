@@ -77,6 +77,8 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.changing, r.truncated = nil, 0
 	}
 	r.keepAwake()
+	lead := r.leader()
+	r.led.Store(&lead)
 	s.metrics.leaderChanges.Add(1)
 	s.logger.Debug("leader", "shard", r.id, "replica", r.self, "leader", st.Leader, "term", st.Term)
 }

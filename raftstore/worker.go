@@ -63,11 +63,12 @@ type worker struct {
 	wake  env.Event
 	inbox inbox
 
-	replicas map[shard.ID]*replica
-	awake    []*replica // those that get ticks
-	dirty    []*replica // those with something to do in this pass
-	now      env.Time   // read once per pass
-	views    uint64     // for newViewGen
+	replicas   map[shard.ID]*replica
+	awake      []*replica // those that get ticks
+	dirty      []*replica // those with something to do in this pass
+	now        env.Time   // read once per pass
+	views      uint64     // for newViewGen
+	unreported []*replica // for the next report to placement
 
 	// of the pass
 	out     outbox

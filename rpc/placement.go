@@ -64,6 +64,10 @@ func (s *placementServer) Timestamps(ctx context.Context, r *placementv1.Timesta
 	return &placementv1.TimestampsReply{First: first}, nil
 }
 
+func (s *placementServer) RemoveStore(ctx context.Context, r *placementv1.RemoveStoreRequest) (*placementv1.RemoveStoreReply, error) {
+	return &placementv1.RemoveStoreReply{}, s.p.RemoveStore(ctx, shard.StoreID(r.GetStoreId()))
+}
+
 // PlacementAt asks the placement member at one address; it does not look for the leader.
 type PlacementAt struct {
 	conns *Conns
@@ -166,4 +170,14 @@ func (p *PlacementAt) Timestamps(ctx context.Context, count int) (uint64, error)
 	}
 	r, err := invoke(ctx, p.what("reserve timestamps"), &placementv1.TimestampsRequest{Count: uint32(count)}, c.Timestamps)
 	return r.GetFirst(), err
+}
+
+// RemoveStore implements Placement.
+func (p *PlacementAt) RemoveStore(ctx context.Context, id shard.StoreID) error {
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	_, err = invoke(ctx, p.what("remove a store"), &placementv1.RemoveStoreRequest{StoreId: uint64(id)}, c.RemoveStore)
+	return err
 }

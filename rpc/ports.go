@@ -32,6 +32,8 @@ type Placement interface {
 	Watch(ctx context.Context, send func(*beat.Routes) error) error
 	AllocIDs(ctx context.Context, count int) (first uint64, err error)
 	Timestamps(ctx context.Context, count int) (first uint64, err error)
+	// RemoveStore declares a store gone for good.
+	RemoveStore(ctx context.Context, id shard.StoreID) error
 }
 
 // NodeInfo is what a node says of itself without asking anybody.

@@ -21,7 +21,7 @@ import (
 )
 
 // stopWait is how long streams may take to end when a server stops.
-const stopWait = 500 * time.Millisecond
+const stopWait = 100 * time.Millisecond
 
 // Server listens on one address and serves what is registered with it: any number of stores, at most one placement
 // member, one node.

@@ -86,7 +86,7 @@ func New(t testing.TB, o Options) *Cluster {
 	for _, d := range o.Shards {
 		for _, r := range d.Replicas {
 			if m := c.Stores[r.Store]; m != nil {
-				if err := m.Store.CreateShard(d); err != nil {
+				if err := m.Store.CreateShards([]*shard.Descriptor{d}); err != nil {
 					t.Fatalf("create %s on %s: %v", d.ID, r.Store, err)
 				}
 			}

@@ -268,3 +268,52 @@ func TestSleep(t *testing.T) {
 	})
 	mustGet(t, c, d, "k", "2")
 }
+
+// TestMoveReplica replaces a replica step by step: learner, snapshot, joint configuration, removal. The removed one
+// destroys itself and does not come back.
+func TestMoveReplica(t *testing.T) {
+	d := Descriptor(2, "", "", 3)
+	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}})
+	fill(t, c, d, "k", 300)
+	lead := c.Leader(d.ID)
+	old, _ := d.ReplicaOn(others(lead)[0])
+	fresh := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
+	step := func(ch shard.Change) {
+		t.Helper()
+		c.WaitFor(ch.String(), func() bool {
+			lead = c.Leader(d.ID)
+			cur := c.Status(lead, d.ID).Desc
+			err := c.Stores[lead].Store.Change(context.Background(), d.ID, cur.Epoch, ch)
+			if err != nil {
+				t.Logf("%s: %v", ch, err)
+			}
+			return err == nil
+		})
+		d = c.Status(lead, d.ID).Desc
+	}
+	step(shard.Change{Kind: shard.AddLearner, Replica: fresh})
+	step(shard.Change{Kind: shard.EnterJoint, Promote: []shard.ReplicaID{fresh.ID}, Demote: []shard.ReplicaID{old.ID}})
+	mustPut(t, c, d, "joint", "1")
+	step(shard.Change{Kind: shard.LeaveJoint})
+	step(shard.Change{Kind: shard.RemoveLearner, Replica: old})
+	c.WaitFor("the removed replica to destroy itself", func() bool { return c.Status(old.Store, d.ID).Replica == 0 })
+	if next, ok, err := c.Stores[old.Store].Engine.Tombstone(d.ID); err != nil || !ok || next != old.ID+1 {
+		t.Fatalf("tombstone: %v %v %v", next, ok, err)
+	}
+	if n := counter(c, 4, "snapshots_installed_total"); n == 0 {
+		t.Fatal("the new replica needed no snapshot")
+	}
+	same(c, d)
+	for i := range 300 {
+		mustGet(t, c, d, fmt.Sprintf("k-%05d", i), fmt.Sprintf("v%d", i))
+	}
+	c.Crash(4, 0)
+	c.Start(4)
+	c.Crash(old.Store, 0)
+	c.Start(old.Store)
+	mustPut(t, c, d, "after", "1")
+	same(c, d)
+	if c.Status(old.Store, d.ID).Replica != 0 {
+		t.Fatal("the removed replica came back")
+	}
+}

@@ -1208,6 +1208,86 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
 }
 
+type RemoveStoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StoreId       uint64                 `protobuf:"varint,1,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveStoreRequest) Reset() {
+	*x = RemoveStoreRequest{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveStoreRequest) ProtoMessage() {}
+
+func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveStoreRequest.ProtoReflect.Descriptor instead.
+func (*RemoveStoreRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RemoveStoreRequest) GetStoreId() uint64 {
+	if x != nil {
+		return x.StoreId
+	}
+	return 0
+}
+
+type RemoveStoreReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveStoreReply) Reset() {
+	*x = RemoveStoreReply{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveStoreReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveStoreReply) ProtoMessage() {}
+
+func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveStoreReply.ProtoReflect.Descriptor instead.
+func (*RemoveStoreReply) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+}
+
 type AllocIDsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
@@ -1217,7 +1297,7 @@ type AllocIDsRequest struct {
 
 func (x *AllocIDsRequest) Reset() {
 	*x = AllocIDsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1309,7 @@ func (x *AllocIDsRequest) String() string {
 func (*AllocIDsRequest) ProtoMessage() {}
 
 func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1322,7 @@ func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsRequest.ProtoReflect.Descriptor instead.
 func (*AllocIDsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AllocIDsRequest) GetCount() uint32 {
@@ -1261,7 +1341,7 @@ type AllocIDsReply struct {
 
 func (x *AllocIDsReply) Reset() {
 	*x = AllocIDsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1353,7 @@ func (x *AllocIDsReply) String() string {
 func (*AllocIDsReply) ProtoMessage() {}
 
 func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1366,7 @@ func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsReply.ProtoReflect.Descriptor instead.
 func (*AllocIDsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AllocIDsReply) GetFirst() uint64 {
@@ -1305,7 +1385,7 @@ type TimestampsRequest struct {
 
 func (x *TimestampsRequest) Reset() {
 	*x = TimestampsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1397,7 @@ func (x *TimestampsRequest) String() string {
 func (*TimestampsRequest) ProtoMessage() {}
 
 func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1410,7 @@ func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsRequest.ProtoReflect.Descriptor instead.
 func (*TimestampsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TimestampsRequest) GetCount() uint32 {
@@ -1349,7 +1429,7 @@ type TimestampsReply struct {
 
 func (x *TimestampsReply) Reset() {
 	*x = TimestampsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1441,7 @@ func (x *TimestampsReply) String() string {
 func (*TimestampsReply) ProtoMessage() {}
 
 func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1454,7 @@ func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsReply.ProtoReflect.Descriptor instead.
 func (*TimestampsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TimestampsReply) GetFirst() uint64 {
@@ -1497,7 +1577,10 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x06routes\x18\x03 \x03(\v2\x1a.skerry.placement.v1.RouteR\x06routes\x122\n" +
 	"\x06stores\x18\x04 \x03(\v2\x1a.skerry.placement.v1.StoreR\x06stores\x125\n" +
 	"\amembers\x18\x05 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\"\x0e\n" +
-	"\fWatchRequest\"'\n" +
+	"\fWatchRequest\"/\n" +
+	"\x12RemoveStoreRequest\x12\x19\n" +
+	"\bstore_id\x18\x01 \x01(\x04R\astoreId\"\x12\n" +
+	"\x10RemoveStoreReply\"'\n" +
 	"\x0fAllocIDsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"%\n" +
 	"\rAllocIDsReply\x12\x14\n" +
@@ -1505,7 +1588,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x11TimestampsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"'\n" +
 	"\x0fTimestampsReply\x12\x14\n" +
-	"\x05first\x18\x01 \x01(\x04R\x05first2\x82\x04\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first2\xe1\x04\n" +
 	"\tPlacement\x12T\n" +
 	"\bRegister\x12$.skerry.placement.v1.RegisterRequest\x1a\".skerry.placement.v1.RegisterReply\x12W\n" +
 	"\tHeartbeat\x12%.skerry.placement.v1.HeartbeatRequest\x1a#.skerry.placement.v1.HeartbeatReply\x12I\n" +
@@ -1513,7 +1596,8 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05Watch\x12!.skerry.placement.v1.WatchRequest\x1a\x1b.skerry.placement.v1.Routes0\x01\x12T\n" +
 	"\bAllocIDs\x12$.skerry.placement.v1.AllocIDsRequest\x1a\".skerry.placement.v1.AllocIDsReply\x12Z\n" +
 	"\n" +
-	"Timestamps\x12&.skerry.placement.v1.TimestampsRequest\x1a$.skerry.placement.v1.TimestampsReplyBBZ@github.com/skerrydb/skerry/proto/skerry/placement/v1;placementv1b\x06proto3"
+	"Timestamps\x12&.skerry.placement.v1.TimestampsRequest\x1a$.skerry.placement.v1.TimestampsReply\x12]\n" +
+	"\vRemoveStore\x12'.skerry.placement.v1.RemoveStoreRequest\x1a%.skerry.placement.v1.RemoveStoreReplyBBZ@github.com/skerrydb/skerry/proto/skerry/placement/v1;placementv1b\x06proto3"
 
 var (
 	file_skerry_placement_v1_placement_proto_rawDescOnce sync.Once
@@ -1527,28 +1611,30 @@ func file_skerry_placement_v1_placement_proto_rawDescGZIP() []byte {
 	return file_skerry_placement_v1_placement_proto_rawDescData
 }
 
-var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_skerry_placement_v1_placement_proto_goTypes = []any{
-	(*RegisterRequest)(nil),   // 0: skerry.placement.v1.RegisterRequest
-	(*RegisterReply)(nil),     // 1: skerry.placement.v1.RegisterReply
-	(*Epoch)(nil),             // 2: skerry.placement.v1.Epoch
-	(*Replica)(nil),           // 3: skerry.placement.v1.Replica
-	(*Descriptor)(nil),        // 4: skerry.placement.v1.Descriptor
-	(*Store)(nil),             // 5: skerry.placement.v1.Store
-	(*Member)(nil),            // 6: skerry.placement.v1.Member
-	(*HeldReplica)(nil),       // 7: skerry.placement.v1.HeldReplica
-	(*LedShard)(nil),          // 8: skerry.placement.v1.LedShard
-	(*HeartbeatRequest)(nil),  // 9: skerry.placement.v1.HeartbeatRequest
-	(*Instruction)(nil),       // 10: skerry.placement.v1.Instruction
-	(*HeartbeatReply)(nil),    // 11: skerry.placement.v1.HeartbeatReply
-	(*LocateRequest)(nil),     // 12: skerry.placement.v1.LocateRequest
-	(*Route)(nil),             // 13: skerry.placement.v1.Route
-	(*Routes)(nil),            // 14: skerry.placement.v1.Routes
-	(*WatchRequest)(nil),      // 15: skerry.placement.v1.WatchRequest
-	(*AllocIDsRequest)(nil),   // 16: skerry.placement.v1.AllocIDsRequest
-	(*AllocIDsReply)(nil),     // 17: skerry.placement.v1.AllocIDsReply
-	(*TimestampsRequest)(nil), // 18: skerry.placement.v1.TimestampsRequest
-	(*TimestampsReply)(nil),   // 19: skerry.placement.v1.TimestampsReply
+	(*RegisterRequest)(nil),    // 0: skerry.placement.v1.RegisterRequest
+	(*RegisterReply)(nil),      // 1: skerry.placement.v1.RegisterReply
+	(*Epoch)(nil),              // 2: skerry.placement.v1.Epoch
+	(*Replica)(nil),            // 3: skerry.placement.v1.Replica
+	(*Descriptor)(nil),         // 4: skerry.placement.v1.Descriptor
+	(*Store)(nil),              // 5: skerry.placement.v1.Store
+	(*Member)(nil),             // 6: skerry.placement.v1.Member
+	(*HeldReplica)(nil),        // 7: skerry.placement.v1.HeldReplica
+	(*LedShard)(nil),           // 8: skerry.placement.v1.LedShard
+	(*HeartbeatRequest)(nil),   // 9: skerry.placement.v1.HeartbeatRequest
+	(*Instruction)(nil),        // 10: skerry.placement.v1.Instruction
+	(*HeartbeatReply)(nil),     // 11: skerry.placement.v1.HeartbeatReply
+	(*LocateRequest)(nil),      // 12: skerry.placement.v1.LocateRequest
+	(*Route)(nil),              // 13: skerry.placement.v1.Route
+	(*Routes)(nil),             // 14: skerry.placement.v1.Routes
+	(*WatchRequest)(nil),       // 15: skerry.placement.v1.WatchRequest
+	(*RemoveStoreRequest)(nil), // 16: skerry.placement.v1.RemoveStoreRequest
+	(*RemoveStoreReply)(nil),   // 17: skerry.placement.v1.RemoveStoreReply
+	(*AllocIDsRequest)(nil),    // 18: skerry.placement.v1.AllocIDsRequest
+	(*AllocIDsReply)(nil),      // 19: skerry.placement.v1.AllocIDsReply
+	(*TimestampsRequest)(nil),  // 20: skerry.placement.v1.TimestampsRequest
+	(*TimestampsReply)(nil),    // 21: skerry.placement.v1.TimestampsReply
 }
 var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	2,  // 0: skerry.placement.v1.Descriptor.epoch:type_name -> skerry.placement.v1.Epoch
@@ -1570,16 +1656,18 @@ var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	9,  // 16: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
 	12, // 17: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
 	15, // 18: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
-	16, // 19: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
-	18, // 20: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
-	1,  // 21: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
-	11, // 22: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
-	14, // 23: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
-	14, // 24: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
-	17, // 25: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
-	19, // 26: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
+	18, // 19: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
+	20, // 20: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
+	16, // 21: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
+	1,  // 22: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
+	11, // 23: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
+	14, // 24: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
+	14, // 25: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
+	19, // 26: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
+	21, // 27: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
+	17, // 28: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
+	22, // [22:29] is the sub-list for method output_type
+	15, // [15:22] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1596,7 +1684,7 @@ func file_skerry_placement_v1_placement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_placement_v1_placement_proto_rawDesc), len(file_skerry_placement_v1_placement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,12 +22,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Placement_Register_FullMethodName   = "/skerry.placement.v1.Placement/Register"
-	Placement_Heartbeat_FullMethodName  = "/skerry.placement.v1.Placement/Heartbeat"
-	Placement_Locate_FullMethodName     = "/skerry.placement.v1.Placement/Locate"
-	Placement_Watch_FullMethodName      = "/skerry.placement.v1.Placement/Watch"
-	Placement_AllocIDs_FullMethodName   = "/skerry.placement.v1.Placement/AllocIDs"
-	Placement_Timestamps_FullMethodName = "/skerry.placement.v1.Placement/Timestamps"
+	Placement_Register_FullMethodName    = "/skerry.placement.v1.Placement/Register"
+	Placement_Heartbeat_FullMethodName   = "/skerry.placement.v1.Placement/Heartbeat"
+	Placement_Locate_FullMethodName      = "/skerry.placement.v1.Placement/Locate"
+	Placement_Watch_FullMethodName       = "/skerry.placement.v1.Placement/Watch"
+	Placement_AllocIDs_FullMethodName    = "/skerry.placement.v1.Placement/AllocIDs"
+	Placement_Timestamps_FullMethodName  = "/skerry.placement.v1.Placement/Timestamps"
+	Placement_RemoveStore_FullMethodName = "/skerry.placement.v1.Placement/RemoveStore"
 )
 
 // PlacementClient is the client API for Placement service.
@@ -46,6 +47,8 @@ type PlacementClient interface {
 	AllocIDs(ctx context.Context, in *AllocIDsRequest, opts ...grpc.CallOption) (*AllocIDsReply, error)
 	// Timestamps reserves count even timestamps, larger than all that were handed out before.
 	Timestamps(ctx context.Context, in *TimestampsRequest, opts ...grpc.CallOption) (*TimestampsReply, error)
+	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
+	RemoveStore(ctx context.Context, in *RemoveStoreRequest, opts ...grpc.CallOption) (*RemoveStoreReply, error)
 }
 
 type placementClient struct {
@@ -125,6 +128,16 @@ func (c *placementClient) Timestamps(ctx context.Context, in *TimestampsRequest,
 	return out, nil
 }
 
+func (c *placementClient) RemoveStore(ctx context.Context, in *RemoveStoreRequest, opts ...grpc.CallOption) (*RemoveStoreReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveStoreReply)
+	err := c.cc.Invoke(ctx, Placement_RemoveStore_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PlacementServer is the server API for Placement service.
 // All implementations must embed UnimplementedPlacementServer
 // for forward compatibility.
@@ -141,6 +154,8 @@ type PlacementServer interface {
 	AllocIDs(context.Context, *AllocIDsRequest) (*AllocIDsReply, error)
 	// Timestamps reserves count even timestamps, larger than all that were handed out before.
 	Timestamps(context.Context, *TimestampsRequest) (*TimestampsReply, error)
+	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
+	RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error)
 	mustEmbedUnimplementedPlacementServer()
 }
 
@@ -168,6 +183,9 @@ func (UnimplementedPlacementServer) AllocIDs(context.Context, *AllocIDsRequest) 
 }
 func (UnimplementedPlacementServer) Timestamps(context.Context, *TimestampsRequest) (*TimestampsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Timestamps not implemented")
+}
+func (UnimplementedPlacementServer) RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveStore not implemented")
 }
 func (UnimplementedPlacementServer) mustEmbedUnimplementedPlacementServer() {}
 func (UnimplementedPlacementServer) testEmbeddedByValue()                   {}
@@ -291,6 +309,24 @@ func _Placement_Timestamps_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Placement_RemoveStore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveStoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlacementServer).RemoveStore(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Placement_RemoveStore_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlacementServer).RemoveStore(ctx, req.(*RemoveStoreRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Placement_ServiceDesc is the grpc.ServiceDesc for Placement service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -317,6 +353,10 @@ var Placement_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Timestamps",
 			Handler:    _Placement_Timestamps_Handler,
+		},
+		{
+			MethodName: "RemoveStore",
+			Handler:    _Placement_RemoveStore_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

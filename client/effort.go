@@ -1,0 +1,246 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+const (
+	// attemptTimeout bounds one request, so that a store that hangs does not eat the whole budget. It is above an
+	// election timeout, so that a leader that is slow only because its followers are is waited for.
+	attemptTimeout = 5 * time.Second
+	// askTimeout bounds one question about an attempt: there are other replicas to ask.
+	askTimeout = 2 * time.Second
+	// keptReasons of an effort stand in its error.
+	keptReasons = 4
+)
+
+// errBudget ends an effort whose time is over.
+var errBudget = errors.New("the retry budget is used up")
+
+// effort is the work on one part of a call (the keys of one shard, one page of a scan): attempts, and waits between
+// them, within one budget of time. Used by one task.
+type effort struct {
+	db   *DB
+	ctx  context.Context // the caller's
+	what string
+	key  shard.Key // the part's first; nil: none
+
+	began env.Time
+	end   env.Time      // INVARIANT: nothing is sent, and no wait begins, from here on
+	byCtx bool          // end is the context's deadline
+	limit time.Duration // of one attempt
+
+	now      env.Time // the clock, as of the last look
+	fresh    bool     // now was just read
+	attempts int
+	turn     int // next replica to try where the leader is not known; drawn at random first
+	seen     [reasonCount]uint16
+	last     [keptReasons]happened // a ring
+	lasts    int
+	shard    shard.ID      // of the last attempt
+	store    shard.StoreID // of the last attempt
+}
+
+// happened is one attempt that was not the last one.
+type happened struct {
+	store shard.StoreID
+	err   error
+}
+
+// begin starts an effort. The deadline of ctx is read as a value, because only env knows the time.
+func (db *DB) begin(ctx context.Context, what string, key shard.Key) effort {
+	now := db.env.Now()
+	e := effort{db: db, ctx: ctx, what: what, key: key, began: now, now: now, fresh: true, end: now.Add(db.budget), limit: attemptTimeout}
+	if at, ok := ctx.Deadline(); ok {
+		if left := at.Sub(db.env.Wall()); left < db.budget {
+			e.end, e.byCtx = now.Add(left), true
+		}
+	}
+	return e
+}
+
+// over returns why the effort must end now, or nil: ErrClosed, the context's error, or errBudget.
+func (e *effort) over() error {
+	if e.db.closed.Load() {
+		return ErrClosed
+	}
+	if err := e.ctx.Err(); err != nil {
+		return err
+	}
+	if !e.fresh {
+		e.now = e.db.env.Now()
+	}
+	e.fresh = false
+	if e.now < e.end {
+		return nil
+	}
+	if e.byCtx {
+		return context.DeadlineExceeded
+	}
+	return errBudget
+}
+
+// call sends one request and waits for its reply, at most for limit and for what is left.
+func (e *effort) call(to shard.Replica, addr string, req *call.Request, limit time.Duration) call.Reply {
+	left := e.end.Sub(e.now)
+	req.Timeout = min(limit, left)
+	e.attempts++
+	e.shard, e.store = req.Shard, to.Store
+	ctx, sc := e.db.scopes.enter(e.ctx, e.now.Add(req.Timeout))
+	rep := e.db.conn.Call(ctx, addr, to.Store, req)
+	e.db.scopes.leave(sc)
+	if rep.Term != 0 || rep.Applied != 0 {
+		e.db.routes.heard(req.Shard, to, rep.Term, rep.Applied)
+	}
+	if rep.Err == nil {
+		e.db.tokens.earn()
+	} else if isContext(rep.Err) && e.ctx.Err() == nil {
+		rep.Err = fmt.Errorf("no answer in %s: %w", req.Timeout.Round(time.Millisecond), shard.ErrUnavailable)
+	}
+	return rep
+}
+
+// pick chooses the replica to send to: the leader if it is known, else one after the other. A follower read goes to
+// those that do not lead.
+func (e *effort) pick(rt *route, follower bool) shard.Replica {
+	if !follower && rt.leader.ID != 0 {
+		return rt.leader
+	}
+	reps := rt.desc.Replicas
+	if len(reps) == 0 {
+		return shard.Replica{}
+	}
+	if e.turn == 0 {
+		e.turn = int(e.db.env.Rand() % uint64(len(reps)))
+	}
+	for range reps {
+		rep := reps[e.turn%len(reps)]
+		e.turn++
+		if rep.Role == shard.Learner && !follower || follower && rep.ID == rt.leader.ID {
+			continue
+		}
+		return rep
+	}
+	return reps[0]
+}
+
+// reach finds the address of a replica's store. If there is none, it pauses and returns false.
+func (e *effort) reach(to shard.Replica) (addr string, ok bool, stop error) {
+	if addr, ok := e.db.routes.address(to.Store); ok && to.ID != 0 {
+		return addr, true, nil
+	}
+	return "", false, e.pause(noAddress, fmt.Errorf("the address of %s is not known", to.Store), 0)
+}
+
+// learn takes the lesson of a refusal, or of silence, for all and for rt, and pauses. It returns why the effort must end, or nil.
+func (e *effort) learn(rt *route, to shard.Replica, err error) error {
+	why, floor := classify(err), time.Duration(0)
+	r := e.db.routes
+	id := rt.desc.ID
+	switch why {
+	case noLeader:
+		var nl *shard.NotLeaderError
+		errors.As(err, &nl)
+		r.notLeader(id, to, nl)
+		rt.leader = shard.Replica{}
+		if nl.Leader.ID != 0 && nl.Leader.ID != to.ID {
+			why, rt.leader = movedLeader, nl.Leader
+		}
+	case staleRoute:
+		var stale *shard.StaleEpochError
+		errors.As(err, &stale)
+		r.insert(stale.Current)
+	case busy:
+		var b *shard.ServerBusyError
+		errors.As(err, &b)
+		floor = max(0, b.Wait)
+	case outdated:
+		var ref *shard.RefreshError
+		errors.As(err, &ref)
+		e.refreshed(id, rt, to, ref)
+	case noReason, unanswered, stoppedStore, notThere:
+		r.forgetLeader(id, to)
+		rt.leader = shard.Replica{}
+	}
+	return e.pause(why, err, floor)
+}
+
+// refreshed believes the leader's own term, unless it is an old leader's; if nobody else shows up, also then.
+func (e *effort) refreshed(id shard.ID, rt *route, to shard.Replica, ref *shard.RefreshError) {
+	if ref.Term < rt.term && e.seen[outdated] < reloadingAfter {
+		e.db.routes.forgetLeader(id, to)
+		return
+	}
+	e.db.routes.resetTerm(id, to, ref.Term, ref.Applied)
+}
+
+// pause notes why the last attempt was not the last one, and waits as that reason asks for. It returns why the effort
+// must end, or nil.
+func (e *effort) pause(why reason, err error, floor time.Duration) error {
+	e.last[e.lasts%keptReasons] = happened{store: e.store, err: err}
+	e.lasts++
+	n := int(e.seen[why])
+	e.seen[why]++
+	if stop := e.over(); stop != nil {
+		return stop
+	}
+	wait := max(floor+e.jitter(why, n), e.db.tokens.take(e.now))
+	if wait > 0 {
+		ctx, sc := e.db.scopes.enter(e.ctx, 0)
+		_ = e.db.env.Sleep(ctx, min(wait, e.end.Sub(e.now)))
+		e.db.scopes.leave(sc)
+	}
+	if why.reloads() && (n+1)%reloadingAfter == 0 && e.key != nil {
+		_ = e.db.place.load(e, e.key) // a hint: without it the next attempt goes by what is known
+	}
+	return e.over()
+}
+
+// jitter draws the wait before attempt n of a reason.
+func (e *effort) jitter(why reason, n int) time.Duration {
+	free, base, longest := why.backoff()
+	if n < free {
+		return 0
+	}
+	ceil := longest
+	if shift := n - free; shift < 16 {
+		ceil = min(longest, base<<shift)
+	}
+	return time.Duration(e.db.env.Rand() % uint64(ceil))
+}
+
+// fail makes the error of an effort that ends with this kind.
+func (e *effort) fail(kind, cause error) *Error {
+	err := &Error{Op: e.what, Shard: e.shard, Store: e.store, Attempts: e.attempts, Elapsed: e.db.env.Now().Sub(e.began),
+		Hint: hint(kind), Kind: kind, Cause: cause}
+	if e.key != nil {
+		err.Key = e.key.User()
+	}
+	for i := max(0, e.lasts-keptReasons); i < e.lasts; i++ {
+		h := &e.last[i%keptReasons]
+		text := h.err.Error()
+		if h.store != 0 {
+			text = h.store.String() + ": " + text
+		}
+		err.Reasons = append(err.Reasons, text)
+	}
+	return err
+}
+
+// stopped makes the error of an effort that over ended while nothing was in the air: nothing happened.
+func (e *effort) stopped(why error) *Error {
+	switch {
+	case why == ErrClosed:
+		return e.fail(ErrClosed, nil)
+	case errors.Is(why, context.Canceled):
+		return e.fail(why, nil)
+	}
+	return e.fail(ErrUnavailable, why)
+}

@@ -1,0 +1,75 @@
+package client
+
+import (
+	"errors"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+// errOutgrown says that a part no longer fits one shard. Nothing of it is in the air: it is cut again.
+var errOutgrown = errors.New("the keys lie in more than one shard by now")
+
+// errNoShard is noted while placement answers but knows no shard for the key.
+var errNoShard = errors.New("placement knows no shard for this key yet")
+
+// route finds the shard of t's first key, by asking placement if it must. The error is why the effort must end.
+func (e *effort) route(t *target) (route, error) {
+	for {
+		if stop := e.over(); stop != nil {
+			return route{}, stop
+		}
+		if rt, ok := e.db.routes.find(t); ok {
+			return rt, nil
+		}
+		k := t.first
+		if t.before {
+			k = justBefore(k)
+		}
+		err := e.db.place.load(e, k)
+		if rt, ok := e.db.routes.find(t); ok {
+			return rt, e.over()
+		}
+		if err == nil {
+			err = errNoShard
+		}
+		if stop := e.pause(noRoute, err, 0); stop != nil {
+			return route{}, stop
+		}
+	}
+}
+
+// read sends a query until somebody answers it. Reads have no effect, so whatever went wrong is simply tried again. It
+// returns errOutgrown if the part must be cut again, and else an *Error.
+func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
+	for {
+		rt, stop := e.route(t)
+		if stop != nil {
+			return nil, e.stopped(stop)
+		}
+		if !t.fits(rt.desc) {
+			return nil, errOutgrown
+		}
+		to := e.pick(&rt, follower)
+		addr, ok, stop := e.reach(to)
+		if stop != nil {
+			return nil, e.stopped(stop)
+		}
+		if !ok {
+			continue
+		}
+		rep := e.call(to, addr, &call.Request{Kind: call.Read, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Follower: follower, Body: body}, e.limit)
+		if rep.Err == nil {
+			return rep.Body, nil
+		}
+		if isRejected(rep.Err) {
+			return nil, e.fail(ErrInvalid, rep.Err)
+		}
+		if as[*shard.NotLeaderError](rep.Err) {
+			follower = false // a follower passes on what only the leader can answer: a key whose life may be over
+		}
+		if stop := e.learn(&rt, to, rep.Err); stop != nil {
+			return nil, e.stopped(stop)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+// Package node is the only place where the parts are joined: engines, stores, placement and rpc become one process.
+// The command, the tests and client/embed start clusters through it.
+//
+// A node listens on one address. It may host a placement member, a store, or both; each has an engine directory of its
+// own below the data directory. Goroutines: the gRPC server's; the member's agent, which tells the other members'
+// addresses and the cluster's id; the store's agent, which registers, opens the store and sends its heartbeats.
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Config says what a node is.
+type Config struct {
+	// Listen is host:port; port 0 picks one.
+	Listen string
+	// Advertise is the address that others dial; the bound one if empty.
+	Advertise string
+	// DataDir holds the directories placement and store. Unused with Memory.
+	DataDir string
+	// Memory keeps everything in memory, for playing and for tests: it is lost at the end.
+	Memory bool
+	// FS is the filesystem of DataDir; nil is the real one.
+	FS      vfs.FS
+	Version string
+	Logger  *slog.Logger
+	// Env is the world; nil is the real one.
+	Env env.Env
+
+	Placement *PlacementConfig // nil: no placement member here
+	Store     *StoreConfig     // nil: no store here
+	// Join lists addresses of placement members, for a node without one.
+	Join []string
+	// OnBroken is called when a part stopped because going on could damage data. The process should end. It may be
+	// called with locks held: it must not block.
+	OnBroken func(error)
+}
+
+// PlacementConfig is this node's member of the placement driver.
+type PlacementConfig struct {
+	// ID is this member's, 1 to 5; Members are all initial members, id to address.
+	ID      uint64
+	Members map[uint64]string
+	// Bootstrap allows an empty directory to begin a new cluster.
+	Bootstrap bool
+	// Replicas is how many copies of each shard there shall be; default 3.
+	Replicas int
+	// SplitKeys are user keys at which the first shards are cut.
+	SplitKeys []string
+	// Stores is how many stores must register before the first shards are made; default Replicas.
+	Stores int
+	// Tick is one Raft tick; default raftstore.DefaultTick.
+	Tick time.Duration
+}
+
+// StoreConfig is this node's store.
+type StoreConfig struct {
+	CacheBytes, MemTableBytes int64
+	// SnapshotBytesPerSecond limits snapshots received; 0 is no limit.
+	SnapshotBytesPerSecond int64
+	// Tick is one Raft tick; default raftstore.DefaultTick.
+	Tick time.Duration
+	// Workers drive the groups; default one for every four cores.
+	Workers int
+}
+
+// maxMemberID leaves the ids below shard.FirstUserID to members and what may come.
+const maxMemberID = 5
+
+func (c *Config) check() error {
+	if c.Placement == nil && c.Store == nil {
+		return fmt.Errorf("a node needs a role: placement, store, or both")
+	}
+	if c.DataDir == "" && !c.Memory {
+		return fmt.Errorf("a node needs a data directory (--data), or --memory to keep nothing")
+	}
+	if p := c.Placement; p != nil {
+		if p.ID == 0 || p.ID > maxMemberID {
+			return fmt.Errorf("member id %d: it must be 1 to %d", p.ID, maxMemberID)
+		}
+		if len(p.Members) > 0 {
+			if _, ok := p.Members[p.ID]; !ok {
+				return fmt.Errorf("member id %d is not among the members %v", p.ID, slices.Sorted(maps.Keys(p.Members)))
+			}
+		}
+		if n := len(p.Members); n > 1 && n%2 == 0 {
+			return fmt.Errorf("%d placement members: use 1, 3 or 5; an even number survives no more failures than one less", n)
+		}
+		prev := ""
+		for _, k := range p.SplitKeys {
+			if k <= prev {
+				return fmt.Errorf("split key %q after %q: split keys must ascend and not be empty", k, prev)
+			}
+			if len(k) > shard.MaxKeyBytes {
+				return fmt.Errorf("split key %.20q... has %d bytes, at most %d are allowed", k, len(k), shard.MaxKeyBytes)
+			}
+			prev = k
+		}
+	} else if len(c.Join) == 0 {
+		return fmt.Errorf("a store without a placement member on its node needs addresses of placement (--join)")
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/placement"
+	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
+)
+
+// member is this node's member of the placement driver: a store of its own that holds shard 1, and the server on top.
+type member struct {
+	n         *Node
+	engine    *engine.Engine
+	transport *rpc.Transport
+	store     *raftstore.Store
+	server    *placement.Server
+}
+
+// agentPoll is how often the agents look whether something is due.
+const agentPoll = 100 * time.Millisecond
+
+func startMember(n *Node) (*member, error) {
+	c := n.cfg.Placement
+	members := maps.Clone(c.Members)
+	if len(members) == 0 {
+		members = map[uint64]string{c.ID: n.addr}
+	}
+	if members[c.ID] == "" {
+		members[c.ID] = n.addr
+	}
+	m := &member{n: n}
+	e, err := n.openEngine("placement", engine.Options{CacheBytes: 16 << 20, MemTableBytes: 16 << 20})
+	if err != nil {
+		return nil, err
+	}
+	m.engine = e
+	if err := m.open(c, members); err != nil {
+		_ = e.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *member) open(c *PlacementConfig, members map[uint64]string) error {
+	n := m.n
+	fresh, err := m.checkDirectory(c, members)
+	if err != nil {
+		return err
+	}
+	self := shard.StoreID(c.ID)
+	m.transport = rpc.NewTransport(n.env, n.conns, self, m.knownCluster())
+	var list []beat.Member
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		m.transport.SetAddr(shard.StoreID(id), members[id])
+		list = append(list, beat.Member{Store: shard.StoreID(id), Replica: shard.ReplicaID(id), Addr: members[id]})
+	}
+	n.dir.learn(list)
+	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
+		Logger: n.log.With("part", "placement"), Tick: c.Tick, NoSleep: true, WallTime: true, OnBroken: n.broken})
+	if err != nil {
+		return err
+	}
+	n.server.AddStore(m.store)
+	if fresh {
+		if err := m.store.CreateShards([]*shard.Descriptor{metaDescriptor(members)}); err != nil {
+			return fmt.Errorf("begin shard 1: %w", err)
+		}
+	}
+	var split []shard.Key
+	for _, k := range c.SplitKeys {
+		split = append(split, shard.RawKey([]byte(k)))
+	}
+	m.server = placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: m.store, client: n.env.Rand()}, Members: list,
+		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores})
+	n.goTask("placement", func() { m.server.Run(n.ctx) })
+	n.goTask("member", m.run)
+	return nil
+}
+
+// metaDescriptor is shard 1 as all initial members write it: the member's number is its store's and its replica's id.
+func metaDescriptor(members map[uint64]string) *shard.Descriptor {
+	d := &shard.Descriptor{ID: shard.MetaID, Range: shard.ModeRange(shard.ModeMeta), Epoch: shard.Epoch{ConfVer: 1, Version: 1}}
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		d.Replicas = append(d.Replicas, shard.Replica{ID: shard.ReplicaID(id), Store: shard.StoreID(id), Role: shard.Voter})
+	}
+	return d
+}
+
+// checkDirectory decides whether this member may begin a cluster. A member that lost its directory must not: with the
+// same id it would have forgotten its votes.
+func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string) (fresh bool, err error) {
+	states, err := m.engine.Replicas()
+	if err != nil {
+		return false, err
+	}
+	for _, rs := range states {
+		if rs.Shard == shard.MetaID {
+			if uint64(rs.Replica) != c.ID {
+				return false, fmt.Errorf("the placement directory belongs to member %d, not to member %d (--member-id)", rs.Replica, c.ID)
+			}
+			return false, nil
+		}
+	}
+	if !c.Bootstrap {
+		return false, errors.New("the placement directory is empty: start with --bootstrap to begin a new cluster; " +
+			"a member that lost its directory cannot come back under its id")
+	}
+	for id, addr := range members {
+		if id == c.ID {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(m.n.ctx, callTimeout)
+		info, err := m.n.conns.Node(addr).Info(ctx)
+		cancel()
+		if err == nil && info.Cluster != 0 {
+			return false, fmt.Errorf("member %d at %s already belongs to cluster %s: this empty directory must not begin another one; "+
+				"a member that lost its directory cannot come back under its id", id, addr, info.Cluster)
+		}
+	}
+	return true, nil
+}
+
+// run makes the cluster's id known to handshakes as soon as shard 1 holds it.
+func (m *member) run() {
+	for {
+		if id := m.knownCluster(); id != 0 {
+			m.transport.SetCluster(id)
+			m.n.server.SetCluster(id)
+			if err := m.engine.SetIdent(engine.Ident{Cluster: id, Store: m.store.ID(), Format: engine.FormatVersion}); err != nil {
+				m.n.broken(fmt.Errorf("placement directory: %w", err))
+			}
+			return
+		}
+		if m.n.env.Sleep(m.n.ctx, agentPoll) != nil {
+			return
+		}
+	}
+}
+
+// knownCluster is the cluster's id as this member's replica of shard 1 holds it, 0 if it does not yet.
+func (m *member) knownCluster() shard.ClusterID {
+	id, err := placement.ClusterOf(m.engine.Get)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
+func (m *member) close() error {
+	m.transport.Close()
+	err := m.store.Close()
+	return errors.Join(err, m.engine.Close())
+}

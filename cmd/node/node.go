@@ -1,0 +1,233 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/placement"
+	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// Node is one process's part of a cluster.
+type Node struct {
+	cfg    Config
+	env    env.Env
+	log    *slog.Logger
+	addr   string
+	conns  *rpc.Conns
+	server *rpc.Server
+	dir    *directory
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	done   chan struct{}
+
+	member *member // nil without the role
+
+	mu    sync.Mutex
+	store *storeAgent // nil without the role
+	err   error
+}
+
+// Start makes a node that listens; a store joins its cluster in the background, see Ready.
+func Start(_ context.Context, c Config) (*Node, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Env == nil {
+		c.Env = env.Real{}
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; is another node running there?", c.Listen, err)
+	}
+	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), conns: rpc.NewConns(nil)}
+	if n.addr == "" {
+		n.addr = l.Addr().String()
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.dir = newDirectory(n.conns, c.Join)
+	n.server = rpc.NewServer(c.Env, nil)
+	n.server.ServeNode(n)
+	if err := n.startParts(); err != nil {
+		_ = l.Close()
+		_ = n.Close()
+		return nil, err
+	}
+	n.goTask("serve", func() {
+		if err := n.server.Serve(l); err != nil {
+			n.broken(err)
+		}
+	})
+	return n, nil
+}
+
+func (n *Node) startParts() error {
+	if n.cfg.Placement != nil {
+		m, err := startMember(n)
+		if err != nil {
+			return err
+		}
+		n.member = m
+		n.server.ServePlacement(m.server)
+	}
+	if n.cfg.Store != nil {
+		a, err := startStore(n)
+		if err != nil {
+			return err
+		}
+		n.mu.Lock()
+		n.store = a
+		n.mu.Unlock()
+	}
+	return nil
+}
+
+// openEngine opens the engine of one part.
+func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error) {
+	o.Logger = n.log
+	o.OnBroken = n.broken
+	o.FS = n.cfg.FS
+	dir := filepath.Join(n.cfg.DataDir, part)
+	if n.cfg.Memory {
+		o.FS, dir = vfs.NewMem(), part
+		o.CacheBytes, o.MemTableBytes = 16<<20, 16<<20
+	}
+	e, err := engine.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", part, err)
+	}
+	return e, nil
+}
+
+func (n *Node) workers(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	return max(1, runtime.GOMAXPROCS(0)/4)
+}
+
+func (n *Node) goTask(name string, f func()) {
+	n.tasks.Add(1)
+	n.env.Go(name, func() {
+		defer n.tasks.Done()
+		f()
+	})
+}
+
+// broken ends the node's usefulness; the first reason stays.
+func (n *Node) broken(err error) {
+	if errors.Is(err, shard.ErrClosed) || n.ctx.Err() != nil {
+		return
+	}
+	n.env.Go("broken", func() {
+		n.mu.Lock()
+		first := n.err == nil
+		if first {
+			n.err = err
+		}
+		n.mu.Unlock()
+		if !first {
+			return
+		}
+		n.log.Error("node stopped", "err", err)
+		close(n.done)
+		if n.cfg.OnBroken != nil {
+			n.cfg.OnBroken(err)
+		}
+	})
+}
+
+// Addr is the address that others dial.
+func (n *Node) Addr() string { return n.addr }
+
+// Done is closed when the node stopped by itself; Err says why.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err is why the node stopped by itself, nil while it works.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
+}
+
+// Ready waits until placement has a leader and, with the store role, the store is registered and heard.
+func (n *Node) Ready(ctx context.Context) error {
+	for {
+		if err := n.Err(); err != nil {
+			return err
+		}
+		if n.ready() {
+			return nil
+		}
+		if err := n.env.Sleep(ctx, agentPoll); err != nil {
+			return fmt.Errorf("node at %s is not ready: %w", n.addr, err)
+		}
+	}
+}
+
+func (n *Node) ready() bool {
+	n.mu.Lock()
+	a := n.store
+	n.mu.Unlock()
+	if a != nil {
+		return a.joined()
+	}
+	return n.member.server.Cluster() != 0 || n.member.knownCluster() != 0
+}
+
+// Close stops the parts in order: first nobody is served any more, then stores, then disks.
+func (n *Node) Close() error {
+	n.cancel()
+	n.server.Stop()
+	n.mu.Lock()
+	a := n.store
+	n.mu.Unlock()
+	var err error
+	if a != nil {
+		err = errors.Join(err, a.close())
+	}
+	if n.member != nil {
+		err = errors.Join(err, n.member.close())
+	}
+	err = errors.Join(err, n.conns.Close())
+	n.tasks.Wait()
+	return err
+}
+
+// stores are the raft stores of this node that serve users.
+func (n *Node) stores() []*raftstore.Store {
+	n.mu.Lock()
+	a := n.store
+	n.mu.Unlock()
+	if a != nil {
+		if s := a.open(); s != nil {
+			return []*raftstore.Store{s}
+		}
+	}
+	return nil
+}
+
+// Placement is this node's member, nil without one.
+func (n *Node) Placement() *placement.Server {
+	if n.member == nil {
+		return nil
+	}
+	return n.member.server
+}

@@ -1,0 +1,273 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
+)
+
+// heartbeatInterval is how often placement hears of a store when nothing changed; changes are told within agentPoll.
+const heartbeatInterval = time.Second
+
+// addrsRecord keeps the last known addresses of other stores and of placement in the store's directory, so that a
+// store that starts while placement is away can still talk to the others.
+const addrsRecord = "addresses"
+
+// storeAgent is this node's store: it registers, opens the store, and keeps placement and store in touch.
+type storeAgent struct {
+	n      *Node
+	engine *engine.Engine
+
+	mu        sync.Mutex
+	ident     engine.Ident
+	transport *rpc.Transport
+	store     *raftstore.Store
+	heard     bool // a heartbeat was answered
+
+	// of the agent's goroutine
+	needFull bool
+	created  []shard.ID
+	lastBeat env.Time
+	known    map[shard.StoreID]string
+}
+
+func startStore(n *Node) (*storeAgent, error) {
+	c := n.cfg.Store
+	e, err := n.openEngine("store", engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes})
+	if err != nil {
+		return nil, err
+	}
+	a := &storeAgent{n: n, engine: e, needFull: true, known: make(map[shard.StoreID]string)}
+	ident, ok, err := e.Ident()
+	if err == nil && ok {
+		a.ident = ident
+		err = a.openStore()
+	}
+	if err != nil {
+		_ = e.Close()
+		return nil, err
+	}
+	n.goTask("store-agent", a.run)
+	return a, nil
+}
+
+// openStore opens the store under its identity.
+func (a *storeAgent) openStore() error {
+	n, c := a.n, a.n.cfg.Store
+	t := rpc.NewTransport(n.env, n.conns, a.ident.Store, a.ident.Cluster)
+	if err := a.loadAddrs(t); err != nil {
+		return err
+	}
+	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
+		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
+		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, OnBroken: n.broken})
+	if err != nil {
+		t.Close()
+		return err
+	}
+	n.server.SetCluster(a.ident.Cluster)
+	n.server.AddStore(s)
+	a.mu.Lock()
+	a.transport, a.store = t, s
+	a.mu.Unlock()
+	return nil
+}
+
+func (a *storeAgent) open() *raftstore.Store {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store
+}
+
+func (a *storeAgent) joined() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.heard
+}
+
+func (a *storeAgent) close() error {
+	a.mu.Lock()
+	s, t := a.store, a.transport
+	a.mu.Unlock()
+	var err error
+	if s != nil {
+		t.Close()
+		err = s.Close()
+	}
+	return errors.Join(err, a.engine.Close())
+}
+
+// run is the agent's goroutine.
+func (a *storeAgent) run() {
+	n := a.n
+	for {
+		if a.open() == nil {
+			a.register()
+		} else if a.due() {
+			a.heartbeat()
+		}
+		if n.env.Sleep(n.ctx, agentPoll) != nil {
+			return
+		}
+	}
+}
+
+func (a *storeAgent) due() bool {
+	return a.needFull || len(a.created) > 0 || a.store.Unreported() || a.n.env.Now().Sub(a.lastBeat) >= heartbeatInterval
+}
+
+// register asks placement for an id, once in the life of a directory.
+func (a *storeAgent) register() {
+	var reg beat.Registration
+	err := a.n.dir.ask(a.n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
+		var err error
+		reg, err = p.Register(ctx, a.n.addr, a.n.cfg.Version)
+		return err
+	})
+	if err != nil {
+		a.n.log.Debug("store is not registered yet", "err", err)
+		return
+	}
+	a.ident = engine.Ident{Cluster: reg.Cluster, Store: reg.Store, Format: engine.FormatVersion}
+	if err = a.engine.SetIdent(a.ident); err == nil {
+		err = a.openStore()
+	}
+	if err != nil {
+		a.n.broken(fmt.Errorf("open %s: %w", reg.Store, err))
+		return
+	}
+	a.n.log.Info("store registered", "store", reg.Store, "cluster", reg.Cluster)
+}
+
+// heartbeat tells placement what there is and does what it answers.
+func (a *storeAgent) heartbeat() {
+	n := a.n
+	r, err := a.store.Report(n.ctx, a.needFull)
+	if err != nil {
+		return
+	}
+	r.Cluster, r.Addr, r.Version = a.ident.Cluster, n.addr, n.cfg.Version
+	r.Used, r.Free, r.Capacity, _ = a.engine.DiskUsage()
+	r.Created = a.created
+	var answer *beat.Answer
+	err = n.dir.ask(n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
+		var err error
+		answer, err = p.Heartbeat(ctx, r)
+		return err
+	})
+	a.lastBeat = n.env.Now()
+	if err != nil {
+		a.needFull = true // what was in this report is not known to have arrived
+		if final(err) {
+			n.broken(fmt.Errorf("%s: placement refuses this store: %w", a.ident.Store, err))
+			return
+		}
+		n.log.Debug("heartbeat not answered", "err", err)
+		_ = n.env.Sleep(n.ctx, agentPoll)
+		return
+	}
+	a.needFull, a.created = answer.NeedFull, nil
+	a.follow(answer)
+}
+
+// follow does what placement's answer says.
+func (a *storeAgent) follow(ans *beat.Answer) {
+	n := a.n
+	if ans.Removed {
+		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
+		return
+	}
+	a.store.HearTime(ans.Now)
+	n.dir.learn(ans.Members)
+	a.learnAddrs(ans.Stores)
+	a.mu.Lock()
+	a.heard = true
+	a.mu.Unlock()
+	if len(ans.Create) > 0 {
+		if err := a.store.CreateShards(ans.Create); err != nil {
+			n.log.Error("shards not created", "err", err)
+		} else {
+			for _, d := range ans.Create {
+				a.created = append(a.created, d.ID)
+			}
+		}
+	}
+	for _, in := range ans.Instructions {
+		n.goTask("instruction", func() { a.instruct(in) })
+	}
+}
+
+// instruct tries one step of an operator. If it does not work out, placement sends it again.
+func (a *storeAgent) instruct(in beat.Instruction) {
+	ctx, cancel := context.WithTimeout(a.n.ctx, 5*time.Second)
+	defer cancel()
+	var err error
+	switch {
+	case in.Change != nil:
+		err = a.store.Change(ctx, in.Shard, in.Epoch, *in.Change)
+	case in.TransferTo != 0:
+		err = a.store.TransferLeader(ctx, in.Shard, in.TransferTo)
+	}
+	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "err", err)
+}
+
+// learnAddrs makes the addresses of other stores known to the transport, and remembers them.
+func (a *storeAgent) learnAddrs(stores []beat.Store) {
+	changed := false
+	for _, s := range stores {
+		if s.Addr != "" && a.known[s.ID] != s.Addr {
+			a.known[s.ID] = s.Addr
+			a.transport.SetAddr(s.ID, s.Addr)
+			changed = true
+		}
+	}
+	if !changed {
+		return
+	}
+	b := codec.AppendUvarint([]byte{1}, uint64(len(stores)))
+	for _, s := range stores {
+		b = codec.AppendUvarint(b, uint64(s.ID))
+		b = codec.AppendString(b, s.Addr)
+	}
+	members := a.n.dir.all()
+	b = codec.AppendUvarint(b, uint64(len(members)))
+	for _, m := range members {
+		b = codec.AppendString(b, m)
+	}
+	if err := a.engine.SetRecord(addrsRecord, b); err != nil {
+		a.n.broken(err)
+	}
+}
+
+func (a *storeAgent) loadAddrs(t *rpc.Transport) error {
+	b, ok, err := a.engine.Record(addrsRecord)
+	if err != nil || !ok {
+		return err
+	}
+	d := codec.Decoder{B: b}
+	d.Version(1)
+	for range d.Count(2) {
+		id, addr := shard.StoreID(d.Uvarint()), d.String()
+		a.known[id] = addr
+		t.SetAddr(id, addr)
+	}
+	var members []beat.Member
+	for range d.Count(1) {
+		members = append(members, beat.Member{Addr: d.String()})
+	}
+	if err := d.Done(); err != nil {
+		return fmt.Errorf("record %s: %w", addrsRecord, err)
+	}
+	a.n.dir.learn(members)
+	return nil
+}

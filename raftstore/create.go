@@ -1,0 +1,109 @@
+package raftstore
+
+import (
+	"fmt"
+
+	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// CreateShards writes this store's replicas of brand-new shards, in one synced batch per worker. Every replica of a
+// shard is created with the same initial state, so that none has to send it to the others. Done again it does nothing.
+// Placement asks for it only while the shards' bootstrap is not finished; a tombstone or another replica refuses.
+func (s *Store) CreateShards(ds []*shard.Descriptor) error {
+	lots := make([][]*shard.Descriptor, len(s.workers))
+	for _, d := range ds {
+		if err := d.Validate(); err != nil {
+			return err
+		}
+		w := s.worker(d.ID).index
+		lots[w] = append(lots[w], d)
+	}
+	for i, lot := range lots {
+		if len(lot) == 0 {
+			continue
+		}
+		w := s.workers[i]
+		if err := w.call(s.ctx, func(done func(error)) { done(w.create(lot)) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) create(ds []*shard.Descriptor) error {
+	s := w.store
+	w.commitLogs() // what this pass staged for replicas that are replaced below is written first
+	b := s.engine.NewStateBatch()
+	var states []engine.ReplicaState
+	for _, d := range ds {
+		rs, ok, err := w.planCreate(d)
+		if err != nil {
+			b.Close()
+			return err
+		}
+		if ok {
+			b.CreateReplica(rs)
+			states = append(states, rs)
+		}
+	}
+	if len(states) == 0 {
+		b.Close()
+		return nil
+	}
+	if err := b.Commit(true); err != nil {
+		s.broken("create shards", err)
+		return err
+	}
+	for _, rs := range states {
+		// heard lies in the past: a replica that never was has promised nothing to anyone, so it may elect at once.
+		r, err := s.newReplica(rs, group.Instant(s.env.Now()), 1)
+		if err != nil {
+			return err
+		}
+		if old := w.replicas[rs.Shard]; old != nil {
+			old.gen = 0
+			w.rest(old)
+		}
+		s.adopt(r)
+		w.rouse(r)
+		r.activeAt = w.now
+		r.maybeElect()
+	}
+	return nil
+}
+
+// planCreate says what to write for one shard; ok is false if it is here already.
+func (w *worker) planCreate(d *shard.Descriptor) (rs engine.ReplicaState, ok bool, err error) {
+	s := w.store
+	self, here := d.ReplicaOn(s.id)
+	if !here {
+		return rs, false, &shard.InvalidError{Why: fmt.Sprintf("%s has no replica on %s", d, s.id)}
+	}
+	rs = InitialState(d, self.ID)
+	if r := w.replicas[d.ID]; r != nil {
+		if r.born() || r.self != self.ID || r.held {
+			return rs, false, nil
+		}
+		// A message of an earlier created replica gave birth to this one. Its term and vote are promises.
+		if r.hard.Term >= rs.Hard.Term {
+			rs.Hard.Term, rs.Hard.Vote = r.hard.Term, r.hard.Vote
+		}
+		return rs, true, nil
+	}
+	next, dead, err := s.engine.Tombstone(d.ID)
+	if err != nil {
+		return rs, false, err
+	}
+	if dead && self.ID < next {
+		return rs, false, &shard.InvalidError{Why: fmt.Sprintf("%s of %s was removed from %s and must not come back", self.ID, d.ID, s.id)}
+	}
+	s.mu.Lock()
+	other, overlap := s.overlapLocked(d.ID, d.Range)
+	s.mu.Unlock()
+	if overlap {
+		return rs, false, &shard.InvalidError{Why: fmt.Sprintf("%s overlaps %s on %s", d, other, s.id)}
+	}
+	return rs, true, nil
+}

@@ -1,0 +1,122 @@
+package raftstore
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
+)
+
+// Report fills in the part of a store heartbeat that this store knows: what it leads (all of it if full, else what
+// changed since the last report), its replicas if full, and its counts. A report that did not reach placement must be
+// followed by a full one.
+func (s *Store) Report(ctx context.Context, full bool) (*beat.Report, error) {
+	out := &beat.Report{Store: s.id, Incarnation: s.live.incarnation, Full: full}
+	s.unreported.Store(false)
+	for _, w := range s.workers {
+		var part beat.Report
+		err := w.call(ctx, func(done func(error)) {
+			w.report(&part, full)
+			done(nil)
+		})
+		if err != nil {
+			return nil, err
+		}
+		out.Shards += part.Shards
+		out.Leaders += part.Leaders
+		out.MaxID = max(out.MaxID, part.MaxID)
+		out.Led = append(out.Led, part.Led...)
+		out.Replicas = append(out.Replicas, part.Replicas...)
+	}
+	return out, nil
+}
+
+// Unreported says whether something that placement wants to know changed since the last Report.
+func (s *Store) Unreported() bool { return s.unreported.Load() }
+
+func (w *worker) report(out *beat.Report, full bool) {
+	for _, r := range w.replicas {
+		out.MaxID = max(out.MaxID, uint64(r.id), uint64(r.self))
+		out.Shards++
+		if r.group.Leading() {
+			out.Leaders++
+		}
+	}
+	if full {
+		for _, id := range slices.Sorted(maps.Keys(w.replicas)) {
+			r := w.replicas[id]
+			held := beat.Replica{Shard: r.id, Replica: r.self, Born: r.born()}
+			if r.born() {
+				held.Epoch = r.machine.Desc.Epoch
+			}
+			out.Replicas = append(out.Replicas, held)
+			r.reportLed(out)
+		}
+	} else {
+		for _, r := range w.unreported {
+			r.reportLed(out)
+		}
+	}
+	for _, r := range w.unreported {
+		r.unreported = false
+	}
+	w.unreported = nil
+}
+
+func (r *replica) reportLed(out *beat.Report) {
+	if !r.canServe() {
+		return
+	}
+	led := beat.Led{Desc: r.machine.Desc, Leader: r.self, Term: r.group.Term(), Applied: r.machine.Applied.Index}
+	for _, p := range r.machine.Desc.Replicas {
+		if live, _ := r.w.store.live.isLive(p.Store); !live {
+			led.Down = append(led.Down, p.ID)
+		}
+	}
+	out.Led = append(out.Led, led)
+}
+
+// tellPlacement puts a shard on the list of the next report.
+func (r *replica) tellPlacement() {
+	if !r.unreported {
+		r.unreported = true
+		r.w.unreported = append(r.w.unreported, r)
+		r.w.store.unreported.Store(true)
+	}
+}
+
+// Lease returns the term in which this store leads a shard under a lease right now, 0 if it does not.
+func (s *Store) Lease(id shard.ID) uint64 {
+	r := s.replica(id)
+	if r == nil {
+		return 0
+	}
+	v := r.view.Load()
+	if v == nil || !r.holds(v, s.env.Now()) {
+		return 0
+	}
+	return v.term
+}
+
+// Leading returns the term in which this store leads a shard and knows all that was committed before it, 0 if it does
+// not. It is a hint: Lease, or a barrier, is the proof.
+func (s *Store) Leading(id shard.ID) uint64 {
+	if r := s.replica(id); r != nil {
+		if v := r.view.Load(); v != nil {
+			return v.term
+		}
+	}
+	return 0
+}
+
+// Leader is the replica that leads a shard as far as this store knows; zero otherwise.
+func (s *Store) Leader(id shard.ID) shard.Replica {
+	if r := s.replica(id); r != nil {
+		if l := r.led.Load(); l != nil {
+			return *l
+		}
+	}
+	return shard.Replica{}
+}
