@@ -39,6 +39,8 @@ type Options struct {
 
 	// Loaded hears of records that were loaded; may be nil.
 	Loaded func(keys int, bytes int64)
+	// Begun hears that the load is done, if there was one, and that the clients start; may be nil.
+	Begun func()
 	// Tick hears of each Every that was measured; may be nil.
 	Tick  func(Interval)
 	Every time.Duration
@@ -94,6 +96,9 @@ func Run(ctx context.Context, db DB, o Options) (*Result, error) {
 		if err := r.load(ctx); err != nil {
 			return nil, fmt.Errorf("load the records: %w", err)
 		}
+	}
+	if o.Begun != nil {
+		o.Begun()
 	}
 	r.begin = time.Now()
 	r.measure = r.begin.Add(o.Warmup)

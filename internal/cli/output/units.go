@@ -48,14 +48,25 @@ func FormatSize(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
-// Bytes writes a size for people, with three digits: "1.50 MiB".
+// Bytes writes a size for people, with about three digits: "1.50 MiB".
 func Bytes(n float64) string {
 	for _, u := range units[:4] {
 		if n >= u.bytes {
-			return fmt.Sprintf("%.3g %s", n/u.bytes, u.name)
+			return digits(n/u.bytes) + " " + u.name
 		}
 	}
 	return fmt.Sprintf("%.0f B", n)
+}
+
+// digits writes a number from 1 to 1024 with three digits, or four where it has as many before the point.
+func digits(n float64) string {
+	switch {
+	case n < 9.995:
+		return strconv.FormatFloat(n, 'f', 2, 64)
+	case n < 99.95:
+		return strconv.FormatFloat(n, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(n, 'f', 0, 64)
 }
 
 // Count writes a number for people, with commas between thousands.

@@ -70,8 +70,8 @@ type Report struct {
 func Judge(p *Picture) Report {
 	j := judge{p: p, stores: make(map[shard.StoreID]*client.StoreInfo)}
 	if p.Err != nil {
-		j.add(Unavailable, fmt.Sprintf("placement does not answer through %s (%v)", p.Addr, p.Err),
-			"check that the nodes run and that --addr names one of them; most members of placement must be up")
+		j.add(Unavailable, fmt.Sprintf("placement does not answer through %s", p.Addr),
+			"most members of placement must run, and --addr or SKERRY_ADDR name any node of the cluster; it said: "+p.Err.Error())
 		return j.report()
 	}
 	for i := range p.Stores {
