@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/cli/status"
+	"github.com/skerrydb/skerry/rpc"
+)
+
+// memberTimeout bounds how long a placement member may take to say that it is there.
+const memberTimeout = 2 * time.Second
+
+func (a *app) ctlCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ctl",
+		Short: "look at a cluster and change it",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	a.registry.AddFlags(cmd.PersistentFlags(), clientKeys...)
+	format := outputFlag(cmd, true)
+	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format))
+	return cmd
+}
+
+func (a *app) ctlStatusCmd(format *output.Format) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "say how the cluster is and what to do",
+		Long: `Status prints a verdict, one line of advice per problem, and a summary. The exit code is
+0 if the cluster is healthy, 1 if it is degraded (all keys are served, but less can fail
+than should), 2 if it is unavailable (some keys are not, or nobody answers).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.picture(cmd)
+			if err != nil {
+				return err
+			}
+			r := status.Judge(p)
+			if *format == output.JSON {
+				err = output.WriteJSON(a.out, status.MakeDocument(p, &r))
+			} else {
+				err = status.Print(a.out, p, &r)
+			}
+			if err == nil && r.Verdict != status.Healthy {
+				return &exitWith{code: int(r.Verdict)}
+			}
+			return err
+		},
+	}
+}
+
+// picture learns what can be learnt. That nobody answers is a finding and no error.
+func (a *app) picture(cmd *cobra.Command) (*status.Picture, error) {
+	v, err := a.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	p := &status.Picture{Addr: strings.Join(v.List(keyAddr), ",")}
+	s, err := a.open(cmd)
+	if err == nil {
+		defer func() { _ = s.Close() }()
+		ctx, cancel := s.limit(cmd.Context())
+		defer cancel()
+		err = fillPicture(ctx, s, p)
+	}
+	if cmd.Context().Err() != nil {
+		return nil, err
+	}
+	if err != nil {
+		p.Err = errors.New(explain(err))
+	}
+	return p, nil
+}
+
+func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
+	admin := s.Admin()
+	var err error
+	if p.Stores, err = admin.Stores(ctx); err != nil {
+		return err
+	}
+	for sh, err := range admin.Shards(ctx) {
+		if err != nil {
+			return err
+		}
+		p.Shards = append(p.Shards, sh)
+	}
+	members, err := admin.Members(ctx)
+	if err != nil {
+		return err
+	}
+	infos := askMembers(ctx, members)
+	for i, m := range members {
+		p.Members = append(p.Members, status.Member{MemberInfo: m, Err: infos[i].err})
+		if infos[i].err == nil && infos[i].Cluster != 0 {
+			p.Cluster = infos[i].Cluster.String()
+		}
+	}
+	return nil
+}
+
+// memberAnswer is what a node said of itself.
+type memberAnswer struct {
+	rpc.NodeInfo
+	err error
+}
+
+// askMembers asks all placement members at once who they are.
+func askMembers(ctx context.Context, members []client.MemberInfo) []memberAnswer {
+	conns := rpc.NewConns(nil)
+	defer func() { _ = conns.Close() }()
+	out := make([]memberAnswer, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() {
+			one, cancel := context.WithTimeout(ctx, memberTimeout)
+			defer cancel()
+			out[i].NodeInfo, out[i].err = conns.Node(m.Addr).Info(one)
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// clusterID asks placement for the cluster's id.
+func clusterID(ctx context.Context, s *session) (string, error) {
+	members, err := s.Admin().Members(ctx)
+	if err != nil {
+		return "", err
+	}
+	var errs []error
+	for _, m := range askMembers(ctx, members) {
+		if m.err == nil && m.Cluster != 0 {
+			return m.Cluster.String(), nil
+		}
+		errs = append(errs, m.err)
+	}
+	return "", fmt.Errorf("no placement member says which cluster this is: %w", errors.Join(errs...))
+}

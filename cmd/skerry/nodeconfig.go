@@ -1,0 +1,155 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/internal/cli/config"
+	"github.com/skerrydb/skerry/internal/cli/output"
+)
+
+// role is what a node is started as.
+type role string
+
+const (
+	roleServer    role = "server" // a store, and placement unless it only joins
+	roleStore     role = "store"
+	rolePlacement role = "placement"
+)
+
+// defaultDataDir is where a node keeps its data if nobody says otherwise.
+const defaultDataDir = "skerry-data"
+
+// nodeConfig turns settings into what a node is.
+//
+// A `skerry server` that names neither members nor a cluster to join is a cluster of its own: the only placement member,
+// which begins by itself, and one replica of each shard. With --members it is one of several members, and with --join
+// alone it brings a store and no member.
+func nodeConfig(r role, v *config.Values) (node.Config, error) {
+	c := node.Config{Listen: v.Text(keyListen), Advertise: v.Text(keyAdvertise), DataDir: v.Text(keyData), Memory: v.Bool(keyMemory), Join: v.List(keyJoin)}
+	if c.Memory && c.DataDir != "" {
+		return c, errors.New("--memory and --data exclude each other")
+	}
+	if !c.Memory && c.DataDir == "" {
+		c.DataDir = defaultDataDir
+	}
+	if r != roleStore && (r == rolePlacement || len(c.Join) == 0 || len(v.List(keyMembers)) > 0) {
+		p, err := placementConfig(r, v)
+		if err != nil {
+			return c, err
+		}
+		c.Placement = p
+	}
+	if r != rolePlacement {
+		if c.Placement == nil && len(c.Join) == 0 {
+			return c, errors.New("a store needs a cluster: name its placement members with --join host:4400")
+		}
+		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate)}
+	}
+	return c, checkUnused(&c, v)
+}
+
+func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {
+	split, err := splitKeys(v)
+	if err != nil {
+		return nil, err
+	}
+	p := &node.PlacementConfig{ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap), Replicas: v.Number(keyReplicas),
+		SplitKeys: split, Stores: v.Number(keyStores)}
+	for _, text := range v.List(keyMembers) {
+		id, addr, err := parseMember(text)
+		if err != nil {
+			return nil, err
+		}
+		if p.Members == nil {
+			p.Members = make(map[uint64]string)
+		}
+		if p.Members[id] != "" {
+			return nil, fmt.Errorf("--members names member %d twice", id)
+		}
+		p.Members[id] = addr
+	}
+	if len(p.Members) > 0 {
+		return p, memberOf(p)
+	}
+	// The only member.
+	if p.ID == 0 {
+		p.ID = 1
+	}
+	if r == roleServer && !v.Given(keyBootstrap) {
+		p.Bootstrap = true
+	}
+	if r == roleServer && p.Replicas == 0 {
+		p.Replicas = 1
+	}
+	return p, nil
+}
+
+// memberOf checks that a member knows which of the members it is.
+func memberOf(p *node.PlacementConfig) error {
+	if p.ID == 0 {
+		return fmt.Errorf("which of the members is this one? say --member-id, one of %v", slices.Sorted(maps.Keys(p.Members)))
+	}
+	if p.Members[p.ID] == "" {
+		return fmt.Errorf("--member-id %d is not among --members, which has %v", p.ID, slices.Sorted(maps.Keys(p.Members)))
+	}
+	return nil
+}
+
+// checkUnused refuses settings of a part that this node does not have: they were meant for something.
+func checkUnused(c *node.Config, v *config.Values) error {
+	if c.Placement != nil {
+		return nil
+	}
+	for _, key := range placementKeys {
+		if o := v.Origin(key); o.Source == config.FromFlag {
+			return fmt.Errorf("--%s is for placement members, and this node only joins (--join); give it to a member, or leave --join out", key)
+		}
+	}
+	return nil
+}
+
+// splitKeys reads the keys from the list and the file, in order and each once.
+func splitKeys(v *config.Values) ([]string, error) {
+	texts := slices.Clone(v.List(keySplitKeys))
+	if file := v.Text(keySplitKeysFile); file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("split keys: %w", err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if line = strings.TrimRight(line, "\r\n"); line != "" {
+				texts = append(texts, line)
+			}
+		}
+	}
+	var keys []string
+	for _, text := range texts {
+		k, err := output.Unescape(text)
+		if err != nil {
+			return nil, fmt.Errorf("split key %w", err)
+		}
+		keys = append(keys, string(k))
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
+
+// logger makes the log of a node.
+func logger(w io.Writer, level, format string) *slog.Logger {
+	o := &slog.HandlerOptions{}
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // checked with the settings
+	o.Level = l
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

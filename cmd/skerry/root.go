@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerrydb/skerry/internal/cli/config"
+	"github.com/skerrydb/skerry/internal/cli/output"
+)
+
+// configEnv is the variable that names the file of settings.
+const configEnv = config.EnvPrefix + "CONFIG"
+
+// root makes the tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "skerry",
+		Short: "a range-sharded, replicated key-value database",
+		Long: `Skerry is a key-value database whose keyspace is cut into shards, each replicated by
+Raft. This is all of it: nodes, a client, and the administrator's tools.
+
+  skerry playground          a whole cluster in this process, for trying things out
+  skerry server              a node as most people run it`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
+	})
+	root.PersistentFlags().String(config.FileKey, "", "TOML or YAML `file` of settings ("+configEnv+")")
+	root.AddGroup(&cobra.Group{ID: "nodes", Title: "Nodes:"}, &cobra.Group{ID: "data", Title: "Data:"},
+		&cobra.Group{ID: "admin", Title: "Administration:"})
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("nodes", a.playgroundCmd(), a.serverCmd(), a.storeCmd(), a.placementCmd())
+	add("data", a.getCmd(), a.putCmd(), a.delCmd(), a.scanCmd(), a.importCmd(), a.exportCmd(), a.benchCmd())
+	add("admin", a.ctlCmd(), a.configCmd())
+	root.AddCommand(a.versionCmd())
+	return root
+}
+
+// load reads the settings as this command line sees them.
+func (a *app) load(cmd *cobra.Command) (*config.Values, error) {
+	file, err := cmd.Flags().GetString(config.FileKey)
+	if err != nil {
+		return nil, err
+	}
+	if file == "" {
+		file = os.Getenv(configEnv)
+	}
+	return a.registry.Load(cmd.Flags(), file, os.Environ())
+}
+
+// outputFlag adds -o to a command and, if persistent, to those below it.
+func outputFlag(cmd *cobra.Command, persistent bool) *output.Format {
+	f := output.Table
+	fs := cmd.Flags()
+	if persistent {
+		fs = cmd.PersistentFlags()
+	}
+	fs.VarP(&f, "output", "o", "table or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return &f
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/internal/cli/config"
+)
+
+// brokenCloseTimeout bounds how long a node that broke may take to close what still works before the process ends.
+const brokenCloseTimeout = 5 * time.Second
+
+func (a *app) serverCmd() *cobra.Command {
+	cmd := a.nodeCmd(roleServer, slices.Concat(nodeKeys, placementKeys, storeKeys))
+	cmd.Short = "run a node with a store and, unless it only joins, a placement member"
+	cmd.Long = `Server runs a node as most people want it: a store, and a member of the placement
+driver that decides where shards are.
+
+Without --members and --join it is a cluster of its own that begins by itself: one
+store, one replica of each shard, on ` + defaultAddr + `, with its data in ./` + defaultDataDir + `.
+Such a node loses its data with its disk.
+
+Three nodes that survive the loss of any one, each started with its own --member-id,
+--listen and --data:
+
+  skerry server --bootstrap --member-id 1 --members 1=a:4400,2=b:4400,3=c:4400 \
+      --listen a:4400
+
+--bootstrap lets an empty directory begin the cluster. Leave it out afterwards: a member
+that lost its directory must not begin again. More stores join with --join alone:
+
+  skerry server --join a:4400,b:4400,c:4400 --listen d:4400
+
+SIGTERM and SIGINT stop it in order; a second one at once. If its disk fails, or going on
+could damage data, it ends with exit code 1 and says why.`
+	return cmd
+}
+
+func (a *app) storeCmd() *cobra.Command {
+	cmd := a.nodeCmd(roleStore, slices.Concat(nodeKeys, storeKeys))
+	cmd.Short = "run a node with a store only"
+	cmd.Long = `Store runs a node that holds shards and joins a cluster whose placement members run
+elsewhere:
+
+  skerry store --join a:4400,b:4400,c:4400 --listen d:4400`
+	return cmd
+}
+
+func (a *app) placementCmd() *cobra.Command {
+	cmd := a.nodeCmd(rolePlacement, slices.Concat(nodeKeys, placementKeys))
+	cmd.Short = "run a node with a placement member only"
+	cmd.Long = `Placement runs a node that decides where shards are and holds none. There are 1, 3 or 5
+of them in a cluster:
+
+  skerry placement --bootstrap --member-id 1 --members 1=a:4400,2=b:4400,3=c:4400 \
+      --listen a:4400`
+	return cmd
+}
+
+// nodeCmd is what the three commands that run a node have in common.
+func (a *app) nodeCmd(r role, keys []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:  string(r),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := a.load(cmd)
+			if err != nil {
+				return err
+			}
+			c, err := nodeConfig(r, v)
+			if err != nil {
+				return err
+			}
+			return a.runNode(cmd.Context(), c, v)
+		},
+	}
+	a.registry.AddFlags(cmd.Flags(), keys...)
+	return cmd
+}
+
+// runNode runs a node until ctx ends or it breaks.
+func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) error {
+	log := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
+	c.Logger, c.Version = log, version().Version
+	n, err := node.Start(ctx, c)
+	if err != nil {
+		return err
+	}
+	admin, err := startAdmin(v.Text(keyAdmin), n, log)
+	if err != nil {
+		_ = n.Close()
+		return err
+	}
+	defer admin.close()
+	log.Info("listening", "addr", n.Addr(), "data", c.DataDir, "version", c.Version)
+	go announce(ctx, n, log)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+		admin.drain()
+		return n.Close()
+	case <-n.Done():
+		closeWithin(n.Close, brokenCloseTimeout)
+		return fmt.Errorf("the node stopped because going on could damage data: %w; see the log, and do not delete anything before the cause is known", n.Err())
+	}
+}
+
+// announce says when the node serves.
+func announce(ctx context.Context, n *node.Node, log *slog.Logger) {
+	if n.Ready(ctx) == nil {
+		log.Info("ready", "addr", n.Addr())
+	}
+}
+
+// closeWithin gives stop some time and then goes on without it.
+func closeWithin(stop func() error, d time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = stop() // the reason for stopping is the error to report
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/skerrydb/skerry/internal/cli/config"
+)
+
+// defaultAddr is where a node listens and where commands look for one.
+const defaultAddr = "127.0.0.1:4400"
+
+// The keys of settings, as flags, in files, and with SKERRY_ before them in the environment.
+const (
+	keyAddr          = "addr"
+	keyTimeout       = "timeout"
+	keyListen        = "listen"
+	keyAdvertise     = "advertise"
+	keyData          = "data"
+	keyMemory        = "memory"
+	keyMemberID      = "member-id"
+	keyMembers       = "members"
+	keyBootstrap     = "bootstrap"
+	keyJoin          = "join"
+	keyReplicas      = "replicas"
+	keyStores        = "stores"
+	keySplitKeys     = "split-keys"
+	keySplitKeysFile = "split-keys-file"
+	keyCache         = "cache"
+	keyMemTable      = "mem-table"
+	keySnapshotRate  = "snapshot-rate"
+	keyAdmin         = "admin"
+	keyLogLevel      = "log-level"
+	keyLogFormat     = "log-format"
+)
+
+// settings is the table of everything that can be set by file, environment or flag.
+func settings() *config.Registry {
+	return config.New(
+		config.Setting{Key: keyAddr, Kind: config.List, Default: defaultAddr, Usage: "addresses of any nodes of the cluster", Check: checkAddr},
+		config.Setting{Key: keyTimeout, Kind: config.Duration, Default: "10s", Usage: "how long one request is tried"},
+		config.Setting{Key: keyListen, Kind: config.Text, Default: defaultAddr, Usage: "address to listen on", Check: checkAddr},
+		config.Setting{Key: keyAdvertise, Kind: config.Text, Usage: "address that others dial (default the one listened on)", Check: checkAddr},
+		config.Setting{Key: keyData, Kind: config.Text, Usage: "directory of the data"},
+		config.Setting{Key: keyMemory, Kind: config.Bool, Usage: "keep everything in memory; it is lost at the end"},
+		config.Setting{Key: keyMemberID, Kind: config.Number, Usage: "number of this placement member, 1 to 5"},
+		config.Setting{Key: keyMembers, Kind: config.List, Usage: `all first placement members, such as "1=a:4400,2=b:4400,3=c:4400"`, Check: checkMember},
+		config.Setting{Key: keyBootstrap, Kind: config.Bool, Usage: "allow an empty directory to begin a new cluster"},
+		config.Setting{Key: keyJoin, Kind: config.List, Usage: "addresses of placement members of the cluster to join", Check: checkAddr},
+		config.Setting{Key: keyReplicas, Kind: config.Number, Usage: "copies of each shard (default 3, of a lone node 1)"},
+		config.Setting{Key: keyStores, Kind: config.Number, Usage: "stores to wait for before the first shards are made (default as many as replicas)"},
+		config.Setting{Key: keySplitKeys, Kind: config.List, Usage: `keys at which the first shards are cut; \xNN for any byte, \x2c for a comma`},
+		config.Setting{Key: keySplitKeysFile, Kind: config.Text, Usage: "file with one split key per line"},
+		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data"},
+		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
+		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
+		config.Setting{Key: keyAdmin, Kind: config.Text, Usage: "address of the HTTP listener for /metrics, /livez, /readyz, /debug/pprof (default none)", Check: checkAddr},
+		config.Setting{Key: keyLogLevel, Kind: config.Text, Default: "info", Usage: "debug, info, warn or error", Check: checkLogLevel},
+		config.Setting{Key: keyLogFormat, Kind: config.Text, Default: "text", Usage: "text or json", Check: oneOf("text", "json")},
+	)
+}
+
+// The groups of settings that commands have flags for.
+var (
+	clientKeys    = []string{keyAddr, keyTimeout}
+	nodeKeys      = []string{keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
+	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile}
+	storeKeys     = []string{keyJoin, keyCache, keyMemTable, keySnapshotRate}
+)
+
+func checkAddr(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || strings.ContainsAny(host, " /") {
+		return fmt.Errorf("%q is not an address; write it like host:4400", text)
+	}
+	return nil
+}
+
+func checkMember(text string) error {
+	_, _, err := parseMember(text)
+	return err
+}
+
+// parseMember reads "1=host:port".
+func parseMember(text string) (id uint64, addr string, err error) {
+	number, addr, ok := strings.Cut(text, "=")
+	id, err = strconv.ParseUint(strings.TrimSpace(number), 10, 64)
+	if !ok || err != nil || id == 0 {
+		return 0, "", fmt.Errorf("%q is not a member; write it like 1=host:4400", text)
+	}
+	addr = strings.TrimSpace(addr)
+	return id, addr, checkAddr(addr)
+}
+
+func checkLogLevel(text string) error {
+	var l slog.Level
+	if l.UnmarshalText([]byte(text)) != nil {
+		return fmt.Errorf("%q is not a level; write debug, info, warn or error", text)
+	}
+	return nil
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(text string) error {
+		if slices.Contains(words, text) {
+			return nil
+		}
+		return fmt.Errorf("%q is not one of %s", text, strings.Join(words, ", "))
+	}
+}
