@@ -559,7 +559,9 @@ func TestCloseDuringWrite(t *testing.T) {
 	must(t, db.Close())
 	select {
 	case err := <-done:
-		wantErr(t, err, client.ErrAmbiguous)
+		if wantErr(t, err, client.ErrAmbiguous); errors.Is(err, client.ErrClosed) {
+			t.Fatalf("ErrClosed would say that nothing happened: %v", err)
+		}
 	case <-time.After(2 * time.Second):
 		t.Fatal("the write outlived its client")
 	}

@@ -126,15 +126,7 @@ func (s *script) Call(_ context.Context, addr string, to shard.StoreID, req *cal
 	}
 	s.calls++
 	fmt.Fprintf(&s.out, "%s: %s", to, describe(req))
-	if req.Kind == call.Write {
-		cmd, err := raw.DecodeCommand(req.Body)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		for i := range cmd.Ops {
-			fmt.Fprintf(&s.out, " %s %s", cmd.Ops[i].Kind, cmd.Ops[i].Key)
-		}
-	}
+	s.showBody(req)
 	if len(s.replies) == 0 {
 		fmt.Fprintln(&s.out, " → (the script is over)")
 		return call.Reply{Err: &shard.InvalidError{Why: "the script is over"}, Term: 1}
@@ -147,6 +139,34 @@ func (s *script) Call(_ context.Context, addr string, to shard.StoreID, req *cal
 		return call.Reply{Err: context.Canceled}
 	}
 	return s.reply(line, req)
+}
+
+// showBody prints what a request writes or reads.
+func (s *script) showBody(req *call.Request) {
+	switch req.Kind {
+	case call.Write:
+		cmd, err := raw.DecodeCommand(req.Body)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for i := range cmd.Ops {
+			fmt.Fprintf(&s.out, " %s %s", cmd.Ops[i].Kind, cmd.Ops[i].Key)
+			if end := cmd.Ops[i].End; end != nil {
+				fmt.Fprintf(&s.out, " to %s", end)
+			}
+		}
+	case call.Read:
+		q, err := raw.DecodeQuery(req.Body)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, k := range q.Keys {
+			fmt.Fprintf(&s.out, " %s", k)
+		}
+		if q.Kind == raw.Scan {
+			fmt.Fprintf(&s.out, " %s reverse %v limit %d", q.Range, q.Reverse, q.Limit)
+		}
+	}
 }
 
 // reply makes the reply that a line of a script describes.
