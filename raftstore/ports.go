@@ -27,6 +27,8 @@ type Call struct {
 	due    shard.Millis // of reads: what is expired by then was expired when the read arrived (rule 10)
 	bytes  int64        // admitted for this call
 	expire int64        // env.Time after which nobody waits any more; 0 is never
+	// clock: the read met a key that was due when it arrived, and waits for the shard's time to pass due.
+	clock bool
 }
 
 func (c *Call) reply(rep *call.Reply) { c.To.Complete(c.ID, rep) }

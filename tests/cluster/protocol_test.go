@@ -297,9 +297,10 @@ func TestMoveReplica(t *testing.T) {
 	step(shard.Change{Kind: shard.LeaveJoint})
 	step(shard.Change{Kind: shard.RemoveLearner, Replica: old})
 	c.WaitFor("the removed replica to destroy itself", func() bool { return c.Status(old.Store, d.ID).Replica == 0 })
-	if next, ok, err := c.Stores[old.Store].Engine.Tombstone(d.ID); err != nil || !ok || next != old.ID+1 {
-		t.Fatalf("tombstone: %v %v %v", next, ok, err)
-	}
+	c.WaitFor("its tombstone", func() bool {
+		next, ok, err := c.Stores[old.Store].Engine.Tombstone(d.ID)
+		return err == nil && ok && next == old.ID+1
+	})
 	if n := counter(c, 4, "snapshots_installed_total"); n == 0 {
 		t.Fatal("the new replica needed no snapshot")
 	}
