@@ -49,6 +49,7 @@ type Cluster struct {
 type Member struct {
 	ID     shard.StoreID
 	FS     *vfs.MemFS
+	Disk   *Disk // what the engine sees of FS
 	Engine *engine.Engine
 	Store  *raftstore.Store // nil while down
 }
@@ -115,7 +116,8 @@ func (c *Cluster) Start(id shard.StoreID) {
 		}
 		c.T.Errorf("%s broke: %v", id, err)
 	}
-	e, err := engine.Open("store", engine.Options{FS: m.FS, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken})
+	m.Disk = NewDisk(m.FS)
+	e, err := engine.Open("store", engine.Options{FS: m.Disk, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken})
 	if err != nil {
 		c.T.Fatalf("open engine of %s: %v", id, err)
 	}
