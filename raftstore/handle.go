@@ -79,7 +79,14 @@ func (s *Store) check(c *Call) error {
 		if c.Req.Op == (call.OpID{}) {
 			return &shard.InvalidError{Why: "a write needs an op id"}
 		}
-	case call.Read, call.Refresh, call.Outcome, call.Barrier:
+	case call.Read:
+		q, err := raw.DecodeQuery(c.Req.Body)
+		if err != nil {
+			return &shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()}
+		}
+		c.query = q
+		return q.Check()
+	case call.Refresh, call.Outcome, call.Barrier:
 	default:
 		return &shard.InvalidError{Why: "unknown kind of request; this store may be older than the client"}
 	}
@@ -107,11 +114,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 	if c.Req.Epoch != v.desc.Epoch && v.desc.CheckEpoch(c.Req.Epoch, false) != nil {
 		return false // the worker knows how to say so
 	}
-	q, err := raw.DecodeQuery(c.Req.Body)
-	if err != nil {
-		c.fail(&shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()})
-		return true
-	}
+	q := c.query
 	if q.Kind != raw.Get || len(q.Keys) > maxInlineKeys {
 		s.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
 		return true

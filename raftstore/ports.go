@@ -5,6 +5,7 @@ import (
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // Transport carries what stores say to each other. Frames may be lost or come late, never changed.
@@ -24,6 +25,7 @@ type Transport interface {
 type Call struct {
 	call.Ask
 
+	query  *raw.Query   // of reads: the body, decoded
 	due    shard.Millis // of reads: what is expired by then was expired when the read arrived (rule 10)
 	bytes  int64        // admitted for this call
 	expire int64        // env.Time after which nobody waits any more; 0 is never

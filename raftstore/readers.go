@@ -83,15 +83,11 @@ func (s *Store) runRead(j *readJob) {
 		c.fail(shard.ErrUnavailable)
 		return
 	}
-	q, err := raw.DecodeQuery(c.Req.Body)
-	if err == nil {
-		err = j.desc.CheckEpoch(c.Req.Epoch, false)
-	}
-	if err != nil {
+	if err := j.desc.CheckEpoch(c.Req.Epoch, false); err != nil {
 		c.fail(err)
 		return
 	}
-	body, needsClock, err := s.evaluate(j.r, q, j.desc, c.due)
+	body, needsClock, err := s.evaluate(j.r, c.query, j.desc, c.due)
 	switch {
 	case err != nil:
 		c.fail(s.readError(err))

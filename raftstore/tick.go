@@ -42,7 +42,7 @@ func (s *Store) watchDisk() {
 	if hung != s.hung.Swap(hung) && hung {
 		s.logger.Warn("disk does not finish a sync; giving up leadership", "store", s.id, "for", age)
 	}
-	if age > hungDiskExit {
+	if age > s.opt.HungDiskExit {
 		s.broken("sync the log", errHungDisk{age})
 	}
 }

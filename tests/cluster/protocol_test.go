@@ -56,30 +56,9 @@ func fill(t testing.TB, c *Cluster, d *shard.Descriptor, prefix string, n int) {
 	wg.Wait()
 }
 
-// same waits until every replica of a shard holds the same data at the same index.
 func same(c *Cluster, d *shard.Descriptor) {
 	c.T.Helper()
-	var what string
-	c.WaitFor("equal checksums", func() bool {
-		var first raw.Sum
-		var at uint64
-		what = ""
-		for i, r := range d.Replicas {
-			if c.Stores[r.Store].Store == nil {
-				continue
-			}
-			sum, index := c.Checksum(r.Store, d)
-			what += fmt.Sprintf(" %s:%x@%d", r.Store, sum.Hash, index)
-			if i == 0 {
-				first, at = sum, index
-			} else if index == at && sum != first {
-				c.T.Fatalf("replicas differ at index %d:%s", at, what)
-			} else if index != at || sum != first {
-				return false
-			}
-		}
-		return true
-	})
+	Same(c, d)
 }
 
 // TestLeaderStops: what was acknowledged survives its leader, and the leader catches up when it comes back.
