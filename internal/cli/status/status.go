@@ -242,12 +242,15 @@ func (g *groupOfShards) String() string {
 func (j *judge) storeStates() {
 	for i := range j.p.Stores {
 		s := &j.p.Stores[i]
-		seen := output.Duration(s.SeenAgo.Round(time.Second))
+		seen := ", not heard yet by the placement leader"
+		if s.SeenAgo >= time.Second {
+			seen = ", not heard for " + output.Duration(s.SeenAgo.Round(time.Second))
+		}
 		switch s.State {
 		case "suspect":
-			j.add(Degraded, fmt.Sprintf("store %s at %s is suspect, not heard for %s", s.ID, s.Addr, seen), "see whether it runs and can reach placement")
+			j.add(Degraded, fmt.Sprintf("store %s at %s is suspect%s", s.ID, s.Addr, seen), "see whether it runs and can reach placement")
 		case "down":
-			j.add(Degraded, fmt.Sprintf("store %s at %s is down, not heard for %s", s.ID, s.Addr, seen),
+			j.add(Degraded, fmt.Sprintf("store %s at %s is down%s", s.ID, s.Addr, seen),
 				fmt.Sprintf("start it again; if its disk is lost, start an empty store and then `skerry ctl store remove %d`", s.ID))
 		case "draining":
 			j.add(Healthy, fmt.Sprintf("store %s at %s is draining, %s left", s.ID, s.Addr, plural(s.Shards, "replica", "replicas")), "wait until none is left")
