@@ -229,7 +229,19 @@ func TestTreePositions(t *testing.T) {
 	}
 	all := list("")
 	for i, pos := range all {
-		if got := list(pos); !slices.Equal(got, all[i+1:]) {
+		// By way of the file, because a position need not be UTF-8.
+		path := filepath.Join(t.TempDir(), "cp")
+		cp, err := OpenCheckpoint(path, Checkpoint{})
+		if err == nil {
+			err = cp.save(pos, 1)
+		}
+		if err == nil {
+			cp, err = OpenCheckpoint(path, Checkpoint{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := list(string(cp.State().Pos)); !slices.Equal(got, all[i+1:]) {
 			t.Fatalf("after %q: %q, want %q", pos, got, all[i+1:])
 		}
 	}
