@@ -155,6 +155,15 @@ func (j *judge) live(id shard.StoreID) bool {
 	return s != nil && (s.State == "up" || s.State == "draining")
 }
 
+func (j *judge) liveStores() (n int) {
+	for id := range j.stores {
+		if j.live(id) {
+			n++
+		}
+	}
+	return n
+}
+
 // quorums sorts the shards by what they have lost.
 func (j *judge) quorums() {
 	for i := range j.p.Shards {
@@ -185,8 +194,11 @@ func (j *judge) quorums() {
 		j.add(Degraded, leaderless.String()+" no known leader", "wait some seconds for the election; if it stays, look at `skerry ctl shard get`")
 	}
 	if thin.n > 0 {
-		j.add(Degraded, fmt.Sprintf("%s fewer than %d live replicas", thin.String(), j.replicas),
-			"start the missing stores again or add one (`skerry store --join ADDR`); replicas are then made on it")
+		advice := "wait while placement makes new ones"
+		if j.liveStores() < j.replicas {
+			advice = "start the missing stores again, or add one (`skerry store --join ADDR`) on which placement then makes new ones"
+		}
+		j.add(Degraded, fmt.Sprintf("%s fewer than %d live replicas", thin.String(), j.replicas), advice)
 	}
 }
 
