@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -135,8 +134,8 @@ func (a *Admin) Shards(ctx context.Context) iter.Seq2[ShardInfo, error] {
 			moved := false
 			for i := range r.Routes {
 				d := r.Routes[i].Desc
-				if moved && d.Range.Start.Compare(from) < 0 || len(d.Range.End) != 0 && d.Range.End.Compare(from) <= 0 {
-					continue
+				if len(d.Range.End) != 0 && d.Range.End.Compare(from) <= 0 {
+					continue // yielded already
 				}
 				if !yield(shardInfo(&r.Routes[i]), nil) || len(d.Range.End) == 0 {
 					return
@@ -290,7 +289,7 @@ func (a *Admin) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreI
 			return e.fail(ErrInvalid, err)
 		}
 		if stop := e.learn(&rt, from, err); stop != nil {
-			return e.stopped(errors.Join(stop, err))
+			return e.stopped(stop)
 		}
 	}
 }
@@ -301,4 +300,27 @@ func (a *Admin) transfer(e *effort, addr string, id shard.ID, to, from shard.Sto
 	c, sc := a.db.scopes.enter(e.ctx, e.now.Add(askTimeout))
 	defer a.db.scopes.leave(sc)
 	return a.db.conn.TransferLeader(c, addr, id, to)
+}
+
+// RemoveStore declares a store gone for good: its replicas are replaced on other stores, one step after the other, and
+// its id never comes back. It returns when placement has recorded it; Stores and Shards show how far the repair is.
+// Calling it again is harmless. It is refused with ErrInvalid for an unknown store, and for a live one whose replicas
+// no other store could take.
+func (a *Admin) RemoveStore(ctx context.Context, id shard.StoreID) error {
+	e := a.db.begin(ctx, fmt.Sprintf("remove %s", id), nil)
+	for {
+		if stop := e.over(); stop != nil {
+			return e.stopped(stop)
+		}
+		err := a.db.place.ask(ctx, func(ctx context.Context, addr string) error { return a.db.conn.RemoveStore(ctx, addr, id) })
+		if err == nil {
+			return nil
+		}
+		if isRejected(err) {
+			return e.fail(ErrInvalid, err)
+		}
+		if stop := e.pause(noRoute, err, 0); stop != nil {
+			return e.stopped(stop)
+		}
+	}
 }

@@ -28,6 +28,8 @@ type Conn interface {
 	Replicas(ctx context.Context, addr string, id shard.ID) ([]rpc.ReplicaInfo, error)
 	// TransferLeader asks a node to hand over a shard's leadership.
 	TransferLeader(ctx context.Context, addr string, id shard.ID, to shard.StoreID) error
+	// RemoveStore asks a placement member to declare a store gone for good.
+	RemoveStore(ctx context.Context, addr string, id shard.StoreID) error
 	// Close ends everything that is under way.
 	Close() error
 }
@@ -67,6 +69,10 @@ func (c *rpcConn) Replicas(ctx context.Context, addr string, id shard.ID) ([]rpc
 
 func (c *rpcConn) TransferLeader(ctx context.Context, addr string, id shard.ID, to shard.StoreID) error {
 	return c.conns.Node(addr).TransferLeader(ctx, id, to)
+}
+
+func (c *rpcConn) RemoveStore(ctx context.Context, addr string, id shard.StoreID) error {
+	return c.conns.Placement(addr).RemoveStore(ctx, id)
 }
 
 func (c *rpcConn) Close() error {

@@ -17,6 +17,8 @@ const (
 	attemptTimeout = 5 * time.Second
 	// askTimeout bounds one question about an attempt: there are other replicas to ask.
 	askTimeout = 2 * time.Second
+	// shortestAttempt is below what a request that is served well may take.
+	shortestAttempt = 100 * time.Millisecond
 	// keptReasons of an effort stand in its error.
 	keptReasons = 4
 )
@@ -40,7 +42,8 @@ type effort struct {
 	now      env.Time // the clock, as of the last look
 	fresh    bool     // now was just read
 	attempts int
-	turn     int // next replica to try where the leader is not known; drawn at random first
+	turn     int             // next replica to try where the leader is not known; drawn at random first
+	avoid    shard.ReplicaID // did not answer as the leader just now
 	seen     [reasonCount]uint16
 	last     [keptReasons]happened // a ring
 	lasts    int
@@ -87,10 +90,19 @@ func (e *effort) over() error {
 	return errBudget
 }
 
-// call sends one request and waits for its reply, at most for limit and for what is left.
-func (e *effort) call(to shard.Replica, addr string, req *call.Request, limit time.Duration) call.Reply {
+// share is how long a request that should be answered within limit is waited for: near the end of the time at most half
+// of what is left, so that a store that hangs leaves some of it for another one.
+func (e *effort) share(limit time.Duration) time.Duration {
 	left := e.end.Sub(e.now)
-	req.Timeout = min(limit, left)
+	if limit > attemptTimeout {
+		return min(limit, left) // nobody else would be faster
+	}
+	return min(limit, left, max(left/2, shortestAttempt))
+}
+
+// call sends one request and waits for its reply, at most for timeout.
+func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout time.Duration) call.Reply {
+	req.Timeout = timeout
 	e.attempts++
 	e.shard, e.store = req.Shard, to.Store
 	ctx, sc := e.db.scopes.enter(e.ctx, e.now.Add(req.Timeout))
@@ -123,12 +135,13 @@ func (e *effort) pick(rt *route, follower bool) shard.Replica {
 	for range reps {
 		rep := reps[e.turn%len(reps)]
 		e.turn++
-		if rep.Role == shard.Learner && !follower || follower && rep.ID == rt.leader.ID {
+		switch {
+		case rep.ID == e.avoid, rep.Role == shard.Learner && !follower, follower && rep.ID == rt.leader.ID:
 			continue
 		}
 		return rep
 	}
-	return reps[0]
+	return reps[e.turn%len(reps)]
 }
 
 // reach finds the address of a replica's store. If there is none, it pauses and returns false.
@@ -141,11 +154,17 @@ func (e *effort) reach(to shard.Replica) (addr string, ok bool, stop error) {
 
 // learn takes the lesson of a refusal, or of silence, for all and for rt, and pauses. It returns why the effort must end, or nil.
 func (e *effort) learn(rt *route, to shard.Replica, err error) error {
+	if e.ctx.Err() != nil {
+		e.note(err)
+		return e.over() // who was not waited for is not to blame
+	}
 	why, floor := classify(err), time.Duration(0)
 	r := e.db.routes
+	e.avoid = 0
 	id := rt.desc.ID
 	switch why {
 	case noLeader:
+		e.avoid = to.ID
 		var nl *shard.NotLeaderError
 		errors.As(err, &nl)
 		r.notLeader(id, to, nl)
@@ -166,6 +185,7 @@ func (e *effort) learn(rt *route, to shard.Replica, err error) error {
 		errors.As(err, &ref)
 		e.refreshed(id, rt, to, ref)
 	case noReason, unanswered, stoppedStore, notThere:
+		e.avoid = to.ID
 		r.forgetLeader(id, to)
 		rt.leader = shard.Replica{}
 	}
@@ -184,8 +204,7 @@ func (e *effort) refreshed(id shard.ID, rt *route, to shard.Replica, ref *shard.
 // pause notes why the last attempt was not the last one, and waits as that reason asks for. It returns why the effort
 // must end, or nil.
 func (e *effort) pause(why reason, err error, floor time.Duration) error {
-	e.last[e.lasts%keptReasons] = happened{store: e.store, err: err}
-	e.lasts++
+	e.note(err)
 	n := int(e.seen[why])
 	e.seen[why]++
 	if stop := e.over(); stop != nil {
@@ -201,6 +220,12 @@ func (e *effort) pause(why reason, err error, floor time.Duration) error {
 		_ = e.db.place.load(e, e.key) // a hint: without it the next attempt goes by what is known
 	}
 	return e.over()
+}
+
+// note keeps why an attempt was not the last one.
+func (e *effort) note(err error) {
+	e.last[e.lasts%keptReasons] = happened{store: e.store, err: err}
+	e.lasts++
 }
 
 // jitter draws the wait before attempt n of a reason.

@@ -65,7 +65,7 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(": " + e.Kind.Error())
 	if e.Cause != nil {
-		b.WriteString(": " + e.Cause.Error())
+		b.WriteString(": " + strings.TrimPrefix(e.Cause.Error(), e.Kind.Error()+": "))
 	}
 	if e.Attempts > 0 {
 		fmt.Fprintf(&b, " (%s on %s, %d attempt(s) in %s)", e.Shard, e.Store, e.Attempts, e.Elapsed.Round(time.Millisecond))

@@ -58,7 +58,7 @@ func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
 		if !ok {
 			continue
 		}
-		rep := e.call(to, addr, &call.Request{Kind: call.Read, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Follower: follower, Body: body}, e.limit)
+		rep := e.call(to, addr, &call.Request{Kind: call.Read, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Follower: follower, Body: body}, e.share(e.limit))
 		if rep.Err == nil {
 			return rep.Body, nil
 		}

@@ -146,24 +146,33 @@ func (r *routes) apply(in *beat.Routes) {
 		r.insertLocked(in.Routes[i].Desc)
 	}
 	if in.Full {
-		old.Ascend(nil, func(d *shard.Descriptor) bool {
-			// Where the picture has a gap, the shards that were there are gone.
-			if len(r.shards.Overlapping(d.Range)) > 0 {
-				r.insertLocked(d)
-			}
-			return true
-		})
-		for id := range r.hints {
-			if _, ok := r.shards.Get(id); !ok {
-				delete(r.hints, id)
-			}
-		}
+		r.keepNewerLocked(old)
 	}
 	for i := range in.Routes {
 		rt := &in.Routes[i]
+		if rt.Desc == nil {
+			continue
+		}
 		if rep, ok := rt.Desc.Replica(rt.Leader); ok {
-			r.leadsLocked(rt.Desc.ID, rep, rt.Term)
+			r.toldLocked(rt.Desc.ID, rep, rt.Term)
 			r.appliedLocked(rt.Desc.ID, rt.Applied)
+		}
+	}
+}
+
+// keepNewerLocked puts what was known before a full picture, and is newer, back over it. Where the picture has a gap, the
+// shards that were there are gone.
+func (r *routes) keepNewerLocked(old *shard.Map) {
+	picture := r.shards.Copy()
+	old.Ascend(nil, func(d *shard.Descriptor) bool {
+		if len(picture.Overlapping(d.Range)) > 0 {
+			r.insertLocked(d)
+		}
+		return true
+	})
+	for id := range r.hints {
+		if _, ok := r.shards.Get(id); !ok {
+			delete(r.hints, id)
 		}
 	}
 }
@@ -218,9 +227,26 @@ func (r *routes) leadsLocked(id shard.ID, rep shard.Replica, term uint64) {
 	}
 }
 
+// toldLocked takes placement's word for who leads. A term has one leader, so of a term that is known already it is no
+// news, and may be about one that was forgotten because it does not answer.
+func (r *routes) toldLocked(id shard.ID, rep shard.Replica, term uint64) {
+	if h := r.hintLocked(id); h != nil && (term > h.term || *h == lead{}) {
+		h.leader, h.term = rep, term
+	}
+}
+
 func (r *routes) appliedLocked(id shard.ID, applied uint64) {
 	if h := r.hintLocked(id); h != nil {
 		h.applied = max(h.applied, applied)
+	}
+}
+
+// answers notes that a replica spoke as the leader, in a term that it did not tell.
+func (r *routes) answers(id shard.ID, from shard.Replica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.hintLocked(id); h != nil {
+		h.leader = from
 	}
 }
 

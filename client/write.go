@@ -40,7 +40,7 @@ func (e *effort) write(t *target, cmd *raw.Command) (raw.Result, error) {
 		on := w.step()
 		next, ok := w.state.next(on)
 		if !ok {
-			panic(fmt.Sprintf("client: a write met %s while %s", on, w.state))
+			w.err = e.fail(ErrAmbiguous, fmt.Errorf("a bug of this client: a write met %q while %s", on, w.state))
 		}
 		w.state = next
 	}
@@ -86,7 +86,7 @@ func (w *write) refresh() writeEvent {
 	if !ok {
 		return silent
 	}
-	rep := w.e.call(to, addr, &call.Request{Kind: call.Refresh, Shard: w.rt.desc.ID, Epoch: w.rt.desc.Epoch}, askTimeout)
+	rep := w.e.call(to, addr, &call.Request{Kind: call.Refresh, Shard: w.rt.desc.ID, Epoch: w.rt.desc.Epoch}, w.e.share(askTimeout))
 	if rep.Err == nil {
 		w.rt.leader, w.rt.term, w.rt.applied = to, max(w.rt.term, rep.Term), max(w.rt.applied, rep.Applied)
 		return w.pass(routed)
@@ -179,7 +179,7 @@ func (w *write) ask() writeEvent {
 		return silent
 	}
 	req := call.Request{Kind: call.Outcome, Shard: w.req.Shard, Op: w.req.Op, Term: w.req.Term, Since: w.req.Since}
-	rep := w.e.call(to, addr, &req, askTimeout)
+	rep := w.e.call(to, addr, &req, w.e.share(askTimeout))
 	return w.heard(to, &rep)
 }
 
@@ -194,6 +194,7 @@ func (w *write) heard(to shard.Replica, rep *call.Reply) writeEvent {
 	own := rep.Term != 0
 	switch why := classify(err); {
 	case errors.As(err, &nev) && nev.Op == w.req.Op:
+		w.e.db.routes.answers(w.req.Shard, to) // only a leader may say so
 		return w.neverHappened(err)
 	case isUnknown(err):
 		return w.ambiguous(err)

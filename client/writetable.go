@@ -52,7 +52,7 @@ type writeRow struct {
 }
 
 // writeTable holds every transition that there is. What is not in it cannot happen.
-func writeTable() [22]writeRow {
+func writeTable() [23]writeRow {
 	return [...]writeRow{
 		{cutting, routed, sending, "term and an applied index are known"},
 		{cutting, untold, refreshing, "an attempt must name both"},
@@ -69,6 +69,7 @@ func writeTable() [22]writeRow {
 		{sending, rejected, done, "nothing happened, and never would"},
 		{sending, refused, cutting, "nothing happened: cut again, new id"},
 		{sending, silent, asking, "it may have happened"},
+		{sending, unknown, done, "ambiguous: the store says so itself"},
 		{sending, timeOver, done, "ambiguous if an attempt is in the air, else unavailable"},
 
 		{asking, applied, done, "the result, heard late"},

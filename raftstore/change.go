@@ -74,7 +74,8 @@ const maxPromoteLag = 256
 func (r *replica) checkCaughtUp(ch shard.Change) error {
 	var err error
 	r.group.Progress(func(p group.Progress) {
-		if slices.Contains(ch.Promote, p.Replica) && p.Match+maxPromoteLag < r.group.Committed() {
+		// Without any match it has not even its snapshot, however short the log is.
+		if slices.Contains(ch.Promote, p.Replica) && (p.Match == 0 || p.Match+maxPromoteLag < r.group.Committed()) {
 			err = &shard.ServerBusyError{Store: r.w.store.id, Wait: busyWait,
 				Why: fmt.Sprintf("learner %s of %s has %d of %d entries; promote it when it has caught up", p.Replica, r.id, p.Match, r.group.Committed())}
 		}
@@ -116,16 +117,28 @@ func (r *replica) onDestroyed(id shard.ReplicaID) {
 	r.removed = slices.DeleteFunc(r.removed, func(p shard.Replica) bool { return p.ID == id })
 }
 
-// onDestroy takes the word of a leader that a replica of this store was removed.
+// onDestroy takes the word of a leader that a replica of this store was removed. It is answered only once that is true
+// for ever: the leader forgets the replica then, and nobody else would tell it.
 func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 	s := w.store
-	if r != nil && r.self == c.to {
-		if r.held {
-			return // told again
+	_, dying := w.dying[c.shard]
+	switch {
+	case !plausible(uint64(c.to)), dying:
+	case r != nil && r.self > c.to:
+		s.sendDestroyed(from, c.shard, c.to) // an older id never comes back beside a newer one
+	case r != nil && !r.held:
+		w.destroy(r, c.to+1) // or an older one: it was removed before c.to was made
+	case r == nil:
+		next, ok, err := s.engine.Tombstone(c.shard)
+		switch {
+		case err != nil:
+			s.broken("read the tombstone of "+c.shard.String(), err)
+		case ok && next > c.to:
+			s.sendDestroyed(from, c.shard, c.to)
+		default:
+			// It was never born here, and a message that is still under way must not bring it to life.
+			w.bury(c.shard, c.to+1, nil)
 		}
-		w.destroy(r, c.to+1)
-	} else if r == nil || r.self > c.to {
-		s.sendDestroyed(from, c.shard, c.to)
 	}
 }
 
@@ -141,45 +154,60 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	r.withdraw()
 	r.desc.Store(nil)
 	r.held = true
-	r.gen = 0 // responses to this group are dropped
-	err := error(&shard.NotFoundError{Shard: r.id, Store: s.id})
-	waiting := r.waiting
-	r.waiting = nil
-	for i := range waiting {
-		r.fail(&waiting[i], err)
-	}
-	r.abandon()
-	r.failReads(err)
+	r.gen = 0 // INVARIANT (rule 3): responses to this group are dropped
+	r.failAll(&shard.NotFoundError{Shard: r.id, Store: s.id})
+	s.cancelled.Add(-int64(len(r.cancelled)))
+	r.cancelled = nil
 	w.rest(r)
 	delete(w.replicas, r.id)
 	s.replicas.Delete(r.id)
+	s.reclaimer.forget(r.id)
 	var span *shard.Range
-	s.mu.Lock()
 	if r.born() {
 		span = &r.machine.Desc.Range
+		s.mu.Lock()
 		s.placeholders[r.id] = *span
 		s.shards.Delete(r.id)
+		s.mu.Unlock()
 	}
-	s.mu.Unlock()
-	// Both lanes are drained: what this pass staged for the replica is written first.
+	// INVARIANT (rule 3): both lanes are drained: what this pass staged for the replica is written first, and nothing of
+	// it can be staged later, because it is held.
 	w.commitLogs()
 	w.commitStates()
-	b := s.engine.NewStateBatch()
-	b.DestroyReplica(r.id, next, span)
+	r.log.Shrink()
 	s.logger.Info("replica destroyed", "shard", r.id, "replica", r.self)
+	w.bury(r.id, next, span)
+}
+
+// bury writes a shard's tombstone, and removes the data of span, off the worker. Until it is done no replica of the
+// shard is born here, because the tombstone is what would forbid it.
+func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range) {
+	s := w.store
+	w.dying[id] = struct{}{}
 	s.goTask("destroy", func() {
+		b := s.engine.NewStateBatch()
+		defer b.Close()
+		b.DestroyReplica(id, next, span)
 		if err := b.Commit(true); err != nil {
-			s.broken("destroy "+r.id.String(), err)
+			s.broken("destroy "+id.String(), err)
 			return
 		}
 		if span != nil {
-			if err := s.engine.FinishDestroy(r.id, *span); err != nil {
-				s.broken("destroy "+r.id.String(), err)
+			if err := s.engine.FinishDestroy(id, *span); err != nil {
+				s.broken("destroy "+id.String(), err)
 				return
 			}
-			s.unhold(r.id)
+			s.unhold(id)
 		}
+		w.task(func() { delete(w.dying, id) })
 	})
+}
+
+// unhold gives up the placeholder of a shard.
+func (s *Store) unhold(id shard.ID) {
+	s.mu.Lock()
+	delete(s.placeholders, id)
+	s.mu.Unlock()
 }
 
 // equivalent compares two configurations as sets.

@@ -63,8 +63,17 @@ func (s *Store) receiveControl(from shard.StoreID, b []byte) error {
 	if err != nil {
 		return err
 	}
+	if !plausible(uint64(c.shard)) {
+		return fmt.Errorf("control message of %s", c.shard)
+	}
 	w := s.worker(c.shard)
-	w.task(func() { w.onControl(from, &c) })
+	w.post(func(in *input) {
+		if len(in.tasks) >= maxInboxControls {
+			s.metrics.droppedMessages.Add(1)
+			return
+		}
+		in.tasks = append(in.tasks, func() { w.onControl(from, &c) })
+	})
 	return nil
 }
 

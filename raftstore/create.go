@@ -52,7 +52,9 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 		b.Close()
 		return nil
 	}
-	if err := b.Commit(true); err != nil {
+	err := b.Commit(true)
+	b.Close()
+	if err != nil {
 		s.broken("create shards", err)
 		return err
 	}
@@ -63,7 +65,8 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 			return err
 		}
 		if old := w.replicas[rs.Shard]; old != nil {
-			old.gen = 0
+			// Nothing of the old group may be written any more: it may be marked, with messages of this pass in it.
+			old.gen, old.held = 0, true
 			w.rest(old)
 		}
 		s.adopt(r)
@@ -91,6 +94,9 @@ func (w *worker) planCreate(d *shard.Descriptor) (rs engine.ReplicaState, ok boo
 			rs.Hard.Term, rs.Hard.Vote = r.hard.Term, r.hard.Vote
 		}
 		return rs, true, nil
+	}
+	if _, dying := w.dying[d.ID]; dying {
+		return rs, false, &shard.ServerBusyError{Store: s.id, Why: "the last replica of " + d.ID.String() + " is being destroyed", Wait: busyWait}
 	}
 	next, dead, err := s.engine.Tombstone(d.ID)
 	if err != nil {

@@ -1,6 +1,10 @@
 package raftstore
 
 import (
+	"context"
+	"slices"
+
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 )
@@ -8,9 +12,13 @@ import (
 // followerReads are reads on a replica that does not lead: one question to the leader answers for all of them.
 type followerReads struct {
 	waiting []Call // not yet asked for
-	asking  bool
+	asked   []Call // the leader is being asked for these
+	since   env.Time
+	cancel  context.CancelFunc // ends the question; nil: none is out
 	told    []toldReads
 }
+
+func (f *followerReads) idle() bool { return len(f.waiting)+len(f.told) == 0 && f.cancel == nil }
 
 // toldReads may run once index is applied. term is the leader's that said so: if an entry of a later term is applied
 // first, index may never come, and the leader is asked again (design T5).
@@ -29,7 +37,7 @@ func (r *replica) acceptFollowerRead(c *Call) {
 		r.fail(c, err)
 		return
 	}
-	if len(r.follower.waiting) >= maxWaitingReads {
+	if len(r.follower.waiting) >= maxWaitingReads || len(r.follower.told) >= maxWaitingReads {
 		r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "too many reads wait for " + r.id.String(), Wait: busyWait})
 		return
 	}
@@ -41,7 +49,7 @@ func (r *replica) acceptFollowerRead(c *Call) {
 // v3.7.0 loses it silently, and the same barrier serves stale reads, watches and backups later.
 func (r *replica) askLeader() {
 	f := &r.follower
-	if f.asking || len(f.waiting) == 0 {
+	if f.cancel != nil || len(f.waiting) == 0 {
 		return
 	}
 	lead := r.leader()
@@ -53,28 +61,53 @@ func (r *replica) askLeader() {
 		}
 		return
 	}
-	f.asking = true
-	calls, gen := f.waiting, r.gen
-	f.waiting = nil
-	s := r.w.store
+	s, gen := r.w.store, r.gen
+	ctx, cancel := context.WithCancel(s.ctx)
+	f.asked, f.waiting = f.waiting, nil
+	f.since, f.cancel = r.w.now, cancel
 	req := &call.Request{Kind: call.Barrier, Shard: r.id, Timeout: s.opt.electionTimeout()}
-	s.goTask("barrier", func() {
-		rep := s.transport.Call(s.ctx, lead.Store, req)
-		r.w.task(func() { r.onBarrier(gen, calls, &rep) })
+	ok := s.goTask("barrier", func() {
+		rep := s.transport.Call(ctx, lead.Store, req)
+		cancel()
+		r.w.task(func() { r.onBarrier(gen, &rep) })
 	})
+	if !ok {
+		cancel() // closing: the worker answers what is in asked
+	}
 }
 
-func (r *replica) onBarrier(gen uint64, calls []Call, rep *call.Reply) {
-	r.follower.asking = false
-	if rep.Err != nil || gen != r.gen {
+func (r *replica) onBarrier(gen uint64, rep *call.Reply) {
+	f := &r.follower
+	if gen != r.gen || f.cancel == nil {
+		return // destroyed: they were answered
+	}
+	calls := f.asked
+	f.asked, f.cancel = nil, nil
+	if rep.Err != nil {
 		for i := range calls {
 			r.fail(&calls[i], r.notLeader())
 		}
 	} else {
-		r.follower.told = append(r.follower.told, toldReads{term: rep.Term, index: rep.Applied, calls: calls})
+		f.told = append(f.told, toldReads{term: rep.Term, index: rep.Applied, calls: calls})
 		r.serveFollower()
 	}
 	r.askLeader()
+}
+
+// failFollower answers every follower read that waits here.
+func (r *replica) failFollower(err error) {
+	f := &r.follower
+	calls := append(f.waiting, f.asked...)
+	for _, t := range f.told {
+		calls = append(calls, t.calls...)
+	}
+	if f.cancel != nil {
+		f.cancel()
+	}
+	*f = followerReads{}
+	for i := range calls {
+		r.fail(&calls[i], err)
+	}
 }
 
 // serveFollower runs the reads whose index is applied.
@@ -86,11 +119,11 @@ func (r *replica) serveFollower() {
 	r.follower.told = nil
 	for _, t := range told {
 		switch {
-		case t.index <= r.machine.Applied.Index && !r.held:
+		case t.index <= r.applied.Load() && !r.held:
 			for _, c := range t.calls {
 				r.w.store.readers.submit(readJob{r: r, desc: r.machine.Desc, call: c})
 			}
-		case t.term < r.machine.Applied.Term:
+		case t.term < r.machine.Applied.Term && !r.held:
 			r.follower.waiting = append(r.follower.waiting, t.calls...)
 			r.askLeader()
 		default:
@@ -99,19 +132,24 @@ func (r *replica) serveFollower() {
 	}
 }
 
-// expireFollower drops reads for which nobody waits any more.
+// expireFollower drops reads for which nobody waits any more, and a question that the leader does not answer.
 func (r *replica) expireFollower() {
+	f := &r.follower
+	if f.cancel != nil && r.w.now.Sub(f.since) > r.w.store.opt.electionTimeout() {
+		f.cancel() // the call returns, then onBarrier runs
+	}
 	now := int64(r.w.now)
-	for i := range r.follower.told {
-		t := &r.follower.told[i]
+	for i := range f.told {
+		t := &f.told[i]
 		kept := t.calls[:0]
 		for _, c := range t.calls {
 			if c.expire != 0 && c.expire < now {
-				c.fail(shard.ErrUnavailable)
+				r.fail(&c, shard.ErrUnavailable)
 				continue
 			}
 			kept = append(kept, c)
 		}
 		t.calls = kept
 	}
+	f.told = slices.DeleteFunc(f.told, func(t toldReads) bool { return len(t.calls) == 0 })
 }

@@ -12,21 +12,23 @@ import (
 // Handle takes a frame's worth of calls. It answers reads under a lease on the caller's goroutine, hands everything
 // else to the workers, and never blocks on a disk or on another store.
 func (s *Store) Handle(asks []call.Ask) {
+	if !s.enter() {
+		for i := range asks {
+			asks[i].To.Complete(asks[i].ID, &call.Reply{Err: s.stoppedErr()})
+		}
+		return
+	}
+	defer s.leave()
 	now := s.env.Now()
 	due := s.stamp(now)
 	var leased []leasedRead
 	lots := make([][]Call, len(s.workers))
 	for i := range asks {
-		c := &Call{Ask: asks[i]}
-		if s.stopped() {
-			c.fail(s.stoppedErr())
-			continue
-		}
-		c.due = due
+		c := Call{Ask: asks[i], due: due}
 		if c.Req.Timeout > 0 {
 			c.expire = int64(now.Add(c.Req.Timeout))
 		}
-		if err := s.check(c); err != nil {
+		if err := s.check(&c); err != nil {
 			c.fail(err)
 			continue
 		}
@@ -37,23 +39,31 @@ func (s *Store) Handle(asks []call.Ask) {
 		}
 		if c.Req.Kind == call.Read {
 			r.lastRead.Store(int64(now))
-			if v := r.leaseView(); v != nil && now < v.lease && s.readLeased(r, v, c, &leased) {
+			if v := r.leaseView(); v != nil && now < v.lease && s.readLeased(r, v, &c, &leased) {
 				continue
 			}
 		}
 		w := r.w.index
-		lots[w] = append(lots[w], *c)
+		lots[w] = append(lots[w], c)
 	}
 	s.finishLeased(leased, lots)
 	for i, lot := range lots {
-		if len(lot) > 0 {
-			s.workers[i].post(func(in *input) { in.calls = append(in.calls, lot...) })
+		if len(lot) == 0 {
+			continue
+		}
+		if err := s.workers[i].postCalls(lot); err != nil {
+			for j := range lot {
+				lot[j].fail(err)
+			}
 		}
 	}
 }
 
 // check refuses what no replica could ever do, before it costs anything.
 func (s *Store) check(c *Call) error {
+	if s.stopped() {
+		return s.stoppedErr()
+	}
 	switch c.Req.Kind {
 	case call.Write:
 		cmd, err := raw.DecodeCommand(c.Req.Body)
@@ -69,7 +79,14 @@ func (s *Store) check(c *Call) error {
 		if c.Req.Op == (call.OpID{}) {
 			return &shard.InvalidError{Why: "a write needs an op id"}
 		}
-	case call.Read, call.Refresh, call.Outcome, call.Barrier:
+	case call.Read:
+		q, err := raw.DecodeQuery(c.Req.Body)
+		if err != nil {
+			return &shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()}
+		}
+		c.query = q
+		return q.Check()
+	case call.Refresh, call.Outcome, call.Barrier:
 	default:
 		return &shard.InvalidError{Why: "unknown kind of request; this store may be older than the client"}
 	}
@@ -97,11 +114,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 	if c.Req.Epoch != v.desc.Epoch && v.desc.CheckEpoch(c.Req.Epoch, false) != nil {
 		return false // the worker knows how to say so
 	}
-	q, err := raw.DecodeQuery(c.Req.Body)
-	if err != nil {
-		c.fail(&shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()})
-		return true
-	}
+	q := c.query
 	if q.Kind != raw.Get || len(q.Keys) > maxInlineKeys {
 		s.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
 		return true
@@ -112,6 +125,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 		return true
 	}
 	if needsClock {
+		c.clock = true
 		return false
 	}
 	*leased = append(*leased, leasedRead{call: *c, r: r, v: v, body: body})
@@ -146,7 +160,7 @@ func (w *worker) accept(c *Call) {
 		return
 	}
 	if !r.born() || r.held {
-		c.fail(&shard.NotReadyError{Shard: r.id, Why: "this replica has no data yet"})
+		c.fail(&shard.NotReadyError{Shard: r.id, Why: "this replica waits for its data"})
 		return
 	}
 	r.wakeUp(wakeRequest)
@@ -159,6 +173,10 @@ func (w *worker) accept(c *Call) {
 		r.waiting = append(r.waiting, *c)
 		r.mark()
 	case call.Read:
+		if c.clock {
+			r.awaitClock(c)
+			return
+		}
 		w.acceptLeasedOrQueued(r, c)
 	case call.Barrier:
 		r.acceptRead(c)
@@ -169,16 +187,9 @@ func (w *worker) accept(c *Call) {
 	}
 }
 
-// acceptLeasedOrQueued answers a read that comes to the worker. If a lease began meanwhile the readers take it.
+// acceptLeasedOrQueued takes a read that comes to the worker. If a lease began meanwhile the readers take it.
 func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
-	if v := r.leaseView(); v != nil && w.store.env.Now() < v.lease && v.desc.CheckEpoch(c.Req.Epoch, false) == nil {
-		q, err := raw.DecodeQuery(c.Req.Body)
-		if err == nil && q.Kind == raw.Get {
-			if _, needsClock, _ := w.store.evaluate(r, q, v.desc, c.due); needsClock {
-				r.awaitClock(*c)
-				return
-			}
-		}
+	if v := r.leaseView(); v != nil && w.now < v.lease && v.desc.CheckEpoch(c.Req.Epoch, false) == nil {
 		w.store.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
 		return
 	}

@@ -33,9 +33,10 @@ type liveness struct {
 	store       *Store
 	incarnation uint64 // of this store; grows at each start
 
-	mu    sync.Mutex
-	peers map[shard.StoreID]*otherStore
-	queue []shard.ID // to wake, see wakeBatch
+	mu     sync.Mutex
+	peers  map[shard.StoreID]*otherStore
+	queue  []shard.ID // to wake, see wakeBatch; each shard at most once
+	queued map[shard.ID]struct{}
 }
 
 // otherStore is what is known of another store. It is live while its heartbeats come.
@@ -49,7 +50,7 @@ type otherStore struct {
 const incarnationRecord = "incarnation"
 
 func newLiveness(s *Store) (*liveness, error) {
-	l := &liveness{store: s, peers: make(map[shard.StoreID]*otherStore)}
+	l := &liveness{store: s, peers: make(map[shard.StoreID]*otherStore), queued: make(map[shard.ID]struct{})}
 	b, ok, err := s.engine.Record(incarnationRecord)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,10 @@ func (l *liveness) run(ctx context.Context) {
 	s := l.store
 	interval := liveTicks * s.opt.Tick
 	var sent, swept env.Time
-	for s.env.Sleep(ctx, min(wakeInterval, interval)) == nil {
+	// Jittered, so that the stores that miss the same one do not wake its shards in step.
+	pause := min(wakeInterval, interval)
+	jitter := func() time.Duration { return time.Duration(s.env.Rand() % uint64(pause/4)) }
+	for s.env.Sleep(ctx, pause-pause/8+jitter()) == nil {
 		now := s.env.Now()
 		if now.Sub(sent) >= interval {
 			sent = now
@@ -202,8 +206,11 @@ func (l *liveness) wakeLeadersWithout(id shard.StoreID) {
 
 func (l *liveness) queueWake(id shard.ID) {
 	l.mu.Lock()
-	l.queue = append(l.queue, id)
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	if _, ok := l.queued[id]; !ok {
+		l.queued[id] = struct{}{}
+		l.queue = append(l.queue, id)
+	}
 }
 
 // wakeSome wakes the next few of the queue.
@@ -212,8 +219,11 @@ func (l *liveness) wakeSome() {
 	n := min(len(l.queue), wakeBatch)
 	batch := l.queue[:n]
 	l.queue = l.queue[n:]
+	for _, id := range batch {
+		delete(l.queued, id)
+	}
 	if len(l.queue) == 0 {
-		l.queue = nil
+		l.queue, l.queued = nil, make(map[shard.ID]struct{})
 	}
 	l.mu.Unlock()
 	for _, id := range batch {

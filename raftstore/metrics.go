@@ -14,6 +14,7 @@ type Metrics struct {
 	leasedReads        atomic.Uint64
 	leaderChanges      atomic.Uint64
 	snapshotsInstalled atomic.Uint64
+	reclaimedKeys      atomic.Uint64
 }
 
 // Counter is one of a store's counters.
@@ -36,5 +37,6 @@ func (s *Store) Counters() []Counter {
 		{"leased_reads_total", "Reads answered under a lease.", m.leasedReads.Load()},
 		{"leader_changes_total", "Changes of leader, role or term seen by replicas here.", m.leaderChanges.Load()},
 		{"snapshots_installed_total", "Snapshots installed here.", m.snapshotsInstalled.Load()},
+		{"reclaimed_keys_total", "Expired keys removed by entries that this store proposed.", m.reclaimedKeys.Load()},
 	}
 }

@@ -38,8 +38,6 @@ const (
 	busyWait = 50 * time.Millisecond
 	// maxStampAge is how far beyond the last word from placement a stamp may run (rule 10).
 	maxStampAge = 60 * time.Second
-	// hungDiskExit is how long a log batch may wait for the disk before the process gives up (rule 5).
-	hungDiskExit = 20 * time.Second
 )
 
 // Defaults of Options.
@@ -49,6 +47,7 @@ const (
 	DefaultHeartbeatTicks = 2
 	DefaultMaxDrift       = 0.05
 	DefaultLogEntries     = 4096
+	DefaultHungDiskExit   = 20 * time.Second
 )
 
 // Options says how a Store works. Env, Engine, Store and Transport must be set.
@@ -74,6 +73,8 @@ type Options struct {
 	LogEntries uint64
 	// SnapshotBytesPerSecond limits what this store receives in snapshots; zero is no limit.
 	SnapshotBytesPerSecond int64
+	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
+	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
 	NoSleep bool
 	// WallTime lets the store stamp entries with its own wall clock. Only the stores of placement members do: theirs
@@ -101,6 +102,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.LogEntries == 0 {
 		o.LogEntries = DefaultLogEntries
+	}
+	if o.HungDiskExit <= 0 {
+		o.HungDiskExit = DefaultHungDiskExit
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

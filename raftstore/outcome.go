@@ -156,6 +156,9 @@ func (r *replica) unknown(why string) error { return &shard.AmbiguousError{Shard
 // INVARIANT (rule 9): the set is read before every Propose and kept to the end of the term; without it a delayed
 // attempt could take effect after "never" was answered.
 func (r *replica) cancel(op call.OpID) bool {
+	if _, again := r.cancelled[op]; again {
+		return true
+	}
 	if r.w.store.cancelled.Add(1) > maxCancelled {
 		r.w.store.cancelled.Add(-1)
 		return false
@@ -163,20 +166,26 @@ func (r *replica) cancel(op call.OpID) bool {
 	if r.cancelled == nil {
 		r.cancelled = make(map[call.OpID]struct{})
 	}
-	r.cancelled[op] = struct{}{}
+	r.cancelled[op], r.cancelledTerm = struct{}{}, r.group.Term()
 	return true
 }
 
-// forgetCancelled ends the term's set: attempts of that term are refused by their term from now on.
-func (r *replica) forgetCancelled() {
+// forgetCancelled ends the set with its term: attempts of that term are refused by their term from now on.
+func (r *replica) forgetCancelled(term uint64) {
+	if term == r.cancelledTerm {
+		return
+	}
 	r.w.store.cancelled.Add(-int64(len(r.cancelled)))
 	r.cancelled = nil
 }
 
+// maxSearchedEntries bounds what one question makes the worker read. The log is that long only where a follower holds
+// back its truncation.
+const maxSearchedEntries = 16 << 10
+
 // searchLog looks for an attempt in the entries (since, last]. intact says that the log holds all of them.
 func (r *replica) searchLog(op call.OpID, since, last uint64) (found, intact bool, err error) {
-	first := r.first()
-	if since+1 < first {
+	if since+1 < r.first() || last > since+maxSearchedEntries {
 		return false, false, nil
 	}
 	for lo := since + 1; lo <= last && !found; {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // Transport carries what stores say to each other. Frames may be lost or come late, never changed.
@@ -24,9 +25,12 @@ type Transport interface {
 type Call struct {
 	call.Ask
 
+	query  *raw.Query   // of reads: the body, decoded
 	due    shard.Millis // of reads: what is expired by then was expired when the read arrived (rule 10)
 	bytes  int64        // admitted for this call
 	expire int64        // env.Time after which nobody waits any more; 0 is never
+	// clock: the read met a key that was due when it arrived, and waits for the shard's time to pass due.
+	clock bool
 }
 
 func (c *Call) reply(rep *call.Reply) { c.To.Complete(c.ID, rep) }

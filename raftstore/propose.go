@@ -40,9 +40,6 @@ func (r *replica) admitWrite(c *Call) error {
 	if err := r.machine.Desc.CheckEpoch(req.Epoch, false); err != nil {
 		return err
 	}
-	if r.group.Transferring() {
-		return &shard.ServerBusyError{Store: r.w.store.id, Why: "leadership is being transferred", Wait: busyWait}
-	}
 	if _, gone := r.cancelled[req.Op]; gone {
 		// The client was told "never" and has gone on; nobody waits for this reply.
 		return &shard.OverwrittenError{Shard: r.id}
@@ -82,7 +79,7 @@ func (r *replica) proposeWaiting() {
 		return
 	}
 	if !r.group.Leading() {
-		r.refuseWaiting()
+		r.refuseWaiting(r.notLeader())
 		return
 	}
 	s := r.w.store
@@ -99,7 +96,7 @@ func (r *replica) proposeWaiting() {
 			if errors.Is(err, group.ErrBusy) {
 				return // the rest waits for the log to move; see refuseExpired for who waited too long
 			}
-			r.refuseWaiting()
+			r.refuseWaiting(r.proposeError(err))
 			return
 		}
 		s.metrics.proposedEntries.Add(1)
@@ -110,11 +107,11 @@ func (r *replica) proposeWaiting() {
 }
 
 // refuseWaiting answers the commands that never reached the log: nothing happened.
-func (r *replica) refuseWaiting() {
+func (r *replica) refuseWaiting(err error) {
 	waiting := r.waiting
 	r.waiting = nil
 	for i := range waiting {
-		r.fail(&waiting[i], r.notLeader())
+		r.fail(&waiting[i], err)
 	}
 }
 
@@ -139,7 +136,9 @@ func (r *replica) proposeError(err error) error {
 func (r *replica) bind(p *proposal, index, term uint64) {
 	p.term = term
 	if old := r.proposals[index]; old != nil {
-		r.overwritten(old)
+		// Of an earlier leadership. That our own log lost it says nothing: it may stand in another replica's, and be
+		// revived as long as nothing is committed in its place.
+		r.end(old, errAbandoned)
 	}
 	if r.proposals == nil {
 		r.proposals = make(map[uint64]*proposal)
@@ -150,7 +149,7 @@ func (r *replica) bind(p *proposal, index, term uint64) {
 // lose ends a proposal that was accepted but will never be in a log: no message with it left this store.
 func (r *replica) lose(p *proposal) { r.end(p, r.notLeader()) }
 
-// overwritten ends a proposal whose place in the log another leader's entry took.
+// overwritten ends a proposal in whose place in the log another leader's entry was committed and applied.
 func (r *replica) overwritten(p *proposal) { r.end(p, &shard.OverwrittenError{Shard: r.id}) }
 
 func (r *replica) end(p *proposal, err error) {
@@ -196,8 +195,8 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		if len(res.Replies) > 0 {
 			err = res.Replies[0].Err
 		}
-		p.done(res, err)
-		p.done = nil
+		kept := *res
+		by.dones = append(by.dones, func() { p.done(&kept, err) })
 		return
 	}
 	for i := range p.calls {

@@ -22,8 +22,8 @@ type confirmedReads struct {
 	calls []Call
 }
 
-// lease answers a read on the caller's goroutine if this replica leads under a lease. It returns the view to check
-// again after the value was read, nil if the read must go to the worker.
+// leaseView is the view under which a read may be answered on the caller's goroutine, nil if the read must go to the
+// worker.
 //
 // INVARIANT (rule 11), the order of a lease read:
 //  1. load the view   2. read the data   3. read the clock   4. the view continues and its lease runs still
@@ -41,7 +41,7 @@ func (r *replica) leaseView() *readView {
 // holds is step 4.
 func (r *replica) holds(v *readView, now env.Time) bool {
 	cur := r.view.Load()
-	return cur != nil && cur.gen == v.gen && now < cur.lease && !r.w.store.hung.Load()
+	return cur != nil && cur.gen == v.gen && now < cur.lease && !r.w.store.hung.Load() && r.w.store.broke.Load() == nil
 }
 
 // acceptRead queues a read that could not be answered from a lease.
@@ -68,12 +68,12 @@ func (r *replica) acceptRead(c *Call) {
 	r.mark()
 }
 
-// startRound steps one ReadIndex for all waiting reads.
+// startRound steps one ReadIndex for all waiting reads, or for a woken leader that is not yet confirmed.
 //
 // INVARIANT (rule 12): only after an entry of the leader's own term was applied here; v3.7.0 answers a sole voter
 // without that check. group.ReadIndex refuses earlier, and the reads wait: applying that entry marks the replica.
 func (r *replica) startRound() {
-	if len(r.reads) == 0 || r.round != nil {
+	if len(r.reads) == 0 && r.wokenAt == 0 || r.round != nil {
 		return
 	}
 	if !r.group.Leading() {
@@ -114,8 +114,11 @@ func (r *replica) onRound(rd group.Read) {
 }
 
 // serveConfirmed hands the reads whose index is applied to the readers.
+//
+// INVARIANT (rule 12): applied means visible. machine.Applied runs ahead of that while a pass evaluates entries into a
+// batch; a reader that started then could miss what was acknowledged before the read came.
 func (r *replica) serveConfirmed() {
-	for len(r.confirmed) > 0 && r.confirmed[0].index <= r.machine.Applied.Index {
+	for len(r.confirmed) > 0 && r.confirmed[0].index <= r.applied.Load() {
 		for i := range r.confirmed[0].calls {
 			c := r.confirmed[0].calls[i]
 			if c.Req.Kind == call.Barrier {
@@ -145,14 +148,14 @@ func (r *replica) expireRound() {
 	}
 	r.reads = append(r.round.calls, r.reads...)
 	r.round = nil
-	r.mark()
+	r.mark() // startRound steps the next one
 }
 
 // maybeRenew steps a round ahead of the end of a lease that is in use, so that readers do not wait for one.
 func (r *replica) maybeRenew() {
 	v := r.view.Load()
-	if v == nil || r.round != nil || !r.group.Leading() {
-		return
+	if v == nil || r.round != nil || !r.group.Leading() || r.group.Transferring() {
+		return // a transfer begun, even if given up, ends leases to the end of the term
 	}
 	timeout := r.w.store.opt.electionTimeout()
 	if r.w.now.Sub(env.Time(r.lastRead.Load())) > timeout || v.lease.Sub(r.w.now) > timeout/2 {
@@ -180,27 +183,40 @@ func (r *replica) failReads(err error) {
 
 // awaitClock makes a read wait for an entry that moves the shard's time: it met a key that was due when it arrived
 // (rule 10). One such entry is outstanding per shard.
-func (r *replica) awaitClock(c Call) {
-	if !r.group.Leading() {
-		r.fail(&c, r.notLeader())
+func (r *replica) awaitClock(c *Call) {
+	if !r.group.Leading() || r.group.Muted() {
+		r.fail(c, r.notLeader())
 		return
 	}
-	r.clockWaiters = append(r.clockWaiters, c)
+	if len(r.clockWaiters) >= maxWaitingReads {
+		r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "too many reads wait for " + r.id.String(), Wait: busyWait})
+		return
+	}
+	r.clockWaiters = append(r.clockWaiters, *c)
+	r.proposeClock(c.due)
+}
+
+// proposeClock moves the shard's time to the store's stamp, and at least to atLeast, which was a stamp when a read
+// arrived. The stamp of now may be less than that: it is zero while placement was not heard lately.
+func (r *replica) proposeClock(atLeast shard.Millis) {
 	if r.clockOut {
 		return
 	}
 	r.clockOut = true
-	r.proposeAdmin(apply.EncodeClock(apply.Header{Eval: apply.EvalVersion, Stamp: r.w.store.stamp(r.w.now)}), func(_ *apply.Result, err error) {
+	stamp := max(r.w.store.stamp(r.w.now), atLeast)
+	r.proposeAdmin(apply.EncodeClock(apply.Header{Eval: apply.EvalVersion, Stamp: stamp}), func(_ *apply.Result, err error) {
 		waiters := r.clockWaiters
 		r.clockWaiters, r.clockOut = nil, false
-		for _, c := range waiters {
-			if err != nil && err != errNoEffect {
-				r.fail(&c, r.notLeader())
+		for i := range waiters {
+			c := &waiters[i]
+			c.clock = false
+			if err != nil {
+				r.fail(c, r.notLeader())
 				continue
 			}
-			// The entry was committed after the read arrived, by this leader: its index confirms the read. The batch
-			// is visible only at the end of the pass, so the read waits like others for that index.
-			r.confirmed = append(r.confirmed, confirmedReads{index: r.machine.Applied.Index, calls: []Call{c}})
+			// A read that joined while the entry was under way may be younger than its commit, and a read under a lease
+			// was not confirmed at all: each begins again, on a view in which its key is not due any more.
+			r.w.acceptLeasedOrQueued(r, c)
 		}
 	})
 }
@@ -210,7 +226,10 @@ func (r *replica) awaitClock(c Call) {
 func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (body []byte, needsClock bool, err error) {
 	var ans raw.Answer
 	if q.Kind == raw.Get && len(q.Keys) == 1 {
-		ans, needsClock, err = q.Run(latest{s, r}, desc.Range, 0, due)
+		// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
+		// or as it was written since.
+		now := shard.Millis(r.time.Load())
+		ans, needsClock, err = q.Run(latest{s}, desc.Range, now, due)
 	} else {
 		ans, needsClock, err = s.evaluateView(r, q, desc, due)
 	}

@@ -31,16 +31,31 @@ type readers struct {
 	live  int
 }
 
+// maxQueuedReads bounds the reads that wait for a reader; more than that is minutes of work.
+const maxQueuedReads = 64 << 10
+
+// submit queues a job. Its callers stand between enter and leave, or on a goroutine of the store's own.
 func (p *readers) submit(j readJob) {
 	p.mu.Lock()
-	p.queue = append(p.queue, j)
-	start := p.live < maxReaders
+	full := len(p.queue) >= maxQueuedReads
+	start := !full && p.live < maxReaders
 	if start {
 		p.live++
 	}
+	if !full {
+		p.queue = append(p.queue, j)
+	}
 	p.mu.Unlock()
+	if full {
+		j.call.fail(&shard.ServerBusyError{Store: p.store.id, Why: "too many reads wait", Wait: busyWait})
+	}
 	if start {
-		p.store.goTask("reader", p.run)
+		// Not goTask: a job that was taken is answered, also while the store is closing.
+		p.store.tasks.Add(1)
+		p.store.env.Go("reader", func() {
+			defer p.store.tasks.Done()
+			p.run()
+		})
 	}
 }
 
@@ -68,25 +83,22 @@ func (s *Store) runRead(j *readJob) {
 		c.fail(shard.ErrUnavailable)
 		return
 	}
-	q, err := raw.DecodeQuery(c.Req.Body)
-	if err == nil {
-		err = j.desc.CheckEpoch(c.Req.Epoch, false)
-	}
-	if err != nil {
+	if err := j.desc.CheckEpoch(c.Req.Epoch, false); err != nil {
 		c.fail(err)
 		return
 	}
-	body, needsClock, err := s.evaluate(j.r, q, j.desc, c.due)
+	body, needsClock, err := s.evaluate(j.r, c.query, j.desc, c.due)
 	switch {
 	case err != nil:
 		c.fail(s.readError(err))
 	case needsClock && !j.leader:
 		c.fail(&shard.NotLeaderError{Shard: j.r.id}) // rule 10: a follower that meets a due key passes the read on
 	case needsClock:
-		j.r.w.task(func() { j.r.awaitClock(*c) })
+		c.clock = true
+		j.r.w.again(*c)
 	case j.lease != nil && !j.r.holds(j.lease, s.env.Now()), j.r.desc.Load() != j.desc:
 		// What was read may be old or gone. Ask again by the worker, which leads, waits, or knows who does.
-		j.r.w.post(func(in *input) { in.calls = append(in.calls, *c) })
+		j.r.w.again(*c)
 	case !j.leader:
 		c.reply(&call.Reply{Body: body})
 	default:
@@ -108,10 +120,7 @@ func (s *Store) readError(err error) error {
 }
 
 // latest reads single keys as they are now, without a view.
-type latest struct {
-	*Store
-	r *replica
-}
+type latest struct{ *Store }
 
 func (l latest) Get(k shard.Key) ([]byte, bool, error) { return l.engine.Get(k) }
 

@@ -17,8 +17,23 @@ type appliedBy struct {
 	r        *replica
 	response *raftpb.Message
 	replies  []pendingReply
-	changes  []*raftpb.ConfChangeV2
+	dones    []func() // of admin entries
+	changes  []appliedChange
 	events   []apply.Event
+}
+
+// appliedChange is a membership change and the descriptor right after it: one batch may hold several.
+type appliedChange struct {
+	change *raftpb.ConfChangeV2
+	desc   *shard.Descriptor
+}
+
+// abandon answers those who wait for a batch that was not written: its entries are in the log.
+func (by *appliedBy) abandon(err error) {
+	for i := range by.replies {
+		by.r.fail(&by.replies[i].call, err)
+	}
+	by.replies, by.dones = nil, nil
 }
 
 type pendingReply struct {
@@ -46,6 +61,10 @@ func (w *worker) handle(r *replica, eff *group.Effects) {
 	}
 	if eff.Apply != nil {
 		w.apply(r, eff.Apply)
+	}
+	if !r.group.Leading() {
+		// What was bound only now, of a leadership that ended within the pass, is nobody's any more either.
+		r.abandon()
 	}
 	for _, rd := range eff.Reads {
 		r.onRound(rd)
@@ -99,10 +118,13 @@ func (w *worker) commitLogs() {
 	if w.logs == nil && len(w.synced) == 0 {
 		return
 	}
-	it := syncItem{w: w, batch: w.logs, promises: w.synced, since: w.now}
+	it := syncItem{w: w, batch: w.logs, promises: w.synced, since: w.store.env.Now()}
 	w.logs, w.synced = nil, nil
 	if it.batch != nil {
-		if err := it.batch.Commit(); err != nil {
+		w.writing.Store(int64(w.now))
+		err := it.batch.Commit()
+		w.writing.Store(0)
+		if err != nil {
 			w.store.broken("write the log", err)
 			return
 		}
@@ -118,14 +140,14 @@ func (w *worker) apply(r *replica, a *group.Apply) {
 	if w.states == nil {
 		w.states = w.store.engine.NewStateBatch()
 	}
-	by := appliedBy{r: r, response: a.Response}
+	by := &appliedBy{r: r, response: a.Response}
+	w.applied = append(w.applied, by) // at once: if an entry breaks the store, those of the earlier ones are answered
 	for _, e := range a.Entries {
-		if !w.applyEntry(r, e, &by) {
+		if !w.applyEntry(r, e, by) {
 			return
 		}
 	}
 	w.states.SetApplied(r.id, r.machine.Applied)
-	w.applied = append(w.applied, by)
 }
 
 func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
@@ -149,8 +171,8 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
 	if res.Event != nil {
 		w.stageEvent(r, res.Event, by)
 		by.events = append(by.events, res.Event)
-		if _, ok := res.Event.(*apply.Changed); ok {
-			by.changes = append(by.changes, change)
+		if ch, ok := res.Event.(*apply.Changed); ok {
+			by.changes = append(by.changes, appliedChange{change, ch.Desc})
 			r.noteRemoved(before, r.machine.Desc)
 		}
 	}
@@ -172,17 +194,30 @@ func (w *worker) stageEvent(r *replica, ev apply.Event, by *appliedBy) {
 
 // commitStates makes the effects of the pass visible and then tells everyone who waits for them.
 func (w *worker) commitStates() {
-	if w.states == nil {
-		return
+	if w.states == nil || w.store.stopped() {
+		return // stopped: an entry of the batch may be half evaluated
 	}
-	batch, applied := w.states, w.applied
-	w.states, w.applied = nil, nil
-	if err := batch.Commit(false); err != nil {
+	batch := w.states
+	w.writing.Store(int64(w.now))
+	err := batch.Commit(false)
+	w.writing.Store(0)
+	if err != nil {
 		w.store.broken("write applied state", err)
 		return
 	}
-	for i := range applied {
-		w.onApplied(&applied[i])
+	applied := w.applied
+	w.states, w.applied = nil, nil
+	batch.Close()
+	for _, by := range applied {
+		w.onApplied(by)
+	}
+}
+
+// closeBatches gives up what a stopped worker staged.
+func (w *worker) closeBatches() {
+	if w.states != nil {
+		w.states.Close()
+		w.states = nil
 	}
 }
 
@@ -194,7 +229,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	// INVARIANT (rule 3): for a membership entry the worker calls ApplyConfChange first, then steps the ApplyResp;
 	// otherwise a second change could be proposed under the old configuration.
 	for _, c := range by.changes {
-		w.store.checkConfState(r, r.group.ApplyChange(c))
+		w.store.checkConfState(r, c.desc, r.group.ApplyChange(c.change))
 	}
 	if err := r.group.Deliver(by.response); err != nil {
 		w.store.logger.Debug("apply response refused", "shard", r.id, "err", err)
@@ -206,9 +241,13 @@ func (w *worker) onApplied(by *appliedBy) {
 		r.publish(0)
 		r.tellPlacement()
 	}
+	for _, done := range by.dones {
+		done()
+	}
 	for i := range by.replies {
 		r.reply(&by.replies[i].call, &by.replies[i].rep)
 	}
+	r.noteExpiring()
 	r.serveConfirmed()
 	r.mark()
 }
@@ -219,6 +258,7 @@ func (w *worker) onEvent(r *replica, ev apply.Event) {
 	case *apply.Changed:
 		r.log.SetDescriptor(ev.Desc)
 		w.store.setDescriptor(r, ev.Desc)
+		r.noteLeader()
 		r.onChanged(ev.Desc)
 	case *apply.Truncated:
 		w.truncateLog(r, ev)
@@ -233,13 +273,16 @@ func (w *worker) truncateLog(r *replica, ev *apply.Truncated) {
 	if w.states == nil {
 		w.states = w.store.engine.NewStateBatch()
 	}
+	first, last := r.first(), r.last()
 	r.log.Truncate(w.states, ev.Index, ev.Term)
-	r.logBytes, r.truncated = 0, 0
+	if n := last - first + 1; ev.Index >= first && n > 0 {
+		r.logBytes -= r.logBytes / int64(n) * int64(ev.Index-first+1)
+	}
 }
 
-func (s *Store) checkConfState(r *replica, got *raftpb.ConfState) {
-	want := engine.ConfState(r.machine.Desc)
-	if err := equivalent(want, got); err != nil {
-		s.broken(fmt.Sprintf("%s: membership of raft and descriptor %s differ", r.id, r.machine.Desc), err)
+// checkConfState compares raft's membership with the descriptor's, from which it was computed for the batch (rule 2).
+func (s *Store) checkConfState(r *replica, d *shard.Descriptor, got *raftpb.ConfState) {
+	if err := equivalent(engine.ConfState(d), got); err != nil {
+		s.broken(fmt.Sprintf("%s: membership of raft and descriptor %s differ", r.id, d), err)
 	}
 }

@@ -39,8 +39,8 @@ func (s *Store) receiveRaft(from shard.StoreID, frame []byte) error {
 		return nil
 	})
 	for i, lot := range lots {
-		if len(lot) > 0 {
-			s.workers[i].post(func(in *input) { in.messages = append(in.messages, lot...) })
+		if len(lot) > 0 && !s.workers[i].postMessages(lot, len(frame)) {
+			s.metrics.droppedMessages.Add(uint64(len(lot)))
 		}
 	}
 	return err
@@ -57,6 +57,13 @@ func (w *worker) birth(m message) *replica {
 		return nil
 	}
 	to := shard.ReplicaID(m.msg.GetTo())
+	if !plausible(uint64(m.id)) || !plausible(m.msg.GetTo()) || !plausible(m.msg.GetFrom()) {
+		s.metrics.droppedMessages.Add(1)
+		return nil
+	}
+	if _, dying := w.dying[m.id]; dying {
+		return nil // its tombstone may not be there yet; whoever sent this sends again
+	}
 	next, ok, err := s.engine.Tombstone(m.id)
 	if err != nil {
 		s.broken("read the tombstone of "+m.id.String(), err)
@@ -69,7 +76,9 @@ func (w *worker) birth(m message) *replica {
 	rs := engine.ReplicaState{Shard: m.id, Replica: to}
 	b := s.engine.NewStateBatch()
 	b.CreateReplica(rs)
-	if err := b.Commit(true); err != nil {
+	err = b.Commit(true)
+	b.Close()
+	if err != nil {
 		s.broken("create a replica of "+m.id.String(), err)
 		return nil
 	}
@@ -85,6 +94,9 @@ func (w *worker) birth(m message) *replica {
 	return r
 }
 
+// plausible bounds ids from the network: nothing honest comes near 2^62, and a replica must not be made of nonsense.
+func plausible(id uint64) bool { return id != 0 && id <= 1<<62 }
+
 // misdirected answers a message that names another replica id than the one that is here.
 func (w *worker) misdirected(r *replica, m message) {
 	w.store.metrics.droppedMessages.Add(1)
@@ -92,6 +104,9 @@ func (w *worker) misdirected(r *replica, m message) {
 		w.store.sendDestroyed(m.from, m.id, to)
 	}
 }
+
+// maxLearntPeers bounds whom an uninitialised replica remembers: nobody has more replicas, and the newest speak.
+const maxLearntPeers = 16
 
 // learnPeer remembers where a replica is that the descriptor does not know: an uninitialised replica answers whoever
 // speaks to it.
@@ -107,6 +122,9 @@ func (r *replica) learnPeer(id shard.ReplicaID, store shard.StoreID) {
 				peers = append(peers, p)
 			}
 		}
+	}
+	if len(peers) >= maxLearntPeers {
+		peers = peers[1:]
 	}
 	peers = append(peers, shard.Replica{ID: id, Store: store})
 	r.peers.Store(&peers)

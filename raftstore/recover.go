@@ -61,6 +61,7 @@ func (s *Store) adopt(r *replica) {
 	s.replicas.Store(r.id, r)
 	if r.born() {
 		s.setDescriptor(r, r.machine.Desc)
+		r.noteExpiring()
 	}
 }
 

@@ -32,13 +32,13 @@ type replica struct {
 
 	// --- writes, see propose.go
 
-	waiting      []Call // not yet proposed
-	waitingBytes int64
-	inflight     int64                // bytes of calls from admission to reply
-	proposals    map[uint64]*proposal // by log index
-	cancelled    map[call.OpID]struct{}
-	outcomes     outcomes
-	logBytes     int64 // about what the log holds after its truncated index
+	waiting       []Call               // not yet proposed
+	inflight      int64                // bytes of calls from admission to reply
+	proposals     map[uint64]*proposal // by log index
+	cancelled     map[call.OpID]struct{}
+	cancelledTerm uint64 // the term in which those of cancelled were answered "never"
+	outcomes      outcomes
+	logBytes      int64 // about what the log holds after its truncated index
 
 	// --- reads, see read.go
 
@@ -60,6 +60,7 @@ type replica struct {
 	staged     *staged         // received, not yet taken by raft
 	sleep      sleepState
 	unreported bool     // in worker.unreported
+	expiring   bool     // known to the reclaimer
 	activeAt   env.Time // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time
@@ -108,6 +109,9 @@ func (r *replica) publish(lease env.Time) {
 	if !r.group.Leading() || !r.group.AppliedOwnTerm() || r.held || r.group.Muted() {
 		r.withdraw()
 		return
+	}
+	if r.desc.Load() != r.machine.Desc {
+		return // a change of it is evaluated and not yet visible; onApplied publishes then
 	}
 	old := r.view.Load()
 	if old != nil && old.term == r.group.Term() && old.desc == r.machine.Desc {

@@ -13,6 +13,9 @@ import (
 // changed since the last report), its replicas if full, and its counts. A report that did not reach placement must be
 // followed by a full one.
 func (s *Store) Report(ctx context.Context, full bool) (*beat.Report, error) {
+	if s.hung.Load() {
+		return nil, errHungDisk{s.opt.electionTimeout()} // rule 5: no store heartbeats, to placement neither
+	}
 	out := &beat.Report{Store: s.id, Incarnation: s.live.incarnation, Full: full}
 	s.unreported.Store(false)
 	for _, w := range s.workers {

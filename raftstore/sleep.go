@@ -84,7 +84,7 @@ func (r *replica) maybeMute() {
 // maybeElect lets one replica of a shard campaign as soon as its leader's store is suspected, instead of all of them
 // when their timers run out. The gate in group still keeps every promise made to the old leader.
 func (r *replica) maybeElect() {
-	if r.group.Leading() || !r.born() || r.held {
+	if r.group.Leading() || !r.born() || r.held || r.asleep() {
 		r.sleep.electing = false
 		return
 	}
@@ -139,13 +139,21 @@ func (r *replica) maybeSleep() {
 	}
 }
 
+// idle reports whether nothing needs this leader awake. Removed replicas are told again and again that they are, but
+// those on a store that is not live cannot hear it: they count among those without, and wake the leader when they are
+// back.
 func (r *replica) idle() bool {
 	s := r.w.store
+	for _, p := range r.removed {
+		if live, _ := s.live.isLive(p.Store); live {
+			return false
+		}
+	}
 	return r.w.now.Sub(r.activeAt) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		r.w.now.Sub(env.Time(r.lastRead.Load())) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		len(r.waiting)+len(r.reads)+len(r.confirmed)+len(r.clockWaiters)+len(r.proposals) == 0 &&
 		r.round == nil && r.snapshots == 0 && r.changing == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
-		len(r.removed) == 0
+		r.follower.idle() && !r.clockOut
 }
 
 func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool) {
@@ -158,6 +166,9 @@ func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool)
 		default:
 			st.without = append(st.without, p.Store)
 		}
+	}
+	for _, p := range r.removed {
+		st.without = append(st.without, p.Store)
 	}
 	r.sleep = st
 	if len(st.waiting) == 0 {
@@ -177,7 +188,8 @@ func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool)
 // edge. An offer that arrives after its sender was suspected would otherwise put the shard to sleep for good.
 func (r *replica) onOffer(from shard.StoreID, c *control) {
 	live, inc := r.w.store.live.isLive(from)
-	if !live || inc != c.incarnation || r.held || !r.born() || !r.group.CanAcceptSleep(c.term, c.last) {
+	if !live || inc != c.incarnation || r.held || !r.born() || !r.follower.idle() ||
+		r.machine.Desc.Joint() || !r.group.CanAcceptSleep(c.term, c.last) {
 		return
 	}
 	lead := r.leader()
@@ -207,7 +219,6 @@ func (r *replica) fallAsleep() {
 	r.w.rest(r)
 	r.log.Shrink()
 	r.outcomes.shrink()
-	r.waiting, r.reads, r.confirmed, r.proposals = nil, nil, nil, nil
 }
 
 // sweepSleepers queues those that have slept for so long that a missed edge may be the reason.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +35,8 @@ type snapshots struct {
 	receiving int
 	// free is when the rate limit lets the next chunk through.
 	free env.Time
+	// open are the receptions whose files are not yet installed or discarded.
+	open map[*reception]struct{}
 }
 
 type outgoing struct {
@@ -41,7 +45,9 @@ type outgoing struct {
 	msg *raftpb.Message
 }
 
-func newSnapshots(s *Store) *snapshots { return &snapshots{store: s} }
+func newSnapshots(s *Store) *snapshots {
+	return &snapshots{store: s, open: make(map[*reception]struct{})}
+}
 
 // sendSnapshot queues what a MsgSnap asks for. Every MsgSnap ends in ReportSnapshot, or its follower would wait in
 // StateSnapshot for ever.
@@ -69,10 +75,10 @@ func (p *snapshots) startNext() {
 	p.queue = p.queue[1:]
 	p.sending++
 	p.mu.Unlock()
-	o.r.w.task(func() { p.open(o) })
+	o.r.w.task(func() { p.begin(o) })
 }
 
-func (p *snapshots) open(o outgoing) {
+func (p *snapshots) begin(o outgoing) {
 	to, ok := p.store.storeOf(shard.ReplicaID(o.msg.GetTo()), o.r.id)
 	if o.gen != o.r.gen || !o.r.group.Leading() || o.r.held || !ok {
 		p.end(o, errors.New("not leading any more"))
@@ -81,7 +87,6 @@ func (p *snapshots) open(o outgoing) {
 	src, err := p.store.engine.NewSnapshotSource(o.r.machine.Desc, 0)
 	if err != nil {
 		p.store.broken("open a snapshot of "+o.r.id.String(), err)
-		p.end(o, err)
 		return
 	}
 	// The view may be newer than the metadata that raft was given when it asked.
@@ -89,7 +94,7 @@ func (p *snapshots) open(o outgoing) {
 	o.msg.Snapshot.Metadata = &raftpb.SnapshotMetadata{
 		ConfState: engine.ConfState(meta.Desc), Index: &meta.Applied.Index, Term: &meta.Applied.Term}
 	header := snapshotHeader{from: p.store.id, shard: o.r.id, desc: meta.Desc, applied: meta.Applied, msg: o.msg}
-	p.store.goTask("snapshot", func() {
+	ok = p.store.goTask("snapshot", func() {
 		start := p.store.env.Now()
 		err := p.store.transport.SendSnapshot(p.store.ctx, to, header.append(nil), src.Next)
 		src.Close()
@@ -97,6 +102,9 @@ func (p *snapshots) open(o outgoing) {
 			"took", p.store.env.Now().Sub(start), "err", err)
 		o.r.w.task(func() { p.end(o, err) })
 	})
+	if !ok {
+		src.Close() // closing: nobody waits for a report any more
+	}
 }
 
 // end runs on the shard's worker.
@@ -159,15 +167,33 @@ func decodeSnapshotHeader(b []byte) (*snapshotHeader, error) {
 	return h, h.desc.Validate()
 }
 
-// staged is a snapshot whose data is on this disk and which raft has not yet taken.
+// reception is a snapshot on its way to this disk. It ends exactly once: installed, or discarded.
+type reception struct {
+	store *Store
+	head  *snapshotHeader
+
+	// mu is held while the sink is written to, so that Close does not take the files away under a write.
+	mu   sync.Mutex
+	sink *engine.SnapshotSink // nil before the first chunk and after the end
+
+	// Guarded by Store.mu. holds: the placeholder of the shard is this one's. over: it never will be (again).
+	holds, over bool
+}
+
+// staged is a reception whose data is complete on this disk, on the shard's worker until raft takes it.
 type staged struct {
-	head *snapshotHeader
-	sink *engine.SnapshotSink
+	rec  *reception
 	done func(error)
 }
 
+// refuse ends a staged snapshot that is not installed.
+func (st *staged) refuse(err error) {
+	st.rec.end()
+	st.done(err)
+}
+
 // ReceiveSnapshot stages the chunks of a snapshot and installs it. It returns nil once that is done, or once raft has
-// found that it does not need it.
+// found that it does not need it. Slot, placeholder and files are given back on every way out.
 func (s *Store) ReceiveSnapshot(ctx context.Context, header []byte, next func() ([]byte, error)) error {
 	h, err := decodeSnapshotHeader(header)
 	if err != nil {
@@ -177,20 +203,23 @@ func (s *Store) ReceiveSnapshot(ctx context.Context, header []byte, next func() 
 		return &shard.ServerBusyError{Store: s.id, Why: "snapshot slots are taken", Wait: time.Second}
 	}
 	defer s.snapshots.release()
+	rec := &reception{store: s, head: h}
 	w := s.worker(h.shard)
-	if err := w.call(ctx, func(done func(error)) { done(w.expectSnapshot(h)) }); err != nil {
+	// The call may end before its turn comes: expectSnapshot then finds the reception over, and holds nothing.
+	defer rec.unhold()
+	if err := w.call(ctx, func(done func(error)) { done(w.expectSnapshot(rec)) }); err != nil {
+		rec.end()
 		return err
 	}
-	defer s.unhold(h.shard)
-	sink, err := s.engine.NewSnapshotSink(h.shard, fmt.Sprintf("%s-%d-%d", h.shard, h.applied.Term, h.applied.Index))
-	if err != nil {
+	if err := rec.stage(ctx, next); err != nil {
+		rec.end()
 		return err
 	}
-	if err := s.stage(ctx, sink, next); err != nil {
-		sink.Discard()
-		return err
+	err = w.call(s.ctx, func(done func(error)) { w.stepSnapshot(&staged{rec: rec, done: done}) })
+	if s.stopped() {
+		return s.stoppedErr() // Close ends what the worker did not
 	}
-	return w.call(s.ctx, func(done func(error)) { w.stepSnapshot(&staged{head: h, sink: sink, done: done}) })
+	return err
 }
 
 func (p *snapshots) grant() bool {
@@ -209,26 +238,27 @@ func (p *snapshots) release() {
 	p.mu.Unlock()
 }
 
+// close discards what is still being received. Called when the store's goroutines have ended.
+func (p *snapshots) close() {
+	p.mu.Lock()
+	open := slices.Collect(maps.Keys(p.open))
+	p.mu.Unlock()
+	for _, rec := range open {
+		rec.discard()
+	}
+}
+
 // expectSnapshot checks that a snapshot may come, and holds its range against other shards until it is installed.
-func (w *worker) expectSnapshot(h *snapshotHeader) error {
-	s := w.store
-	m := message{id: h.shard, from: h.from, msg: h.msg}
-	r := w.replicas[h.shard]
-	if r == nil {
-		if self, ok := h.desc.ReplicaOn(s.id); !ok || uint64(self.ID) != h.msg.GetTo() {
-			return &shard.InvalidError{Why: fmt.Sprintf("snapshot of %s names no replica here", h.shard)}
-		}
-		return &shard.NotReadyError{Shard: h.shard, Why: "the replica is not born yet"}
-	}
-	if shard.ReplicaID(m.msg.GetTo()) != r.self {
-		w.misdirected(r, m)
-		return &shard.NotFoundError{Shard: h.shard, Store: s.id}
-	}
-	if r.held {
-		return &shard.ServerBusyError{Store: s.id, Why: "another snapshot of this shard is being installed", Wait: time.Second}
+func (w *worker) expectSnapshot(rec *reception) error {
+	s, h := w.store, rec.head
+	if err := w.checkHeader(h); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if rec.over {
+		return shard.ErrUnavailable // nobody waits any more
+	}
 	if _, taken := s.placeholders[h.shard]; taken {
 		return &shard.ServerBusyError{Store: s.id, Why: "another snapshot of this shard is being received", Wait: time.Second}
 	}
@@ -236,32 +266,135 @@ func (w *worker) expectSnapshot(h *snapshotHeader) error {
 		return &shard.ServerBusyError{Store: s.id, Why: fmt.Sprintf("%s overlaps %s here", h.shard, other), Wait: time.Second}
 	}
 	s.placeholders[h.shard] = h.desc.Range
+	rec.holds = true
 	return nil
 }
 
-func (s *Store) unhold(id shard.ID) {
+// checkHeader holds a snapshot against the replica that is to take it: sent by a replica of the shard from where that
+// replica is, to the one that is here.
+func (w *worker) checkHeader(h *snapshotHeader) error {
+	s := w.store
+	if from, ok := h.desc.Replica(shard.ReplicaID(h.msg.GetFrom())); !ok || from.Store != h.from {
+		return &shard.InvalidError{Why: fmt.Sprintf("snapshot of %s from %s, which has no such replica of it", h.shard, h.from)}
+	}
+	if self, ok := h.desc.ReplicaOn(s.id); !ok || uint64(self.ID) != h.msg.GetTo() {
+		return &shard.InvalidError{Why: fmt.Sprintf("snapshot of %s names no replica here", h.shard)}
+	}
+	r := w.replicas[h.shard]
+	if r == nil {
+		return &shard.NotReadyError{Shard: h.shard, Why: "the replica is not born yet"}
+	}
+	if shard.ReplicaID(h.msg.GetTo()) != r.self {
+		w.misdirected(r, message{id: h.shard, from: h.from, msg: h.msg})
+		return &shard.NotFoundError{Shard: h.shard, Store: s.id}
+	}
+	if r.held {
+		return &shard.ServerBusyError{Store: s.id, Why: "another snapshot of this shard is being installed", Wait: time.Second}
+	}
+	return nil
+}
+
+// unhold gives up the placeholder if this reception has it, and keeps it from getting one.
+func (rec *reception) unhold() {
+	s := rec.store
 	s.mu.Lock()
-	delete(s.placeholders, id)
+	rec.over = true
+	if rec.holds {
+		rec.holds = false
+		delete(s.placeholders, rec.head.shard)
+	}
 	s.mu.Unlock()
 }
 
-// stage writes the chunks, not faster than the store's limit.
-func (s *Store) stage(ctx context.Context, sink *engine.SnapshotSink, next func() ([]byte, error)) error {
+// end discards what is not installed. It may be called more than once. While the store is closing that is left to Close.
+func (rec *reception) end() {
+	if rec.store.enter() {
+		defer rec.store.leave()
+		rec.discard()
+	}
+}
+
+func (rec *reception) discard() {
+	_ = rec.take(func(sink *engine.SnapshotSink) error { sink.Discard(); return nil })
+}
+
+// take ends the reception with f, unless it has ended.
+func (rec *reception) take(f func(*engine.SnapshotSink) error) error {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	sink := rec.sink
+	rec.sink = nil
+	p := rec.store.snapshots
+	p.mu.Lock()
+	delete(p.open, rec)
+	p.mu.Unlock()
+	if sink == nil {
+		return errReceptionOver
+	}
+	return f(sink)
+}
+
+var errReceptionOver = errors.New("the snapshot was discarded meanwhile")
+
+// begin makes the sink.
+func (rec *reception) begin() error {
+	s, h := rec.store, rec.head
+	if !s.enter() {
+		return s.stoppedErr()
+	}
+	defer s.leave()
+	sink, err := s.engine.NewSnapshotSink(h.shard, fmt.Sprintf("%s-%d-%d", h.shard, h.applied.Term, h.applied.Index))
+	if err != nil {
+		return err
+	}
+	rec.mu.Lock()
+	rec.sink = sink
+	rec.mu.Unlock()
+	s.snapshots.mu.Lock()
+	s.snapshots.open[rec] = struct{}{}
+	s.snapshots.mu.Unlock()
+	return nil
+}
+
+// stage writes the chunks, not faster than the store's limit. It uses the engine chunk by chunk, so that a sender that
+// says nothing does not keep the store from closing.
+func (rec *reception) stage(ctx context.Context, next func() ([]byte, error)) error {
+	if err := rec.begin(); err != nil {
+		return err
+	}
+	s := rec.store
 	for {
 		chunk, err := next()
-		if err == io.EOF {
-			return sink.Finish()
-		}
-		if err != nil {
+		if err != nil && err != io.EOF {
 			return err
 		}
-		if err := s.env.Sleep(ctx, s.snapshots.pace(len(chunk))); err != nil {
-			return err
+		last := err == io.EOF
+		if !last {
+			if err := s.env.Sleep(ctx, s.snapshots.pace(len(chunk))); err != nil {
+				return err
+			}
 		}
-		if err := sink.Write(chunk); err != nil {
+		if err := rec.write(chunk, last); err != nil || last {
 			return err
 		}
 	}
+}
+
+// write takes one chunk in, or finishes the files after the last.
+func (rec *reception) write(chunk []byte, last bool) error {
+	if !rec.store.enter() {
+		return rec.store.stoppedErr()
+	}
+	defer rec.store.leave()
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	switch {
+	case rec.sink == nil:
+		return errReceptionOver
+	case last:
+		return rec.sink.Finish()
+	}
+	return rec.sink.Write(chunk)
 }
 
 // pace says how long a chunk must wait for the rate limit.
@@ -280,24 +413,24 @@ func (p *snapshots) pace(bytes int) time.Duration {
 }
 
 // stepSnapshot gives raft the metadata of a staged snapshot. If raft takes it, its Ready leads to install; if not, the
-// files and the slot are released here.
+// files are released here.
 func (w *worker) stepSnapshot(st *staged) {
-	r := w.replicas[st.head.shard]
-	if r == nil || r.held || shard.ReplicaID(st.head.msg.GetTo()) != r.self {
-		st.sink.Discard()
-		st.done(&shard.NotFoundError{Shard: st.head.shard, Store: w.store.id})
+	h := st.rec.head
+	r := w.replicas[h.shard]
+	if r == nil || r.held || r.staged != nil || shard.ReplicaID(h.msg.GetTo()) != r.self {
+		st.refuse(&shard.NotFoundError{Shard: h.shard, Store: w.store.id})
 		return
 	}
 	r.wakeUp(wakeMessage)
 	r.staged = st
-	if err := r.group.Step(st.head.msg, group.Instant(w.now)); err != nil {
+	if err := r.group.Step(h.msg, group.Instant(w.now)); err != nil {
 		w.store.logger.Debug("snapshot not wanted", "shard", r.id, "err", err)
 	}
 	w.drain(r)
+	r.mark() // so that this pass sends and writes what came out
 	if r.staged != nil {
 		r.staged = nil
-		st.sink.Discard()
-		st.done(nil) // obsolete: raft has what it holds, and says so to the leader
+		st.refuse(nil) // obsolete: raft has what it holds, and says so to the leader
 	}
 }
 
@@ -305,11 +438,12 @@ func (w *worker) stepSnapshot(st *staged) {
 // milliseconds that other shards need not wait.
 //
 // INVARIANT (rule 3): until it is done the replica is held: no Ready of it is taken, so nothing later of it is written
-// or answered. Its earlier applies are done, because they run inline. INVARIANT (rule 11): its view is withdrawn first.
+// or answered. Its earlier applies are done, because they run inline and their batch is committed here; raft hands out
+// none beside a snapshot. INVARIANT (rule 11): its view is withdrawn first.
 func (w *worker) install(r *replica, a *group.Append) {
 	s := w.store
 	st := r.staged
-	if st == nil || st.head.applied.Index != a.Snapshot.GetMetadata().GetIndex() {
+	if st == nil || st.rec.head.applied.Index != a.Snapshot.GetMetadata().GetIndex() {
 		s.broken("install a snapshot of "+r.id.String(), errors.New("raft took a snapshot that was not staged"))
 		return
 	}
@@ -320,19 +454,23 @@ func (w *worker) install(r *replica, a *group.Append) {
 	if a.StateChanged {
 		r.hard = engine.HardState{Term: a.Term, Vote: a.Vote}
 	}
-	r.hard.Commit = st.head.applied.Index
-	rs := engine.ReplicaState{Shard: r.id, Replica: r.self, Desc: st.head.desc, Hard: r.hard, Applied: st.head.applied,
-		LastIndex: st.head.applied.Index, LastTerm: st.head.applied.Term}
+	h := st.rec.head
+	r.hard.Commit = h.applied.Index
+	rs := engine.ReplicaState{Shard: r.id, Replica: r.self, Desc: h.desc, Hard: r.hard, Applied: h.applied,
+		LastIndex: h.applied.Index, LastTerm: h.applied.Term}
 	in := engine.Install{State: rs}
 	if r.born() {
 		in.OldRange = &r.machine.Desc.Range
 	}
 	w.out.flush(s)
 	w.commitLogs()
+	w.commitStates()
 	gen := r.gen
-	s.goTask("install", func() {
-		err := st.sink.Install(in)
-		st.sink.Discard()
+	ok := s.goTask("install", func() {
+		err := st.rec.take(func(sink *engine.SnapshotSink) error {
+			defer sink.Discard()
+			return sink.Install(in)
+		})
 		w.task(func() {
 			if err != nil {
 				s.broken("install a snapshot of "+r.id.String(), err)
@@ -342,6 +480,9 @@ func (w *worker) install(r *replica, a *group.Append) {
 			st.done(err)
 		})
 	})
+	if !ok {
+		st.refuse(s.stoppedErr())
+	}
 }
 
 // installed makes the new state known, then does what the rest of the append asked for.
@@ -355,6 +496,9 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.logBytes = 0
 	r.held = false
 	s.setDescriptor(r, rs.Desc)
+	r.noteLeader()
+	r.noteExpiring()
+	r.serveFollower()
 	s.metrics.snapshotsInstalled.Add(1)
 	s.logger.Info("snapshot installed", "shard", r.id, "index", rs.Applied.Index, "range", rs.Desc.Range)
 	rest := *a

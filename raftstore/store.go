@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type Store struct {
 	clock     *clock
 	live      *liveness
 	snapshots *snapshots
+	reclaimer *reclaimer
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica
@@ -63,9 +65,10 @@ func Open(o Options) (*Store, error) {
 	s.shards = shard.NewMap()
 	s.placeholders = make(map[shard.ID]shard.Range)
 	s.snapshots = newSnapshots(s)
+	s.reclaimer = newReclaimer(s)
 	for i := range o.Workers {
 		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
-			replicas: make(map[shard.ID]*replica)})
+			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]struct{})})
 	}
 	live, err := newLiveness(s)
 	if err != nil {
@@ -86,21 +89,34 @@ func (s *Store) start() {
 	s.goTask("sync", func() { s.sync.run(s.ctx) })
 	s.goTask("ticker", func() { s.runTicker() })
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
+	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
 }
 
-// goTask starts a goroutine that Close waits for. It does nothing once the store is closing.
-func (s *Store) goTask(name string, f func()) {
+// enter keeps Close from returning before leave is called; false if the store is closing already. Whoever uses the
+// engine on a goroutine that is not the store's own stands between the two.
+func (s *Store) enter() bool {
 	s.mu.Lock()
-	if s.ctx.Err() != nil && name != "reader" {
-		s.mu.Unlock()
-		return
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
 	}
 	s.tasks.Add(1)
-	s.mu.Unlock()
+	return true
+}
+
+func (s *Store) leave() { s.tasks.Done() }
+
+// goTask starts a goroutine that Close waits for. Once the store is closing it does nothing and reports false: then what
+// f would have ended is the caller's to end.
+func (s *Store) goTask(name string, f func()) bool {
+	if !s.enter() {
+		return false
+	}
 	s.env.Go(name, func() {
-		defer s.tasks.Done()
+		defer s.leave()
 		f()
 	})
+	return true
 }
 
 // Close stops all goroutines and answers everyone who waits with ErrClosed. What is not yet synced is lost, as in a
@@ -109,16 +125,22 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.cancel()
 	s.mu.Unlock()
+	s.wakeAll()
+	s.tasks.Wait()
+	s.sync.abandon()
+	for _, w := range s.workers {
+		w.stop(shard.ErrClosed)
+		w.closeBatches()
+	}
+	s.snapshots.close()
+	return nil
+}
+
+func (s *Store) wakeAll() {
 	for _, w := range s.workers {
 		w.wake.Wake()
 	}
 	s.sync.wake.Wake()
-	s.tasks.Wait()
-	s.sync.abandon()
-	for _, w := range s.workers {
-		w.failAll(shard.ErrClosed)
-	}
-	return nil
 }
 
 // ID is this store's id.
@@ -140,6 +162,7 @@ func (s *Store) broken(what string, err error) {
 	if !s.broke.CompareAndSwap(nil, &e) {
 		return
 	}
+	s.wakeAll() // the workers answer whoever waits, and end
 	s.logger.Error("store stopped", "store", s.id, "while", what, "err", err)
 	if s.opt.OnBroken != nil {
 		s.env.Go("broken", func() { s.opt.OnBroken(e) })
@@ -180,12 +203,11 @@ func (s *Store) setDescriptor(r *replica, d *shard.Descriptor) {
 	r.peers.Store(&peers)
 	s.live.know(peers)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, evicted := s.shards.Insert(d); len(evicted) > 0 {
-		for _, e := range evicted {
-			if e.ID != d.ID {
-				s.logger.Error("shards overlap", "shard", d, "other", e)
-			}
+	_, evicted := s.shards.Insert(d)
+	s.mu.Unlock()
+	for _, e := range evicted {
+		if e.ID != d.ID {
+			s.broken("take up "+d.String(), fmt.Errorf("it overlaps %s, which has data here", e))
 		}
 	}
 }

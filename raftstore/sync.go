@@ -46,8 +46,8 @@ func (l *syncLoop) submit(it syncItem) {
 	l.mu.Lock()
 	l.queue = append(l.queue, it)
 	it.w.outstanding++
-	if l.oldest == 0 {
-		l.oldest = it.since
+	if l.oldest == 0 || it.since < l.oldest {
+		l.oldest = it.since // of several workers, the one that hands over later may have begun earlier
 	}
 	l.mu.Unlock()
 	l.wake.Wake()
@@ -58,13 +58,6 @@ func (l *syncLoop) full(w *worker) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return w.outstanding >= maxSyncsOutstanding
-}
-
-// idle reports whether nothing is waiting, so that a promise without a write may be kept at once.
-func (l *syncLoop) idle(w *worker) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return w.outstanding == 0
 }
 
 // stalledSince is the time since when the disk owes us a sync, 0 if it does not.
@@ -131,8 +124,10 @@ func (l *syncLoop) deliver(items []syncItem) {
 	now := l.store.env.Now()
 	l.mu.Lock()
 	l.last, l.oldest = now, 0
-	if len(l.queue) > 0 {
-		l.oldest = l.queue[0].since
+	for i := range l.queue {
+		if l.oldest == 0 || l.queue[i].since < l.oldest {
+			l.oldest = l.queue[i].since
+		}
 	}
 	for i := range items {
 		items[i].w.outstanding--

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"time"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -27,6 +28,11 @@ func (s *Store) runTicker() {
 // with a hung disk would keep its shards for ever.
 func (s *Store) watchDisk() {
 	since := s.sync.stalledSince()
+	for _, w := range s.workers {
+		if at := env.Time(w.writing.Load()); at != 0 && (since == 0 || at < since) {
+			since = at
+		}
+	}
 	if since == 0 {
 		s.hung.Store(false)
 		return
@@ -36,7 +42,7 @@ func (s *Store) watchDisk() {
 	if hung != s.hung.Swap(hung) && hung {
 		s.logger.Warn("disk does not finish a sync; giving up leadership", "store", s.id, "for", age)
 	}
-	if age > hungDiskExit {
+	if age > s.opt.HungDiskExit {
 		s.broken("sync the log", errHungDisk{age})
 	}
 }
@@ -68,19 +74,24 @@ func (r *replica) onSoftState(st *group.SoftState) {
 	if v := r.view.Load(); v != nil && (!st.Leading || v.term != st.Term) {
 		r.withdraw()
 	}
-	r.forgetCancelled()
+	r.forgetCancelled(st.Term)
 	r.wokenAt = 0
 	if !st.Leading {
-		r.refuseWaiting()
+		r.refuseWaiting(r.notLeader())
 		r.abandon()
 		r.failReads(r.notLeader())
 		r.changing, r.truncated = nil, 0
 	}
 	r.keepAwake()
-	lead := r.leader()
-	r.led.Store(&lead)
+	r.noteLeader()
 	s.metrics.leaderChanges.Add(1)
 	s.logger.Debug("leader", "shard", r.id, "replica", r.self, "leader", st.Leader, "term", st.Term)
+}
+
+// noteLeader tells other goroutines who leads.
+func (r *replica) noteLeader() {
+	lead := r.leader()
+	r.led.Store(&lead)
 }
 
 // expireCalls drops calls for which nobody waits any more, so that a shard without a quorum gives its memory back.
@@ -128,9 +139,7 @@ func (r *replica) maybeTruncate() {
 		return
 	}
 	r.truncated = to
-	r.proposeAdmin(apply.EncodeTruncate(apply.Header{Eval: apply.EvalVersion}, to, term), func(_ *apply.Result, err error) {
-		if err != nil {
-			r.truncated = 0
-		}
+	r.proposeAdmin(apply.EncodeTruncate(apply.Header{Eval: apply.EvalVersion}, to, term), func(*apply.Result, error) {
+		r.truncated = 0
 	})
 }

@@ -2,7 +2,9 @@ package raftstore
 
 import (
 	"context"
-	"sync"
+	"maps"
+	"slices"
+	"sync/atomic"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -11,49 +13,6 @@ import (
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
-
-// inbox is everything that waits for a worker. One lock is taken per incoming frame, not per message, and the worker
-// takes the whole content at once.
-type inbox struct {
-	mu    sync.Mutex
-	in    input
-	spare input // the worker's last input, emptied: two buffers take turns
-}
-
-// input is what one pass of a worker works on.
-type input struct {
-	messages []message
-	calls    []Call
-	locals   []local
-	tasks    []func()
-	tick     bool
-}
-
-// message is a raft message from another store.
-type message struct {
-	id   shard.ID
-	from shard.StoreID
-	msg  *raftpb.Message
-}
-
-// local is a response that a synced log batch promised to a replica of this store.
-type local struct {
-	r    *replica
-	gen  uint64
-	msgs []*raftpb.Message
-}
-
-func (in *input) empty() bool {
-	return len(in.messages) == 0 && len(in.calls) == 0 && len(in.locals) == 0 && len(in.tasks) == 0 && !in.tick
-}
-
-func (in *input) reset() {
-	clear(in.messages)
-	clear(in.calls)
-	clear(in.locals)
-	clear(in.tasks)
-	*in = input{messages: in.messages[:0], calls: in.calls[:0], locals: in.locals[:0], tasks: in.tasks[:0]}
-}
 
 // worker drives the groups of the shards that fall to it by id. It is the only one to touch them, which takes the
 // place of a lock per replica.
@@ -75,43 +34,31 @@ type worker struct {
 	logs    *engine.LogBatch
 	synced  []afterSync
 	states  *engine.StateBatch
-	applied []appliedBy
+	applied []*appliedBy
+	// dying are the shards whose replica here is being destroyed: none is born until its tombstone is synced and its
+	// data is gone.
+	dying map[shard.ID]struct{}
+	// ticked is when onTick last ran: the ticker comes more often than a tick, see runTicker.
+	ticked env.Time
+	// writing is when the batch was begun that the worker is now handing to the engine, as an env.Time; 0 if it is not.
+	// Read by watchDisk: a disk that hangs can hold a worker there, before the sync loop ever hears of the batch.
+	writing atomic.Int64
 
 	// outstanding is the number of log batches that the sync loop holds for this worker; guarded by store.sync.mu.
 	outstanding int
 }
 
-// post hands input to the worker from any goroutine.
-func (w *worker) post(f func(in *input)) {
-	w.inbox.mu.Lock()
-	f(&w.inbox.in)
-	w.inbox.mu.Unlock()
-	w.wake.Wake()
-}
-
-// task runs f on the worker, in a later pass.
-func (w *worker) task(f func()) { w.post(func(in *input) { in.tasks = append(in.tasks, f) }) }
-
-func (w *worker) take() *input {
-	w.inbox.mu.Lock()
-	defer w.inbox.mu.Unlock()
-	w.inbox.spare.reset()
-	w.inbox.in, w.inbox.spare = w.inbox.spare, w.inbox.in
-	return &w.inbox.spare
-}
-
-// run is the worker's goroutine: it ends when the store closes.
+// run is the worker's goroutine: it ends when the store closes or breaks, and then answers everyone who waits.
 func (w *worker) run(ctx context.Context) {
-	for {
-		for w.store.sync.full(w) || !w.runOnce() {
-			if w.wake.Wait(ctx, 0) != nil {
-				return
-			}
+	for !w.store.stopped() {
+		if !w.store.sync.full(w) && w.runOnce() {
+			continue
 		}
-		if ctx.Err() != nil {
-			return
+		if w.store.stopped() || w.wake.Wait(ctx, 0) != nil {
+			break
 		}
 	}
+	w.stop(w.store.stoppedErr())
 }
 
 // runOnce makes one pass over what has come in, and reports whether there was anything.
@@ -124,7 +71,7 @@ func (w *worker) run(ctx context.Context) {
 //	again while applying made more to do
 func (w *worker) runOnce() bool {
 	in := w.take()
-	if in.empty() || w.store.stopped() {
+	if in.empty() {
 		return false
 	}
 	w.now = w.store.env.Now()
@@ -207,6 +154,12 @@ func (w *worker) step(m message) {
 		w.misdirected(r, m)
 		return
 	}
+	if m.msg.GetType() == raftpb.MsgSnap {
+		// INVARIANT (rule 17): raft sees a MsgSnap only after its data is staged, see stepSnapshot. In a frame it comes
+		// without data, from a store that does not know better.
+		w.store.metrics.droppedMessages.Add(1)
+		return
+	}
 	r.wakeUp(wakeMessage)
 	if !r.born() {
 		r.learnPeer(shard.ReplicaID(m.msg.GetFrom()), m.from)
@@ -220,13 +173,19 @@ func (w *worker) step(m message) {
 
 // tick lets an interval pass for every replica that is awake.
 func (w *worker) tick() {
+	due := w.now.Sub(w.ticked) >= w.store.opt.Tick
+	if due {
+		w.ticked = w.now
+	}
 	// Replicas may fall asleep below, which moves the last one into their place.
 	for i := 0; i < len(w.awake); {
 		r := w.awake[i]
 		if !r.held && r.group.Tick(group.Instant(w.now)) {
 			r.mark()
 		}
-		r.onTick()
+		if due {
+			r.onTick()
+		}
 		if i < len(w.awake) && w.awake[i] == r {
 			i++
 		}
@@ -259,46 +218,43 @@ func (w *worker) rest(r *replica) {
 	r.awakeAt = -1
 }
 
-// call runs f on the worker and waits until it calls done, which it may do in a later pass.
-func (w *worker) call(ctx context.Context, f func(done func(error))) error {
-	ev := w.store.env.NewEvent("call")
-	var mu sync.Mutex
-	var result error
-	w.task(func() {
-		f(func(err error) {
-			mu.Lock()
-			result = err
-			mu.Unlock()
-			ev.Wake()
-		})
-	})
-	if err := ev.Wait(ctx, 0); err != nil {
-		return shard.ErrUnavailable
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	return result
-}
-
-// failAll answers everyone who still waits. Called when the worker's goroutine has ended.
-func (w *worker) failAll(err error) {
+// stop answers everyone who still waits, and from now on everyone who comes. It is the last thing that the worker's
+// goroutine does; Close calls it once more, for what came back from goroutines that ended later.
+//
+// INVARIANT: every Call is completed exactly once, on every path. A call is in exactly one place at any time (inbox,
+// waiting, proposal, replies of this pass, reads, a round, confirmed, clockWaiters, one of follower's three, a readJob),
+// who takes it out moves it or answers it, and here the places are emptied.
+func (w *worker) stop(err error) {
+	w.inbox.close(err)
 	in := w.take()
 	for i := range in.calls {
 		in.calls[i].fail(err)
 	}
-	for _, r := range w.replicas {
-		waiting := r.waiting
-		r.waiting = nil
-		for i := range waiting {
-			r.fail(&waiting[i], err)
-		}
-		r.abandon()
-		r.failReads(err)
-		for _, t := range r.follower.told {
-			for i := range t.calls {
-				t.calls[i].fail(err)
-			}
-		}
+	in.reset()
+	for _, by := range w.applied {
+		by.abandon(errAbandoned)
+	}
+	w.applied = nil
+	for _, id := range slices.Sorted(maps.Keys(w.replicas)) {
+		r := w.replicas[id]
 		r.withdraw()
+		r.failAll(err)
+	}
+}
+
+// failAll answers everyone who waits for a replica that ends here. Entries in the log may yet be committed by others:
+// err says nothing about those.
+func (r *replica) failAll(err error) {
+	waiting := r.waiting
+	r.waiting = nil
+	for i := range waiting {
+		r.fail(&waiting[i], err)
+	}
+	r.abandon()
+	r.failReads(err)
+	r.failFollower(err)
+	if st := r.staged; st != nil {
+		r.staged = nil
+		st.refuse(err)
 	}
 }

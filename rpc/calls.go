@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -179,8 +180,9 @@ func (s *callStream) receive(stream kvv1.KV_StreamClient) {
 
 // fail ends the stream for good.
 func (s *callStream) fail(err error) {
-	if err == nil || isContext(err) {
-		err = fmt.Errorf("%s: stream ended: %w", s.what(), shard.ErrUnavailable)
+	// Whatever ended the stream is no answer to the calls that waited on it: what became of each is not known.
+	if err == nil || !errors.Is(err, shard.ErrUnavailable) {
+		err = fmt.Errorf("%s: stream ended (%v): %w", s.what(), err, shard.ErrUnavailable)
 	}
 	s.mu.Lock()
 	if s.err == nil {

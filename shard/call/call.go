@@ -56,7 +56,8 @@ type Request struct {
 type Reply struct {
 	// Err is one of package shard's typed errors, or nil.
 	Err error
-	// Term and Applied are the leader's, so that the next write can name them. Zero from a follower.
+	// Term and Applied are the leader's, so that the next write can name them. Zero from a follower. An Err beside a
+	// Term that is not zero is the outcome of the request itself, also of an Outcome: the attempt's own reply.
 	Term    uint64
 	Applied uint64
 	Body    []byte

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,14 +44,46 @@ type Cluster struct {
 	client  uint64
 	seq     atomic.Uint64
 	started time.Time
+	mu      sync.RWMutex // of the Members' Store, Engine and life, which clients read while a nemesis changes them
 }
 
 // Member is one store of the cluster, up or down.
 type Member struct {
 	ID     shard.StoreID
 	FS     *vfs.MemFS
+	Disk   *Disk // what the engine sees of FS
 	Engine *engine.Engine
 	Store  *raftstore.Store // nil while down
+	life   *life
+}
+
+// life is one life of a store, between Start and Crash.
+type life struct {
+	raftstore.Transport
+	// over: nothing that it says from now on is heard. A crashed store must fall silent before its disk is taken: what it
+	// syncs afterwards is lost, so it may not promise it to anybody.
+	over atomic.Bool
+}
+
+// Send implements raftstore.Transport.
+func (l *life) Send(to shard.StoreID, urgent bool, frame []byte) {
+	if !l.over.Load() {
+		l.Transport.Send(to, urgent, frame)
+	}
+}
+
+// store is what serves for a member now, nil while it is down.
+func (c *Cluster) store(id shard.StoreID) (*raftstore.Store, *life) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	m := c.Stores[id]
+	return m.Store, m.life
+}
+
+func (c *Cluster) set(m *Member, e *engine.Engine, s *raftstore.Store, l *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m.Engine, m.Store, m.life = e, s, l
 }
 
 // Descriptor makes a shard descriptor over the first stores 1..n, one replica each, all voters.
@@ -115,11 +148,13 @@ func (c *Cluster) Start(id shard.StoreID) {
 		}
 		c.T.Errorf("%s broke: %v", id, err)
 	}
-	e, err := engine.Open("store", engine.Options{FS: m.FS, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken})
+	m.Disk = NewDisk(m.FS)
+	e, err := engine.Open("store", engine.Options{FS: m.Disk, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken})
 	if err != nil {
 		c.T.Fatalf("open engine of %s: %v", id, err)
 	}
-	o := raftstore.Options{Env: c.Env, Engine: e, Store: id, Transport: c.Net.Transport(id), Logger: logger, WallTime: true,
+	l := &life{Transport: c.Net.Transport(id)}
+	o := raftstore.Options{Env: c.Env, Engine: e, Store: id, Transport: l, Logger: logger, WallTime: true,
 		Tick: 20 * time.Millisecond, OnBroken: broken}
 	if c.opt.Store != nil {
 		c.opt.Store(&o)
@@ -128,7 +163,7 @@ func (c *Cluster) Start(id shard.StoreID) {
 	if err != nil {
 		c.T.Fatalf("open %s: %v", id, err)
 	}
-	m.Engine, m.Store = e, s
+	c.set(m, e, s, l)
 	c.Net.Attach(id, s)
 }
 
@@ -139,23 +174,29 @@ func (c *Cluster) Stop(id shard.StoreID) {
 	if m.Store == nil {
 		return
 	}
+	m.Disk.Release()
 	c.Net.Attach(id, nil)
-	_ = m.Store.Close()
-	if err := m.Engine.Close(); err != nil {
+	s, e := m.Store, m.Engine
+	c.set(m, nil, nil, nil)
+	_ = s.Close()
+	if err := e.Close(); err != nil {
 		c.T.Errorf("close engine of %s: %v", id, err)
 	}
-	m.Store, m.Engine = nil, nil
 }
 
 // Crash takes a store away as a power failure does: its disk keeps what was synced and, of the rest, unsyncedPercent.
 func (c *Cluster) Crash(id shard.StoreID, unsyncedPercent int) {
 	c.T.Helper()
 	m := c.Stores[id]
+	m.life.over.Store(true)
 	c.Net.Attach(id, nil)
-	clone := m.FS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(1, uint64(id)))})
-	_ = m.Store.Close()
-	_ = m.Engine.Close()
-	m.FS, m.Store, m.Engine = clone, nil, nil
+	clone := m.FS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(rand.Uint64(), uint64(id)))})
+	s, e := m.Store, m.Engine
+	c.set(m, nil, nil, nil)
+	m.Disk.Release()
+	_ = s.Close()
+	_ = e.Close()
+	m.FS = clone
 }
 
 // Wipe takes a store's disk away; Start then begins with an empty one.
@@ -200,11 +241,11 @@ func (c *Cluster) Leader(id shard.ID) shard.StoreID {
 
 // Status is a store's picture of its replica of a shard; zero if it holds none.
 func (c *Cluster) Status(id shard.StoreID, sid shard.ID) raftstore.ReplicaStatus {
-	m := c.Stores[id]
-	if m.Store == nil {
+	s, _ := c.store(id)
+	if s == nil {
 		return raftstore.ReplicaStatus{}
 	}
-	st, err := m.Store.Status(context.Background(), sid)
+	st, err := s.Status(context.Background(), sid)
 	if err != nil || len(st) == 0 {
 		return raftstore.ReplicaStatus{}
 	}
@@ -213,13 +254,22 @@ func (c *Cluster) Status(id shard.StoreID, sid shard.ID) raftstore.ReplicaStatus
 
 // Do sends a request to one store.
 func (c *Cluster) Do(to shard.StoreID, req *call.Request) call.Reply {
-	m := c.Stores[to]
-	if m.Store == nil {
+	return c.DoFor(to, req, 10*time.Second)
+}
+
+// DoFor is Do with its own patience.
+func (c *Cluster) DoFor(to shard.StoreID, req *call.Request, patience time.Duration) call.Reply {
+	s, l := c.store(to)
+	if s == nil {
 		return call.Reply{Err: shard.ErrUnavailable}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return m.Store.Do(ctx, req)
+	rep := s.Do(ctx, req)
+	if l.over.Load() {
+		return call.Reply{Err: shard.ErrUnavailable} // it crashed before anybody heard the reply
+	}
+	return rep
 }
 
 // Write executes a command on a shard, at most once: it finds the leader and asks about attempts that were not
@@ -343,4 +393,30 @@ func (c *Cluster) Checksum(id shard.StoreID, d *shard.Descriptor) (raw.Sum, uint
 		c.T.Fatalf("checksum of %s on %s: %v", d.ID, id, err)
 	}
 	return ans.Sum, a.Index
+}
+
+// Same waits until every replica of a shard holds the same data at the same index.
+func Same(c *Cluster, d *shard.Descriptor) {
+	c.T.Helper()
+	var what string
+	c.WaitFor("equal checksums", func() bool {
+		var first raw.Sum
+		var at uint64
+		what = ""
+		for i, r := range d.Replicas {
+			if c.Stores[r.Store].Store == nil {
+				continue
+			}
+			sum, index := c.Checksum(r.Store, d)
+			what += fmt.Sprintf(" %s:%x@%d", r.Store, sum.Hash, index)
+			if i == 0 {
+				first, at = sum, index
+			} else if index == at && sum != first {
+				c.T.Fatalf("replicas differ at index %d:%s", at, what)
+			} else if index != at || sum != first {
+				return false
+			}
+		}
+		return true
+	})
 }

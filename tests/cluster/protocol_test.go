@@ -56,30 +56,9 @@ func fill(t testing.TB, c *Cluster, d *shard.Descriptor, prefix string, n int) {
 	wg.Wait()
 }
 
-// same waits until every replica of a shard holds the same data at the same index.
 func same(c *Cluster, d *shard.Descriptor) {
 	c.T.Helper()
-	var what string
-	c.WaitFor("equal checksums", func() bool {
-		var first raw.Sum
-		var at uint64
-		what = ""
-		for i, r := range d.Replicas {
-			if c.Stores[r.Store].Store == nil {
-				continue
-			}
-			sum, index := c.Checksum(r.Store, d)
-			what += fmt.Sprintf(" %s:%x@%d", r.Store, sum.Hash, index)
-			if i == 0 {
-				first, at = sum, index
-			} else if index == at && sum != first {
-				c.T.Fatalf("replicas differ at index %d:%s", at, what)
-			} else if index != at || sum != first {
-				return false
-			}
-		}
-		return true
-	})
+	Same(c, d)
 }
 
 // TestLeaderStops: what was acknowledged survives its leader, and the leader catches up when it comes back.
@@ -297,9 +276,10 @@ func TestMoveReplica(t *testing.T) {
 	step(shard.Change{Kind: shard.LeaveJoint})
 	step(shard.Change{Kind: shard.RemoveLearner, Replica: old})
 	c.WaitFor("the removed replica to destroy itself", func() bool { return c.Status(old.Store, d.ID).Replica == 0 })
-	if next, ok, err := c.Stores[old.Store].Engine.Tombstone(d.ID); err != nil || !ok || next != old.ID+1 {
-		t.Fatalf("tombstone: %v %v %v", next, ok, err)
-	}
+	c.WaitFor("its tombstone", func() bool {
+		next, ok, err := c.Stores[old.Store].Engine.Tombstone(d.ID)
+		return err == nil && ok && next == old.ID+1
+	})
 	if n := counter(c, 4, "snapshots_installed_total"); n == 0 {
 		t.Fatal("the new replica needed no snapshot")
 	}

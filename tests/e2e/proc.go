@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,10 +25,11 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/tests/lossyfs"
 )
 
-// childEnv holds the Child of a process that this binary starts.
+// childEnv names the file with the Child of a process that this binary starts.
 const childEnv = "SKERRY_E2E_CHILD"
 
 // Child says what a process is.
@@ -46,9 +49,13 @@ type Child struct {
 
 // Main is for TestMain: in a child process it runs the node and does not return.
 func Main(m *testing.M) {
-	if text := os.Getenv(childEnv); text != "" {
+	if path := os.Getenv(childEnv); path != "" {
 		var c Child
-		if err := json.Unmarshal([]byte(text), &c); err != nil {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = json.Unmarshal(text, &c)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(2)
 		}
@@ -87,6 +94,13 @@ func (c *Child) run() int {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(3)
 	}()
+	measure := make(chan os.Signal, 1)
+	signal.Notify(measure, syscall.SIGUSR1)
+	go func() {
+		for range measure {
+			c.writeHeap()
+		}
+	}()
 	select {
 	case <-stop:
 		_ = n.Close()
@@ -95,6 +109,17 @@ func (c *Child) run() int {
 		fmt.Fprintln(os.Stderr, "broken:", n.Err())
 		return 1
 	}
+}
+
+// writeHeap says how much heap is live.
+func (c *Child) writeHeap() {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	tmp := c.Data + ".heap.tmp"
+	_ = os.WriteFile(tmp, []byte(fmt.Sprint(m.HeapAlloc)), 0o644)
+	_ = os.Rename(tmp, c.Data+".heap")
 }
 
 // Options of a Cluster.
@@ -176,8 +201,26 @@ func (c *Cluster) Open() {
 	if c.DB, err = client.Open(ctx, c.Addrs(), client.WithRetryBudget(60*time.Second)); err != nil {
 		c.T.Fatalf("open: %v", err)
 	}
-	if _, err := c.DB.Checksum(ctx, client.Range{}); err != nil {
-		c.T.Fatalf("the cluster does not serve: %v", err)
+	for {
+		led, all := 0, 0
+		var last error
+		for s, err := range c.DB.Admin().Shards(ctx) {
+			if err != nil {
+				last = err
+				break
+			}
+			all++
+			if s.Leader.ID != 0 {
+				led++
+			}
+		}
+		if all > 0 && led == all {
+			return
+		}
+		if ctx.Err() != nil {
+			c.T.Fatalf("the cluster does not serve: %d of %d shards have a leader: %v", led, all, last)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -189,6 +232,9 @@ func (c *Cluster) close() {
 		p.Resume()
 		p.Kill()
 		p.proxy.close()
+		if log := p.Log(); c.T.Failed() && log != "" {
+			c.T.Logf("node %d printed:\n%s", p.Index+1, log[max(0, len(log)-4000):])
+		}
 	}
 }
 
@@ -202,7 +248,11 @@ func (p *Proc) Start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	config := p.child.Data + ".json"
+	if err := os.WriteFile(config, text, 0o644); err != nil {
+		p.c.T.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), childEnv+"="+config)
 	log, err := os.OpenFile(p.child.Data+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		p.c.T.Fatal(err)
@@ -257,6 +307,38 @@ func (p *Proc) Wipe() {
 	}
 }
 
+// Heap is how many bytes of heap are live in the process, after a collection.
+func (p *Proc) Heap() int64 {
+	path := p.child.Data + ".heap"
+	_ = os.Remove(path)
+	p.signal(syscall.SIGUSR1)
+	for range 200 {
+		if b, err := os.ReadFile(path); err == nil {
+			n, _ := strconv.ParseInt(string(b), 10, 64)
+			return n
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	p.c.T.Fatal("the process does not measure its heap")
+	return 0
+}
+
+// CPU is the time that the process has spent, in user and system mode.
+func (p *Proc) CPU() time.Duration {
+	p.mu.Lock()
+	pid := p.cmd.Process.Pid
+	p.mu.Unlock()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		p.c.T.Fatal(err)
+	}
+	// The name of the program is in brackets and may hold anything; utime and stime are fields 14 and 15.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * time.Second / 100
+}
+
 // Addr is where the node is reached.
 func (p *Proc) Addr() string { return p.child.Advertise }
 
@@ -278,4 +360,11 @@ func freeAddr(t testing.TB) string {
 	}
 	t.Fatal("no free port")
 	return ""
+}
+
+// replicasAt asks one node for its replicas.
+func replicasAt(ctx context.Context, addr string) ([]rpc.ReplicaInfo, error) {
+	conns := rpc.NewConns(nil)
+	defer conns.Close()
+	return conns.Node(addr).Replicas(ctx, 0)
 }

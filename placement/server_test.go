@@ -1,0 +1,304 @@
+package placement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/shard/raw"
+	"github.com/skerrydb/skerry/shard/raw/rawtest"
+)
+
+// shared is shard 1 as all members of a test see it: one map, one leader at a time.
+type shared struct {
+	mu   sync.Mutex
+	data rawtest.Map
+	term uint64
+	lead int
+}
+
+// elect makes another member the leader.
+func (s *shared) elect(member int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term++
+	s.lead = member
+}
+
+// metaOf is one member's way to it. A member that does not lead can do nothing.
+type metaOf struct {
+	*shared
+	id int
+}
+
+func (m metaOf) notLeader() error { return &shard.NotLeaderError{Shard: shard.MetaID} }
+
+func (m metaOf) Commit(_ context.Context, cmd *raw.Command) (raw.Result, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lead != m.id {
+		return raw.Result{}, m.notLeader()
+	}
+	res, _, err := raw.Evaluate(cmd, &m.data, 1)
+	return res, err
+}
+
+func (m metaOf) Read(_ context.Context, q *raw.Query) (raw.Answer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lead != m.id {
+		return raw.Answer{}, m.notLeader()
+	}
+	a, _, err := q.Run(m.data.Reader(), shard.ModeRange(shard.ModeMeta), 1, 0)
+	return a, err
+}
+
+func (m metaOf) Leading() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lead != m.id {
+		return 0
+	}
+	return m.term
+}
+
+func (m metaOf) Confirm(context.Context) (uint64, error) {
+	if t := m.Leading(); t != 0 {
+		return t, nil
+	}
+	return 0, m.notLeader()
+}
+
+func (m metaOf) Leader() shard.Replica {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return shard.Replica{ID: shard.ReplicaID(m.lead), Store: shard.StoreID(m.lead)}
+}
+
+func members(t *testing.T, n int, split ...string) (*shared, []*Server) {
+	s := &shared{}
+	var keys []shard.Key
+	for _, k := range split {
+		keys = append(keys, shard.RawKey([]byte(k)))
+	}
+	var out []*Server
+	for i := 1; i <= n; i++ {
+		out = append(out, New(Options{Env: env.Real{}, Meta: metaOf{s, i}, Replicas: 3, SplitKeys: keys}))
+	}
+	s.elect(1)
+	return s, out
+}
+
+func steps(t *testing.T, ms []*Server) {
+	t.Helper()
+	for _, m := range ms {
+		m.step(t.Context())
+	}
+}
+
+func must[T any](t *testing.T) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// TestIDsAndTimestampsOverLeaders: whoever leads, no id and no timestamp comes twice, and timestamps only grow.
+func TestIDsAndTimestampsOverLeaders(t *testing.T) {
+	s, ms := members(t, 3)
+	ctx := t.Context()
+	seen := make(map[uint64]bool)
+	var last uint64
+	for round := range 30 {
+		lead := round % 3
+		s.elect(lead + 1)
+		steps(t, ms)
+		steps(t, ms)
+		for i, m := range ms {
+			id, err := m.AllocIDs(ctx, 700)
+			if i != lead {
+				var nl *shard.NotLeaderError
+				if !errors.As(err, &nl) {
+					t.Fatalf("member %d does not lead and answered %d, %v", i+1, id, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := id; n < id+700; n++ {
+				if seen[n] || n < shard.FirstUserID {
+					t.Fatalf("id %d came twice or is reserved", n)
+				}
+				seen[n] = true
+			}
+			first := must[uint64](t)(m.Timestamps(ctx, 5000))
+			if first <= last || first%2 != 0 {
+				t.Fatalf("timestamp %d after %d", first, last)
+			}
+			last = first + 2*4999
+		}
+	}
+}
+
+// deposing loses the leadership between making an answer and confirming it.
+type deposing struct{ metaOf }
+
+func (d deposing) Confirm(context.Context) (uint64, error) {
+	d.elect(2)
+	return 0, d.notLeader()
+}
+
+// TestDeposedLeaderAnswersNothing: a timestamp that was made before the leadership was lost is not handed out.
+func TestDeposedLeaderAnswersNothing(t *testing.T) {
+	s, ms := members(t, 1)
+	steps(t, ms)
+	ms[0].meta = deposing{metaOf{s, 1}}
+	if ts, err := ms[0].Timestamps(t.Context(), 1); err == nil {
+		t.Fatalf("answered %d after the leadership was lost", ts)
+	}
+}
+
+// beatFrom is a store's heartbeat.
+func beatFrom(m *Server, id shard.StoreID, f func(*beat.Report)) (*beat.Answer, error) {
+	r := &beat.Report{Store: id, Addr: fmt.Sprint("addr", id), Full: true}
+	if f != nil {
+		f(r)
+	}
+	return m.Heartbeat(context.Background(), r)
+}
+
+// TestBootstrapOnce: the first shards are made once, whatever happens to leaders meanwhile; they are asked for until
+// every store has created its replicas, and not again after that.
+func TestBootstrapOnce(t *testing.T) {
+	s, ms := members(t, 2, "g", "p")
+	ctx := t.Context()
+	steps(t, ms)
+	var ids []shard.StoreID
+	for i := range 3 {
+		reg := must[beat.Registration](t)(ms[0].Register(ctx, fmt.Sprint("addr", i), "test"))
+		ids = append(ids, reg.Store)
+		if _, err := ms[0].Locate(ctx, nil, 1); err == nil {
+			t.Fatal("there are shards before the stores have reported")
+		}
+		must[*beat.Answer](t)(beatFrom(ms[0], reg.Store, nil))
+	}
+	steps(t, ms)
+	first := must[*beat.Routes](t)(ms[0].Locate(ctx, nil, 10)).Routes
+	if len(first) != 3 {
+		t.Fatalf("%d shards, want 3", len(first))
+	}
+	created := func(m *Server, id shard.StoreID) []*shard.Descriptor {
+		t.Helper()
+		return must[*beat.Answer](t)(beatFrom(m, id, nil)).Create
+	}
+	if n := len(created(ms[0], ids[0])); n != 3 {
+		t.Fatalf("asked to create %d replicas, want 3", n)
+	}
+	// The leader changes before anyone answered: the other one asks for the same shards.
+	s.elect(2)
+	steps(t, ms)
+	steps(t, ms)
+	again := created(ms[1], ids[0])
+	if len(again) != 3 || again[0].String() != first[0].Desc.String() {
+		t.Fatalf("the new leader asks for %v", again)
+	}
+	for _, id := range ids {
+		must[*beat.Answer](t)(beatFrom(ms[1], id, func(r *beat.Report) {
+			for _, d := range again {
+				r.Created = append(r.Created, d.ID)
+			}
+		}))
+	}
+	steps(t, ms) // writes that all are created
+	s.elect(1)
+	steps(t, ms)
+	steps(t, ms)
+	for _, id := range ids {
+		if n := len(created(ms[0], id)); n != 0 {
+			t.Fatalf("%s is asked again to create %d replicas", id, n)
+		}
+	}
+}
+
+// TestHeartbeatRefusals: another cluster's store, an unknown one, a removed one.
+func TestHeartbeatRefusals(t *testing.T) {
+	_, ms := members(t, 1)
+	ctx := t.Context()
+	steps(t, ms)
+	reg := must[beat.Registration](t)(ms[0].Register(ctx, "a:1", "test"))
+	var wrong *shard.WrongClusterError
+	if _, err := beatFrom(ms[0], reg.Store, func(r *beat.Report) { r.Cluster = reg.Cluster + 1 }); !errors.As(err, &wrong) {
+		t.Fatalf("another cluster's store got %v", err)
+	}
+	var invalid *shard.InvalidError
+	if _, err := beatFrom(ms[0], reg.Store+1, nil); !errors.As(err, &invalid) {
+		t.Fatalf("an unknown store got %v", err)
+	}
+	if err := ms[0].RemoveStore(ctx, reg.Store+1); !errors.As(err, &invalid) {
+		t.Fatalf("removing an unknown store: %v", err)
+	}
+	if err := ms[0].RemoveStore(ctx, reg.Store); err != nil {
+		t.Fatal(err)
+	}
+	if a := must[*beat.Answer](t)(beatFrom(ms[0], reg.Store, nil)); !a.Removed {
+		t.Fatal("a removed store was not told")
+	}
+}
+
+// TestWatch: everything first, then changes; it ends with the leadership.
+func TestWatch(t *testing.T) {
+	s, ms := members(t, 2, "g")
+	ctx := t.Context()
+	steps(t, ms)
+	var ids []shard.StoreID
+	for i := range 3 {
+		reg := must[beat.Registration](t)(ms[0].Register(ctx, fmt.Sprint("addr", i), "test"))
+		ids = append(ids, reg.Store)
+		must[*beat.Answer](t)(beatFrom(ms[0], reg.Store, nil))
+	}
+	steps(t, ms)
+	got := make(chan *beat.Routes, 16)
+	ended := make(chan error, 1)
+	go func() { ended <- ms[0].Watch(ctx, func(r *beat.Routes) error { got <- r; return nil }) }()
+	if r := <-got; !r.Full || len(r.Routes) != 2 || len(r.Stores) != 3 {
+		t.Fatalf("first message: %+v", r)
+	}
+	d := must[*beat.Routes](t)(ms[0].Locate(ctx, nil, 1)).Routes[0].Desc
+	must[*beat.Answer](t)(beatFrom(ms[0], ids[0], func(r *beat.Report) {
+		r.Led = []beat.Led{{Desc: d, Leader: d.Replicas[0].ID, Term: 7, Applied: 9}}
+	}))
+	for {
+		r := <-got
+		if len(r.Routes) == 1 && r.Routes[0].Leader == d.Replicas[0].ID && r.Routes[0].Term == 7 && !r.Full {
+			break
+		}
+	}
+	// An older term's claim changes nothing.
+	must[*beat.Answer](t)(beatFrom(ms[0], ids[1], func(r *beat.Report) {
+		r.Led = []beat.Led{{Desc: d, Leader: d.Replicas[1].ID, Term: 6}}
+	}))
+	if r := must[*beat.Routes](t)(ms[0].Locate(ctx, nil, 1)).Routes[0]; r.Leader != d.Replicas[0].ID {
+		t.Fatalf("an old leader's claim won: %+v", r)
+	}
+	s.elect(2)
+	steps(t, ms)
+	select {
+	case err := <-ended:
+		var nl *shard.NotLeaderError
+		if !errors.As(err, &nl) {
+			t.Fatalf("the stream ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream outlived the leadership")
+	}
+}

@@ -1,0 +1,119 @@
+package linear
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
+	"github.com/skerrydb/skerry/tests/cluster"
+)
+
+// client does one operation at a time. Reads go to whoever answers: the leader, or any replica as a follower read.
+// Writes are sent once, and asked about when they were not answered.
+type client struct {
+	c      *cluster.Cluster
+	id     uint64
+	seq    uint64
+	stores int
+	rnd    *rand.Rand
+	hint   map[shard.ID]shard.StoreID // who led, when last heard
+}
+
+// patience is how long a client tries; then what it does not know is ambiguous.
+const patience = 5 * time.Second
+
+func (cl *client) read(d *shard.Descriptor, q *raw.Query) (raw.Answer, bool) {
+	req := &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Body: q.Append(nil), Timeout: 300 * time.Millisecond}
+	req.Follower = cl.rnd.IntN(3) == 0
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		rep := cl.c.DoFor(cl.pick(d.ID, req.Follower), req, 300*time.Millisecond)
+		if rep.Err == nil {
+			a, err := raw.DecodeAnswer(rep.Body)
+			if err != nil {
+				return raw.Answer{}, false
+			}
+			return *a, true
+		}
+		cl.learn(d.ID, rep.Err)
+		time.Sleep(time.Duration(1+cl.rnd.IntN(5)) * time.Millisecond)
+	}
+	return raw.Answer{}, false
+}
+
+// pick chooses whom to ask.
+func (cl *client) pick(id shard.ID, anybody bool) shard.StoreID {
+	if s := cl.hint[id]; s != 0 && !anybody {
+		return s
+	}
+	return shard.StoreID(1 + cl.rnd.IntN(cl.stores))
+}
+
+func (cl *client) learn(id shard.ID, err error) {
+	var nl *shard.NotLeaderError
+	if errors.As(err, &nl) && nl.Leader.Store != 0 && cl.rnd.IntN(4) != 0 {
+		cl.hint[id] = nl.Leader.Store
+		return
+	}
+	delete(cl.hint, id)
+}
+
+// verdict is what a client knows of its write.
+type verdict uint8
+
+const (
+	executed  verdict = iota // once, with the result
+	nothing                  // definitely not
+	ambiguous                // perhaps
+)
+
+func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verdict) {
+	body := cmd.Append(nil)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		to := cl.pick(d.ID, false)
+		ref := cl.c.DoFor(to, &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: d.Epoch}, 200*time.Millisecond)
+		if ref.Err != nil {
+			cl.learn(d.ID, ref.Err)
+			time.Sleep(time.Duration(1+cl.rnd.IntN(5)) * time.Millisecond)
+			continue
+		}
+		cl.hint[d.ID] = to
+		cl.seq++
+		req := &call.Request{Kind: call.Write, Shard: d.ID, Epoch: d.Epoch, Timeout: time.Second, Body: body,
+			Op: call.OpID{Client: cl.id, Seq: cl.seq}, Term: ref.Term, Since: ref.Applied}
+		// Sometimes the client is impatient, and asks while the attempt is under way.
+		rep := cl.c.DoFor(to, req, time.Duration(1+cl.rnd.IntN(200))*time.Millisecond)
+		if rep.Err != nil && !cluster.Definite(rep.Err) {
+			rep = cl.outcome(d, req)
+		}
+		switch {
+		case rep.Err == nil:
+			res, err := raw.DecodeResult(rep.Body)
+			if err != nil {
+				return raw.Result{}, ambiguous
+			}
+			return res, executed
+		case !cluster.Definite(rep.Err):
+			return raw.Result{}, ambiguous
+		}
+		cl.learn(d.ID, rep.Err)
+	}
+	return raw.Result{}, nothing
+}
+
+// outcome asks around what became of an attempt.
+func (cl *client) outcome(d *shard.Descriptor, req *call.Request) call.Reply {
+	ask := &call.Request{Kind: call.Outcome, Shard: d.ID, Op: req.Op, Term: req.Term, Since: req.Since, Timeout: 300 * time.Millisecond}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		rep := cl.c.DoFor(cl.pick(d.ID, false), ask, 300*time.Millisecond)
+		var never *call.NeverError
+		var amb *shard.AmbiguousError
+		if rep.Err == nil || errors.As(rep.Err, &never) || errors.As(rep.Err, &amb) {
+			return rep
+		}
+		cl.learn(d.ID, rep.Err)
+	}
+	return call.Reply{Err: &shard.AmbiguousError{Shard: d.ID, Why: "nobody knows"}}
+}
