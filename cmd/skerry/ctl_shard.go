@@ -195,7 +195,13 @@ func (a *app) printShard(s *client.ShardInfo, replicas []client.ReplicaInfo, for
 	for _, r := range replicas {
 		rows = append(rows, replicaColumns(&r))
 	}
-	return output.WriteTable(a.out, []string{"STORE", "REPLICA", "ROLE", "STATE", "TERM", "APPLIED", "COMMITTED", "LAST", "TRUNCATED", "LOG"}, rows)
+	err := output.WriteTable(a.out, []string{"STORE", "REPLICA", "ROLE", "STATE", "TERM", "APPLIED", "COMMITTED", "LAST", "TRUNCATED", "LOG"}, rows)
+	for _, r := range replicas {
+		if r.Err != nil {
+			fmt.Fprintf(a.out, "\n%s could not be asked: %v\n", r.Store, r.Err)
+		}
+	}
+	return err
 }
 
 func makeReplicaRow(r *client.ReplicaInfo) replicaRow {
@@ -211,20 +217,21 @@ func makeReplicaRow(r *client.ReplicaInfo) replicaRow {
 
 func replicaColumns(r *client.ReplicaInfo) []string {
 	row := []string{r.Store.String(), r.Replica.String(), r.Role}
-	if r.Err != nil {
-		return append(row, "unknown: "+r.Err.Error())
-	}
-	state := "follows"
-	if r.Leading {
-		state = "leads"
-	}
-	if r.Asleep {
-		state += ", asleep"
+	switch {
+	case r.Err != nil:
+		return append(row, "unknown", "", "", "", "", "", "")
+	case r.Leading && r.Asleep:
+		row = append(row, "leads, asleep")
+	case r.Leading:
+		row = append(row, "leads")
+	case r.Asleep:
+		row = append(row, "follows, asleep")
+	default:
+		row = append(row, "follows")
 	}
 	for _, n := range [...]uint64{r.Term, r.Applied, r.Committed, r.Last, r.Truncated} {
 		row = append(row, fmt.Sprint(n))
 	}
-	row = append(row[:3], append([]string{state}, row[3:]...)...)
 	return append(row, output.Bytes(float64(r.LogBytes)))
 }
 
@@ -248,38 +255,60 @@ func (a *app) shardTransferCmd() *cobra.Command {
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)
 			defer cancel()
-			if err := s.Admin().TransferLeader(ctx, id, to); err != nil {
+			leads, err := leading(ctx, s, id, to)
+			if err == nil && !leads {
+				err = s.Admin().TransferLeader(ctx, id, to)
+				if err == nil && *wait {
+					leads, err = true, waitLeader(ctx, s, id, to)
+				}
+			}
+			if err != nil {
 				return err
 			}
-			if !*wait {
-				return nil
+			text := "%s was asked to hand over to %s\n"
+			if leads {
+				text = "%s is led by %s\n"
 			}
-			if err := waitLeader(ctx, s, id, to); err != nil {
-				return fmt.Errorf("%s was asked to hand over to %s, but that does not lead yet: %w; see `ctl shard get --id %d`", id, to, err, id)
-			}
-			_, err := fmt.Fprintf(a.err, "%s is led by %s\n", id, to)
+			_, err = fmt.Fprintf(a.err, text, id, to)
 			return err
 		})
 	}
 	return cmd
 }
 
+// leading reports whether a store leads a shard. The store must have a voter of it.
+func leading(ctx context.Context, s *session, id shard.ID, store shard.StoreID) (bool, error) {
+	replicas, err := s.Admin().Replicas(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	var have []string
+	for _, r := range replicas {
+		if r.Store != store {
+			have = append(have, r.Store.String())
+			continue
+		}
+		if r.Role == shard.Learner.String() {
+			return false, fmt.Errorf("%s has only a learner of %s, which cannot lead", store, id)
+		}
+		return r.Leading, nil
+	}
+	return false, fmt.Errorf("%s has no replica of %s; it has some on %s", store, id, strings.Join(have, ", "))
+}
+
 // waitLeader polls until the replica on a store leads.
 func waitLeader(ctx context.Context, s *session, id shard.ID, to shard.StoreID) error {
 	for {
-		replicas, err := s.Admin().Replicas(ctx, id)
-		if err != nil {
-			return err
+		leads, err := leading(ctx, s, id, to)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s was asked to hand over to %s, but that does not lead yet: %w; see `ctl shard get --id %d`", id, to, ctx.Err(), id)
 		}
-		for _, r := range replicas {
-			if r.Store == to && r.Leading {
-				return nil
-			}
+		if leads || err != nil {
+			return err
 		}
 		select {
 		case <-time.After(leaderPollInterval):
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }

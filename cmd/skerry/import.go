@@ -72,10 +72,10 @@ func (a *app) importFrom(ctx context.Context, s *session, path string, f *import
 	if err != nil {
 		return err
 	}
-	if st := cp.State(); st.Pos != "" {
-		fmt.Fprintf(a.err, "going on after %s, where %s keys were written; remove %s to begin again\n", output.Escape([]byte(st.Pos)), output.Count(st.Keys), f.checkpoint)
+	if st := cp.State(); len(st.Pos) > 0 {
+		fmt.Fprintf(a.err, "going on after %s, where %s keys were written; remove %s to begin again\n", output.Escape(st.Pos), output.Count(st.Keys), f.checkpoint)
 	}
-	keys, bytes, err := src.Total(cp.State().Pos)
+	keys, bytes, err := src.Total(string(cp.State().Pos))
 	if err != nil {
 		return err
 	}

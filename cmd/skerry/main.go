@@ -81,16 +81,16 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitError
 }
 
-// explain is the text of an error for people. What the client tried again and again had mostly one reason; the last one
-// is enough.
+// explain is the text of an error for people, in one line. What the client tried again and again had mostly one reason;
+// the last one is enough.
 func explain(err error) string {
-	var ce *client.Error
-	if !errors.As(err, &ce) || len(ce.Reasons) < 2 {
-		return err.Error()
+	text := err.Error()
+	if ce, ok := errors.AsType[*client.Error](err); ok && len(ce.Reasons) > 1 {
+		short := *ce
+		short.Reasons = ce.Reasons[len(ce.Reasons)-1:]
+		text = strings.Replace(text, ce.Error(), short.Error(), 1)
 	}
-	short := *ce
-	short.Reasons = ce.Reasons[len(ce.Reasons)-1:]
-	return strings.Replace(err.Error(), ce.Error(), short.Error(), 1)
+	return strings.ReplaceAll(text, "\n", "; ")
 }
 
 // isTerminal reports whether w is a screen, where a progress bar may be drawn.

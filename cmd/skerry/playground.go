@@ -18,6 +18,9 @@ import (
 // playgroundReadyTimeout is how long a playground may take to begin; it usually takes a second.
 const playgroundReadyTimeout = 60 * time.Second
 
+// playgroundLogLevel keeps the log away from what the playground says to people.
+const playgroundLogLevel = "error"
+
 func (a *app) playgroundCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "playground",
@@ -36,6 +39,7 @@ everything in memory unless --data names a directory, and ends on Ctrl-C.`,
 	}
 	a.registry.AddFlags(cmd.Flags(), keyAddr, keyData, keyMemory, keyStores, keyReplicas, keySplitKeys, keySplitKeysFile, keyLogLevel, keyLogFormat)
 	flag := func(key, usage string) { cmd.Flags().Lookup(key).Usage = usage }
+	cmd.Flags().Lookup(keyLogLevel).DefValue = playgroundLogLevel
 	flag(keyAddr, "address of the first node; the others take the ports after it")
 	flag(keyData, "directory to keep the data in (default none: in memory)")
 	flag(keyStores, "number of stores (default 3)")
@@ -69,7 +73,7 @@ func (a *app) playground(ctx context.Context, v *config.Values) error {
 	}
 	level := v.Text(keyLogLevel)
 	if !v.Given(keyLogLevel) {
-		level = "error" // what a playground says is meant for people
+		level = playgroundLogLevel
 	}
 	c.Logger = logger(a.err, level, v.Text(keyLogFormat))
 	start := time.Now()

@@ -47,7 +47,37 @@ Raft. This is all of it: nodes, a client, and the administrator's tools.
 	add("data", a.getCmd(), a.putCmd(), a.delCmd(), a.scanCmd(), a.importCmd(), a.exportCmd(), a.benchCmd())
 	add("admin", a.ctlCmd(), a.configCmd())
 	root.AddCommand(a.versionCmd())
+	root.InitDefaultCompletionCmd() // so that it takes part in what follows
+	explainArgs(root)
 	return root
+}
+
+// explainArgs makes errors about arguments say what would be right, for a command and those below it.
+func explainArgs(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 && cmd.HasSubCommands() {
+			return unknownCommand(cmd, args[0])
+		}
+		if check == nil {
+			return nil
+		}
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
+		}
+		return nil
+	}
+	for _, c := range cmd.Commands() {
+		explainArgs(c)
+	}
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean `%s %s`?", name, cmd.CommandPath(), config.Nearest(name, near))
+	}
+	return fmt.Errorf("there is no command %q; see `%s --help`", name, cmd.CommandPath())
 }
 
 // load reads the settings as this command line sees them.

@@ -45,7 +45,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keyTimeout, Kind: config.Duration, Default: "10s", Usage: "how long one request is tried"},
 		config.Setting{Key: keyListen, Kind: config.Text, Default: defaultAddr, Usage: "address to listen on", Check: checkAddr},
 		config.Setting{Key: keyAdvertise, Kind: config.Text, Usage: "address that others dial (default the one listened on)", Check: checkAddr},
-		config.Setting{Key: keyData, Kind: config.Text, Usage: "directory of the data"},
+		config.Setting{Key: keyData, Kind: config.Text, Usage: "directory of the data (default ./" + defaultDataDir + ")"},
 		config.Setting{Key: keyMemory, Kind: config.Bool, Usage: "keep everything in memory; it is lost at the end"},
 		config.Setting{Key: keyMemberID, Kind: config.Number, Usage: "number of this placement member, 1 to 5"},
 		config.Setting{Key: keyMembers, Kind: config.List, Usage: `all first placement members, such as "1=a:4400,2=b:4400,3=c:4400"`, Check: checkMember},

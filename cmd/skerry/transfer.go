@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/transfer"
 )
 
@@ -67,7 +68,7 @@ func (a *app) openSource(path string, said transfer.Format, skipLarge bool) (*so
 	if err != nil {
 		return nil, err
 	}
-	s := &source{name: string(format) + ":" + abs, close: func() error { return nil }}
+	s := &source{name: string(format) + ":" + output.Escape([]byte(abs)), close: func() error { return nil }}
 	if format == transfer.Tree {
 		if path == standardStream {
 			return nil, fmt.Errorf("a tree cannot be read from standard input; name a directory")

@@ -202,9 +202,12 @@ func (r *run) collect(total *sample, stop chan struct{}) {
 	take := func() {
 		s, now := r.rec.take(), time.Now()
 		if r.o.Tick != nil && now.Before(r.end) {
-			r.o.Tick(makeInterval(&s, now.Sub(r.begin), now.Sub(last), now.Before(r.measure)))
+			r.o.Tick(makeInterval(&s, now.Sub(r.begin), now.Sub(last), !now.After(r.measure)))
 		}
 		last = now
+		if last.Before(r.measure) {
+			last = r.measure // nothing was recorded before
+		}
 		total.add(&s)
 	}
 	for {

@@ -61,7 +61,7 @@ func (r *Registry) readFile(v *viper.Viper, file string) error {
 	slices.Sort(all)
 	for _, key := range all {
 		if r.byKey[key] == nil {
-			return fmt.Errorf("config file %s: unknown key %q; did you mean %q?", file, key, nearest(key, known))
+			return fmt.Errorf("config file %s: unknown key %q; did you mean %q?", file, key, Nearest(key, known))
 		}
 	}
 	return nil
@@ -83,7 +83,7 @@ func (r *Registry) checkEnviron(environ []string) error {
 		if s := r.byKey[key]; key == FileKey || s != nil && s.Env() == name {
 			continue
 		}
-		near := Setting{Key: nearest(key, append(r.Keys(), FileKey))}
+		near := Setting{Key: Nearest(key, append(r.Keys(), FileKey))}
 		return fmt.Errorf("environment variable %s is no setting; did you mean %s?", name, near.Env())
 	}
 	return nil

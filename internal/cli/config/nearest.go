@@ -2,9 +2,9 @@ package config
 
 import "strings"
 
-// nearest is the known key that takes the fewest edits to get to from key. A key inside tables of a file is compared by
+// Nearest is the known key that takes the fewest edits to get to from key. A key inside tables of a file is compared by
 // its last part as well, because sections are the commonest mistake. The first of equals wins, so it is deterministic.
-func nearest(key string, known []string) string {
+func Nearest(key string, known []string) string {
 	key = strings.ToLower(strings.ReplaceAll(key, "_", "-"))
 	forms := []string{key}
 	if i := strings.LastIndexByte(key, '.'); i >= 0 {

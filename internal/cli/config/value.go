@@ -55,6 +55,8 @@ func makeValue(s *Setting, in any) (value, error) {
 			v.elements = append(v.elements, text)
 		}
 		return v, nil
+	case map[string]any:
+		return value{}, fmt.Errorf("is a table; write one %s", s.Kind)
 	default:
 		text, err := scalar(in)
 		return value{elements: []string{text}}, err

@@ -155,6 +155,15 @@ func (j *judge) live(id shard.StoreID) bool {
 	return s != nil && (s.State == "up" || s.State == "draining")
 }
 
+func (j *judge) liveStores() (n int) {
+	for id := range j.stores {
+		if j.live(id) {
+			n++
+		}
+	}
+	return n
+}
+
 // quorums sorts the shards by what they have lost.
 func (j *judge) quorums() {
 	for i := range j.p.Shards {
@@ -185,8 +194,11 @@ func (j *judge) quorums() {
 		j.add(Degraded, leaderless.String()+" no known leader", "wait some seconds for the election; if it stays, look at `skerry ctl shard get`")
 	}
 	if thin.n > 0 {
-		j.add(Degraded, fmt.Sprintf("%s fewer than %d live replicas", thin.String(), j.replicas),
-			"start the missing stores again or add one (`skerry store --join ADDR`); replicas are then made on it")
+		advice := "wait while placement makes new ones"
+		if j.liveStores() < j.replicas {
+			advice = "start the missing stores again, or add one (`skerry store --join ADDR`) on which placement then makes new ones"
+		}
+		j.add(Degraded, fmt.Sprintf("%s fewer than %d live replicas", thin.String(), j.replicas), advice)
 	}
 }
 
@@ -242,12 +254,15 @@ func (g *groupOfShards) String() string {
 func (j *judge) storeStates() {
 	for i := range j.p.Stores {
 		s := &j.p.Stores[i]
-		seen := output.Duration(s.SeenAgo.Round(time.Second))
+		seen := ", not heard yet by the placement leader"
+		if s.SeenAgo >= time.Second {
+			seen = ", not heard for " + output.Duration(s.SeenAgo.Round(time.Second))
+		}
 		switch s.State {
 		case "suspect":
-			j.add(Degraded, fmt.Sprintf("store %s at %s is suspect, not heard for %s", s.ID, s.Addr, seen), "see whether it runs and can reach placement")
+			j.add(Degraded, fmt.Sprintf("store %s at %s is suspect%s", s.ID, s.Addr, seen), "see whether it runs and can reach placement")
 		case "down":
-			j.add(Degraded, fmt.Sprintf("store %s at %s is down, not heard for %s", s.ID, s.Addr, seen),
+			j.add(Degraded, fmt.Sprintf("store %s at %s is down%s", s.ID, s.Addr, seen),
 				fmt.Sprintf("start it again; if its disk is lost, start an empty store and then `skerry ctl store remove %d`", s.ID))
 		case "draining":
 			j.add(Healthy, fmt.Sprintf("store %s at %s is draining, %s left", s.ID, s.Addr, plural(s.Shards, "replica", "replicas")), "wait until none is left")

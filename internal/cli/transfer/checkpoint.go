@@ -18,8 +18,10 @@ type Checkpoint struct {
 	Cluster string `json:"cluster"` // its id, so that another or a fresh cluster gets everything
 	Source  string `json:"source"`  // what is imported: absolute path and format
 	Prefix  []byte `json:"prefix_base64"`
-	Pos     string `json:"pos"`  // Record.Pos of the last record of which everything before it is written, too
-	Keys    int64  `json:"keys"` // written so far
+	// Pos is the Record.Pos up to which, and including which, everything is written. It may be any bytes: a path of a
+	// tree need not be UTF-8, and a string of JSON must.
+	Pos  []byte `json:"pos_base64"`
+	Keys int64  `json:"keys"` // written so far
 }
 
 // CheckpointFile keeps a Checkpoint. The zero value keeps nothing.
@@ -59,7 +61,7 @@ func (c *CheckpointFile) State() Checkpoint { return c.state }
 
 // save replaces the file in one step, so that a crash leaves the old or the new one.
 func (c *CheckpointFile) save(pos string, keys int64) error {
-	c.state.Pos, c.state.Keys = pos, keys
+	c.state.Pos, c.state.Keys = []byte(pos), keys
 	if c.path == "" {
 		return nil
 	}

@@ -103,7 +103,7 @@ func Import(ctx context.Context, db DB, src Source, o ImportOptions) error {
 // read cuts the source into batches and hands them to the workers.
 func (im *importer) read(src Source) error {
 	b := &batch{index: make(map[string]int)}
-	for rec, err := range src.Records(im.o.Checkpoint.State().Pos) {
+	for rec, err := range src.Records(string(im.o.Checkpoint.State().Pos)) {
 		if err != nil {
 			return err
 		}
@@ -264,14 +264,14 @@ func (im *importer) finish(b *batch) error {
 // INVARIANT: the saved position lies before every record that is not written. Batches end out of order; the position
 // moves in the order of the source only.
 func (im *importer) advanceLocked(save bool) error {
-	pos := im.o.Checkpoint.State().Pos
+	pos := string(im.o.Checkpoint.State().Pos)
 	for b := im.done[im.next]; b != nil; b = im.done[im.next] {
 		delete(im.done, im.next)
 		im.next++
 		im.keys += int64(b.keys)
 		pos = b.pos
 	}
-	im.o.Checkpoint.state.Pos = pos
+	im.o.Checkpoint.state.Pos = []byte(pos)
 	if !save {
 		return nil
 	}

@@ -29,7 +29,7 @@ type jsonLine struct {
 
 // NewJSONLSource reads JSON lines from r, of which size bytes are expected (zero: not known).
 func NewJSONLSource(r io.Reader, size int64) Source {
-	in := bufio.NewReaderSize(r, 1<<20)
+	in := bufio.NewReaderSize(r, 64<<10)
 	return &lineSource{size: size, next: func() (Record, error) {
 		var read int64
 		for {
@@ -141,7 +141,7 @@ type jsonlTarget struct {
 
 // NewJSONLTarget writes JSON lines to w. Close flushes and leaves w open.
 func NewJSONLTarget(w io.Writer) Target {
-	t := &jsonlTarget{w: bufio.NewWriterSize(w, 1<<20)}
+	t := &jsonlTarget{w: bufio.NewWriterSize(w, 64<<10)}
 	t.enc = json.NewEncoder(&t.buf)
 	t.enc.SetEscapeHTML(false)
 	return t

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/spf13/pflag"
+)
+
+// TestNodeConfig: "server", "store" and "placement" take flags as their input and print what would run, or the error.
+func TestNodeConfig(t *testing.T) {
+	cleanEnv(t)
+	datadriven.RunTest(t, "testdata/nodeconfig.txt", func(t *testing.T, d *datadriven.TestData) string {
+		t.Chdir(t.TempDir())
+		if err := os.WriteFile("keys.txt", []byte("m\n\\x80\r\n\nb,c\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := settings()
+		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+		r.AddFlags(fs, r.Keys()...)
+		if err := fs.Parse(strings.Fields(d.Input)); err != nil {
+			return "error: " + err.Error() + "\n"
+		}
+		v, err := r.Load(fs, "", nil)
+		if err != nil {
+			return "error: " + err.Error() + "\n"
+		}
+		c, err := nodeConfig(role(d.Cmd), v)
+		if err != nil {
+			return "error: " + err.Error() + "\n"
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "listen %q advertise %q data %q memory %v join %q\n", c.Listen, c.Advertise, c.DataDir, c.Memory, c.Join)
+		if p := c.Placement; p != nil {
+			fmt.Fprintf(&b, "placement: member %d of %v, bootstrap %v, replicas %d, stores %d, split keys %q\n", p.ID, p.Members, p.Bootstrap, p.Replicas, p.Stores, p.SplitKeys)
+		}
+		if s := c.Store; s != nil {
+			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond)
+		}
+		return b.String()
+	})
+}
