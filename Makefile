@@ -28,4 +28,19 @@ verify: ## generated code is fresh, modules are tidy
 	go mod tidy -diff
 	git diff --exit-code -- proto
 
-.PHONY: help build test race lint generate verify
+bench: build ## put, get and scan on three stores in one process
+	@$(BIN)/skerry playground --addr 127.0.0.1:14400 --split-keys bench/2,bench/4,bench/6,bench/8 > /dev/null & pid=$$!; \
+	trap "kill $$pid" EXIT; sleep 3; \
+	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done
+
+bench-failover: ## kill -9 of a store to the first put on its last shard, with 20 and 1,000 shards
+	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
+	SKERRY_FAILOVER=1000x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
+
+bench-idle: ## CPU and heap of 10,000 idle shards on three stores
+	SKERRY_IDLE=10000 go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
+
+nemesis: ## ten minutes of real processes under kill, pause, cut and transfer, checked for linearizability
+	SKERRY_LINEAR_SECONDS=600 go test ./tests/e2e -count=1 -run TestLinearizable -v -timeout 30m
+
+.PHONY: help build test race lint generate verify bench bench-failover bench-idle nemesis

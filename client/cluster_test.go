@@ -143,11 +143,11 @@ func (n node) Heartbeat(context.Context, *beat.Report) (*beat.Answer, error) {
 }
 
 func (n node) Locate(ctx context.Context, key shard.Key, limit int) (*beat.Routes, error) {
-	return memory{n.fixture}.Locate(ctx, "", key, limit)
+	return memory(n).Locate(ctx, "", key, limit)
 }
 
 func (n node) Watch(ctx context.Context, send func(*beat.Routes) error) error {
-	return memory{n.fixture}.Watch(ctx, "", send)
+	return memory(n).Watch(ctx, "", send)
 }
 
 func (n node) AllocIDs(context.Context, int) (uint64, error)   { return 0, shard.ErrUnavailable }

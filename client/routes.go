@@ -282,18 +282,3 @@ func (r *routes) resetTerm(id shard.ID, from shard.Replica, term, applied uint64
 		*h = lead{leader: from, term: term, applied: applied}
 	}
 }
-
-// overlapping returns copies of the routes that share a key with rg, in key order, at most limit of them.
-func (r *routes) overlapping(rg shard.Range, limit int) []route {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var out []route
-	r.shards.Ascend(rg.Start, func(d *shard.Descriptor) bool {
-		if !d.Range.Overlaps(rg) || len(out) == limit {
-			return false
-		}
-		out = append(out, r.routeLocked(d))
-		return true
-	})
-	return out
-}

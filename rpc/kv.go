@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"io"
 	"strconv"
 
@@ -12,10 +11,6 @@ import (
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 )
-
-func isContext(err error) bool {
-	return err == io.EOF || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
 
 // kvServer serves the streams of clients.
 type kvServer struct {

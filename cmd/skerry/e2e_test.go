@@ -8,9 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -141,7 +141,11 @@ func TestPlayground(t *testing.T) {
 
 // testTransfer imports real files, exports them in every form, and compares.
 func testTransfer(t *testing.T, s *steps) {
-	src := filepath.Join(runtime.GOROOT(), "src", "strings")
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := filepath.Join(strings.TrimSpace(string(out)), "src", "strings")
 	dir := t.TempDir()
 	tree, lines, table, again := filepath.Join(dir, "tree"), filepath.Join(dir, "all.jsonl"), filepath.Join(dir, "all.csv"), filepath.Join(dir, "again")
 	s.run(0, "", "import", src, "--prefix", "go/strings/", "--checkpoint", filepath.Join(dir, "cp"))

@@ -58,7 +58,7 @@ func TestSplitLaws(t *testing.T) {
 		if Compare(pa, pb) == 0 && (Compare(a, b) != CompareSuffixes(sa, sb) || Compare(a, b) != Compare(sa, sb)) {
 			t.Fatalf("law 3: %x, %x against their suffixes", a, b)
 		}
-		if bytes.Compare(pa, pb) != 0 && Compare(a, b) != bytes.Compare(pa, pb) {
+		if !bytes.Equal(pa, pb) && Compare(a, b) != bytes.Compare(pa, pb) {
 			t.Fatalf("prefixes of %x and %x are not ordered bytewise", a, b)
 		}
 		// A total order, in which only equal bytes are equal.
