@@ -14,7 +14,12 @@ import (
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/status"
 	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard"
 )
+
+// maxLeadersAsked bounds how many shards `ctl status` asks the stores about; beyond that many something is wrong with the
+// cluster anyway.
+const maxLeadersAsked = 16
 
 // memberTimeout bounds how long a placement member may take to say that it is there.
 const memberTimeout = 2 * time.Second
@@ -94,6 +99,7 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		}
 		p.Shards = append(p.Shards, sh)
 	}
+	findLeaders(ctx, admin, p)
 	members, err := admin.Members(ctx)
 	if err != nil {
 		return err
@@ -106,6 +112,33 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		}
 	}
 	return nil
+}
+
+// findLeaders asks the stores about shards of which placement does not know the leader, or believes it on a store that is
+// not up. Placement hears of leaders with heartbeats, about a second late; a shard that is served is not to be reported
+// as one without a leader.
+func findLeaders(ctx context.Context, admin *client.Admin, p *status.Picture) {
+	up := make(map[shard.StoreID]bool)
+	for _, st := range p.Stores {
+		up[st.ID] = st.State == "up"
+	}
+	asked := 0
+	for i := range p.Shards {
+		s := &p.Shards[i]
+		if s.Leader.ID != 0 && up[s.Leader.Store] || asked == maxLeadersAsked {
+			continue
+		}
+		asked++
+		replicas, err := admin.Replicas(ctx, s.ID)
+		if err != nil {
+			return // what placement said stands
+		}
+		for _, r := range replicas {
+			if r.Leading {
+				s.Leader = shard.Replica{ID: r.Replica, Store: r.Store, Role: shard.Voter}
+			}
+		}
+	}
 }
 
 // memberAnswer is what a node said of itself.
