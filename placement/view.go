@@ -24,7 +24,9 @@ type view struct {
 	// pending are the replicas of the first shards that were not yet reported as created.
 	pending map[shard.StoreID]map[shard.ID]*shard.Descriptor
 	// unsaved are shards whose descriptor changed since it was last written as a hint.
-	unsaved  map[shard.ID]bool
+	unsaved map[shard.ID]bool
+	// changing are shards whose last known descriptor shows a change of membership under way.
+	changing map[shard.ID]bool
 	watchers map[*watcher]struct{}
 	ended    bool
 }
@@ -46,7 +48,7 @@ type routeView struct {
 func newView(e env.Env) *view {
 	return &view{env: e, begun: e.Now(), stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
 		routes: make(map[shard.ID]*routeView), pending: make(map[shard.StoreID]map[shard.ID]*shard.Descriptor),
-		unsaved: make(map[shard.ID]bool), watchers: make(map[*watcher]struct{})}
+		unsaved: make(map[shard.ID]bool), changing: make(map[shard.ID]bool), watchers: make(map[*watcher]struct{})}
 }
 
 func (v *view) loadStore(r storeRecord) {
@@ -134,6 +136,11 @@ func (v *view) observeLedLocked(store shard.StoreID, l *beat.Led) {
 	if !known || old.Epoch != l.Desc.Epoch {
 		v.unsaved[l.Desc.ID] = true
 	}
+	if settled(l.Desc) {
+		delete(v.changing, l.Desc.ID)
+	} else {
+		v.changing[l.Desc.ID] = true
+	}
 	rv := v.routes[l.Desc.ID]
 	if rv == nil {
 		rv = &routeView{}
@@ -220,10 +227,14 @@ func (v *view) repairs(store shard.StoreID, max int) []plan {
 		stores = append(stores, operator.Store{ID: s.ID, Usable: s.State == beat.Up, Gone: gone, Shards: s.Shards})
 	}
 	var out []plan
-	for _, id := range slices.Sorted(maps.Keys(v.routes)) {
+	look := slices.Sorted(maps.Keys(v.changing))
+	if removed {
+		look = slices.Sorted(maps.Keys(v.routes))
+	}
+	for _, id := range look {
 		rv := v.routes[id]
 		d, ok := v.shards.Get(id)
-		if !ok || rv.store != store || !removed && settled(d) {
+		if !ok || rv == nil || rv.store != store {
 			continue
 		}
 		if st := operator.Repair(d, store, stores); st.Change != nil || st.TransferTo != 0 {

@@ -16,8 +16,8 @@ import (
 // Liveness is between stores, not shards: one small heartbeat per pair of stores, whatever the number of shards
 // (CockroachDB's store liveness). It is what lets idle shards sleep.
 const (
-	// liveInterval: a store is suspected after an election timeout, so a few heartbeats may be lost.
-	liveTicks = 2
+	// liveTicks: a store is suspected after an election timeout, so two heartbeats in a row may be lost.
+	liveTicks = 3
 	// wakeBatch and wakeInterval pace the waking of shards, so that a dead store does not start all elections at once.
 	wakeBatch    = 256
 	wakeInterval = 50 * time.Millisecond
@@ -37,6 +37,7 @@ type liveness struct {
 	peers  map[shard.StoreID]*otherStore
 	queue  []shard.ID // to wake, see wakeBatch; each shard at most once
 	queued map[shard.ID]struct{}
+	wake   env.Event // there is something in queue
 }
 
 // otherStore is what is known of another store. It is live while its heartbeats come.
@@ -50,7 +51,8 @@ type otherStore struct {
 const incarnationRecord = "incarnation"
 
 func newLiveness(s *Store) (*liveness, error) {
-	l := &liveness{store: s, peers: make(map[shard.StoreID]*otherStore), queued: make(map[shard.ID]struct{})}
+	l := &liveness{store: s, peers: make(map[shard.StoreID]*otherStore), queued: make(map[shard.ID]struct{}),
+		wake: s.env.NewEvent("liveness")}
 	b, ok, err := s.engine.Record(incarnationRecord)
 	if err != nil {
 		return nil, err
@@ -74,7 +76,14 @@ func (l *liveness) run(ctx context.Context) {
 	// Jittered, so that the stores that miss the same one do not wake its shards in step.
 	pause := min(wakeInterval, interval)
 	jitter := func() time.Duration { return time.Duration(s.env.Rand() % uint64(pause/4)) }
-	for s.env.Sleep(ctx, pause-pause/8+jitter()) == nil {
+	for {
+		if l.wakeSome() {
+			if s.env.Sleep(ctx, pause-pause/8+jitter()) != nil {
+				return
+			}
+		} else if err := l.wake.Wait(ctx, interval); err != nil && ctx.Err() != nil {
+			return
+		}
 		now := s.env.Now()
 		if now.Sub(sent) >= interval {
 			sent = now
@@ -87,7 +96,6 @@ func (l *liveness) run(ctx context.Context) {
 				w.task(w.sweepSleepers)
 			}
 		}
-		l.wakeSome()
 	}
 }
 
@@ -210,11 +218,12 @@ func (l *liveness) queueWake(id shard.ID) {
 	if _, ok := l.queued[id]; !ok {
 		l.queued[id] = struct{}{}
 		l.queue = append(l.queue, id)
+		l.wake.Wake()
 	}
 }
 
-// wakeSome wakes the next few of the queue.
-func (l *liveness) wakeSome() {
+// wakeSome wakes the next few of the queue, and reports whether there were any.
+func (l *liveness) wakeSome() bool {
 	l.mu.Lock()
 	n := min(len(l.queue), wakeBatch)
 	batch := l.queue[:n]
@@ -235,4 +244,5 @@ func (l *liveness) wakeSome() {
 			}
 		})
 	}
+	return n > 0
 }

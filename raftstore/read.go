@@ -116,7 +116,7 @@ func (r *replica) onRound(rd group.Read) {
 // serveConfirmed hands the reads whose index is applied to the readers.
 //
 // INVARIANT (rule 12): applied means visible. machine.Applied runs ahead of that while a pass evaluates entries into a
-// batch; a reader that started then could miss what was acknowledged before the read came.
+// batch, and a reader that started then would read before the index that was confirmed for it.
 func (r *replica) serveConfirmed() {
 	for len(r.confirmed) > 0 && r.confirmed[0].index <= r.applied.Load() {
 		for i := range r.confirmed[0].calls {

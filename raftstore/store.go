@@ -29,6 +29,7 @@ type Store struct {
 
 	workers   []*worker
 	sync      *syncLoop
+	roused    env.Event // a worker has somebody to tick again
 	readers   *readers
 	clock     *clock
 	live      *liveness
@@ -59,6 +60,7 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.roused = o.Env.NewEvent("roused")
 	s.sync = &syncLoop{store: s, wake: o.Env.NewEvent("sync")}
 	s.readers = &readers{store: s}
 	s.clock = newClock(o.WallTime)

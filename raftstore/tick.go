@@ -9,14 +9,27 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// runTicker lets time pass for all workers: one goroutine, whatever the number of shards.
+// runTicker lets time pass for all workers: one goroutine, whatever the number of shards. A worker whose replicas all
+// sleep is not woken, and if all of them do, the ticker waits until one is roused. It runs at half a tick, because group
+// lets a tick through only when a whole one has passed since the last: at the interval itself, jitter would cost every
+// second one.
 func (s *Store) runTicker() {
-	// Four times a tick, because group lets a tick through only when a whole one has passed since the last: at the
-	// interval itself, jitter would cost every second one.
-	for s.env.Sleep(s.ctx, s.opt.Tick/4) == nil {
+	awake := true
+	for {
+		if awake {
+			if s.env.Sleep(s.ctx, s.opt.Tick/2) != nil {
+				return
+			}
+		} else if err := s.roused.Wait(s.ctx, s.opt.electionTimeout()/2); err != nil && s.ctx.Err() != nil {
+			return
+		}
 		s.watchDisk()
+		awake = false
 		for _, w := range s.workers {
-			w.post(func(in *input) { in.tick = true })
+			if w.ticking.Load() {
+				awake = true
+				w.post(func(in *input) { in.tick = true })
+			}
 		}
 	}
 }

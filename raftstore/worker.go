@@ -23,11 +23,12 @@ type worker struct {
 	inbox inbox
 
 	replicas   map[shard.ID]*replica
-	awake      []*replica // those that get ticks
-	dirty      []*replica // those with something to do in this pass
-	now        env.Time   // read once per pass
-	views      uint64     // for newViewGen
-	unreported []*replica // for the next report to placement
+	awake      []*replica  // those that get ticks
+	ticking    atomic.Bool // awake is not empty; for the ticker
+	dirty      []*replica  // those with something to do in this pass
+	now        env.Time    // read once per pass
+	views      uint64      // for newViewGen
+	unreported []*replica  // for the next report to placement
 
 	// of the pass
 	out     outbox
@@ -203,6 +204,9 @@ func (w *worker) rouse(r *replica) {
 	if r.awakeAt < 0 {
 		r.awakeAt = len(w.awake)
 		w.awake = append(w.awake, r)
+		if !w.ticking.Swap(true) {
+			w.store.roused.Wake()
+		}
 	}
 }
 
@@ -215,6 +219,7 @@ func (w *worker) rest(r *replica) {
 	w.awake[r.awakeAt], last.awakeAt = last, r.awakeAt
 	w.awake[len(w.awake)-1] = nil
 	w.awake = w.awake[:len(w.awake)-1]
+	w.ticking.Store(len(w.awake) > 0)
 	r.awakeAt = -1
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -46,23 +48,36 @@ func TestNothingIsAcknowledgedBeforeItIsSynced(t *testing.T) {
 }
 
 // Rule 5: a leader whose disk hangs is replaced within moments, though its heartbeats need no disk, and serves no reads.
+// That holds for the shards that sleep as well: their stores' heartbeats end.
 func TestHungDiskGivesUpLeadership(t *testing.T) {
-	c := New(t, Options{Store: func(o *raftstore.Options) { o.NoSleep = true }})
-	d := c.opt.Shards[0]
-	mustPut(t, c, d, "k", "0")
+	c := New(t, Options{Shards: []*shard.Descriptor{Descriptor(2, "", "m", 3), Descriptor(3, "m", "", 3)}})
+	d, idle := c.opt.Shards[0], c.opt.Shards[1]
+	mustPut(t, c, idle, "x", "0")
+	old := c.Leader(idle.ID)
+	c.WaitFor("the idle shard to sleep", func() bool {
+		mustPut(t, c, d, "k", "0")
+		return c.Status(old, idle.ID).Asleep
+	})
+	if lead := c.Leader(d.ID); lead != old {
+		if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, old); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitFor("the transfer", func() bool { return c.Stores[old].Store.Leading(d.ID) != 0 })
+	}
 	mustGet(t, c, d, "k", "0")
-	old := c.Leader(d.ID)
 	oldStore := c.Stores[old].Store
 	c.Stores[old].Disk.Hang()
 	go func() { c.Do(old, attempt(d, c.Status(old, d.ID), call.OpID{Client: 1, Seq: 1}, "hang", "1")) }()
-	c.WaitFor("another leader", func() bool {
-		for _, id := range others(old) {
-			if c.Stores[id].Store.Leading(d.ID) != 0 {
-				return true
+	for _, id := range []shard.ID{d.ID, idle.ID} {
+		c.WaitFor("another leader of "+id.String(), func() bool {
+			for _, other := range others(old) {
+				if c.Stores[other].Store.Leading(id) != 0 {
+					return true
+				}
 			}
-		}
-		return false
-	})
+			return false
+		})
+	}
 	if oldStore.Lease(d.ID) != 0 {
 		t.Error("the old leader holds a lease beside a new leader")
 	}
@@ -72,8 +87,8 @@ func TestHungDiskGivesUpLeadership(t *testing.T) {
 	if rep.Err == nil {
 		t.Error("a leader with a hung disk answered a read after another was elected")
 	}
-	if _, err := oldStore.Report(ctx, true); err == nil {
-		t.Error("a store with a hung disk reports to placement")
+	if _, err := oldStore.Report(ctx, true); err == nil || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("a store with a hung disk reports to placement: %v", err)
 	}
 	c.Stores[old].Disk.Release()
 	mustPut(t, c, d, "k", "1")
@@ -177,8 +192,14 @@ func TestGivenUpTransferEndsLeases(t *testing.T) {
 	term := c.Status(lead, d.ID).Term
 	to := others(lead)[0]
 	c.Net.SetFilter(func(_, at shard.StoreID, _ []byte) bool { return at != to })
+	if c.Stores[lead].Store.Lease(d.ID) == 0 {
+		t.Fatal("no lease right after a read")
+	}
 	if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, to); err != nil {
 		t.Fatal(err)
+	}
+	if c.Stores[lead].Store.Lease(d.ID) != 0 {
+		t.Fatal("a lease survives the beginning of a transfer")
 	}
 	for i := range 20 {
 		mustPut(t, c, d, "k", fmt.Sprint(i))
@@ -219,7 +240,7 @@ func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
 // acknowledged by a store that never had the replica, too.
 func TestRemovedReplicaStaysDead(t *testing.T) {
 	d := Descriptor(2, "", "", 3)
-	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}})
+	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}, Store: func(o *raftstore.Options) { o.Env = slowDestroy{o.Env} }})
 	mustPut(t, c, d, "k", "0")
 	gone := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
 	// Every frame that store 4 was ever sent is sent again later.
@@ -242,26 +263,41 @@ func TestRemovedReplicaStaysDead(t *testing.T) {
 	c.WaitFor("the learner", func() bool { return c.Status(4, d.ID).Applied.Index != 0 })
 	step(shard.Change{Kind: shard.RemoveLearner, Replica: gone})
 	c.WaitFor("the removal", func() bool { return c.Status(4, d.ID).Replica == 0 })
-	c.Net.SetFilter(nil)
-	for range 3 {
+	c.Net.SetFilter(func(_, to shard.StoreID, _ []byte) bool { return to != 4 })
+	// From the moment of its removal, before and after its tombstone is there, and after a restart.
+	for range 20 {
 		for i, f := range frames {
 			c.Stores[4].Store.Receive(from[i], append([]byte(nil), f...))
 		}
 		if c.Status(4, d.ID).Replica != 0 {
 			t.Fatal("a removed replica was born again")
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	next, ok, err := c.Stores[4].Engine.Tombstone(d.ID)
-	for range 100 {
-		if ok {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		next, ok, err = c.Stores[4].Engine.Tombstone(d.ID)
-	}
 	if err != nil || !ok || next != gone.ID+1 {
 		t.Fatalf("tombstone: %v %v %v", next, ok, err)
 	}
+	c.Crash(4, 0)
+	c.Start(4)
+	for i, f := range frames {
+		c.Stores[4].Store.Receive(from[i], append([]byte(nil), f...))
+	}
+	if c.Status(4, d.ID).Replica != 0 {
+		t.Fatal("a removed replica was born again after a restart")
+	}
+}
+
+// slowDestroy makes the removal of data take its time.
+type slowDestroy struct{ env.Env }
+
+func (e slowDestroy) Go(name string, f func()) {
+	e.Env.Go(name, func() {
+		if name == "destroy" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		f()
+	})
 }
 
 // Rule 17: a snapshot that breaks off leaves slot, placeholder and files free for the next.

@@ -195,7 +195,7 @@ func (c *Cluster) Addrs() string {
 // Open connects the cluster's client, waiting until every shard answers.
 func (c *Cluster) Open() {
 	c.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	var err error
 	if c.DB, err = client.Open(ctx, c.Addrs(), client.WithRetryBudget(60*time.Second)); err != nil {
@@ -220,7 +220,7 @@ func (c *Cluster) Open() {
 		if ctx.Err() != nil {
 			c.T.Fatalf("the cluster does not serve: %d of %d shards have a leader: %v", led, all, last)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50*time.Millisecond + time.Duration(all)*200*time.Microsecond) // a list of many shards is work for placement
 	}
 }
 
