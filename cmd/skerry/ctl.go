@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,10 +15,18 @@ import (
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/status"
 	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard"
 )
 
-// memberTimeout bounds how long a placement member may take to say that it is there.
-const memberTimeout = 2 * time.Second
+// maxLeadersAsked bounds how many shards `ctl status` asks the stores about; beyond that many something is wrong with the
+// cluster anyway.
+const maxLeadersAsked = 16
+
+// maxSuspectsAsked bounds how many suspected stores `ctl status` asks whether they are there.
+const maxSuspectsAsked = 64
+
+// nodeTimeout bounds how long a node may take to say that it is there.
+const nodeTimeout = 2 * time.Second
 
 func (a *app) ctlCmd() *cobra.Command {
 	cmd := &cobra.Command{
@@ -94,11 +103,13 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		}
 		p.Shards = append(p.Shards, sh)
 	}
+	askSuspects(ctx, p)
+	findLeaders(ctx, admin, p)
 	members, err := admin.Members(ctx)
 	if err != nil {
 		return err
 	}
-	infos := askMembers(ctx, members)
+	infos := askNodes(ctx, memberAddrs(members))
 	for i, m := range members {
 		p.Members = append(p.Members, status.Member{MemberInfo: m, Err: infos[i].err})
 		if infos[i].err == nil && infos[i].Cluster != 0 {
@@ -108,27 +119,77 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 	return nil
 }
 
-// memberAnswer is what a node said of itself.
-type memberAnswer struct {
+// findLeaders asks the stores about shards of which placement does not know the leader, or believes it on a store that is
+// not up. Placement hears of leaders with heartbeats, about a second late; a shard that is served is not to be reported
+// as one without a leader.
+func findLeaders(ctx context.Context, admin *client.Admin, p *status.Picture) {
+	up := make(map[shard.StoreID]bool)
+	for _, st := range p.Stores {
+		up[st.ID] = st.State == "up" || p.Answers[st.ID]
+	}
+	asked := 0
+	for i := range p.Shards {
+		s := &p.Shards[i]
+		if s.Leader.ID != 0 && up[s.Leader.Store] || asked == maxLeadersAsked {
+			continue
+		}
+		asked++
+		replicas, err := admin.Replicas(ctx, s.ID)
+		if err != nil {
+			return // what placement said stands
+		}
+		for _, r := range replicas {
+			if r.Leading {
+				s.Leader = shard.Replica{ID: r.Replica, Store: r.Store, Role: shard.Voter}
+			}
+		}
+	}
+}
+
+// askSuspects finds out whether stores that placement suspects are there all the same.
+func askSuspects(ctx context.Context, p *status.Picture) {
+	p.Answers = make(map[shard.StoreID]bool)
+	var ids []shard.StoreID
+	var addrs []string
+	for _, st := range p.Stores {
+		if st.State == "suspect" && len(ids) < maxSuspectsAsked {
+			ids, addrs = append(ids, st.ID), append(addrs, st.Addr)
+		}
+	}
+	for i, answer := range askNodes(ctx, addrs) {
+		p.Answers[ids[i]] = answer.err == nil && slices.Contains(answer.Stores, ids[i])
+	}
+}
+
+// nodeAnswer is what a node said of itself.
+type nodeAnswer struct {
 	rpc.NodeInfo
 	err error
 }
 
-// askMembers asks all placement members at once who they are.
-func askMembers(ctx context.Context, members []client.MemberInfo) []memberAnswer {
+// askNodes asks nodes, all at once, who they are.
+func askNodes(ctx context.Context, addrs []string) []nodeAnswer {
 	conns := rpc.NewConns(nil)
 	defer func() { _ = conns.Close() }()
-	out := make([]memberAnswer, len(members))
+	out := make([]nodeAnswer, len(addrs))
 	var wg sync.WaitGroup
-	for i, m := range members {
+	for i, addr := range addrs {
 		wg.Go(func() {
-			one, cancel := context.WithTimeout(ctx, memberTimeout)
+			one, cancel := context.WithTimeout(ctx, nodeTimeout)
 			defer cancel()
-			out[i].NodeInfo, out[i].err = conns.Node(m.Addr).Info(one)
+			out[i].NodeInfo, out[i].err = conns.Node(addr).Info(one)
 		})
 	}
 	wg.Wait()
 	return out
+}
+
+func memberAddrs(members []client.MemberInfo) []string {
+	addrs := make([]string, len(members))
+	for i, m := range members {
+		addrs[i] = m.Addr
+	}
+	return addrs
 }
 
 // clusterID asks placement for the cluster's id.
@@ -138,7 +199,7 @@ func clusterID(ctx context.Context, s *session) (string, error) {
 		return "", err
 	}
 	var errs []error
-	for _, m := range askMembers(ctx, members) {
+	for _, m := range askNodes(ctx, memberAddrs(members)) {
 		if m.err == nil && m.Cluster != 0 {
 			return m.Cluster.String(), nil
 		}

@@ -143,7 +143,7 @@ func removeStore(ctx context.Context, s *session, id shard.StoreID) error {
 	defer func() { _ = conns.Close() }()
 	var errs []error
 	for _, m := range members {
-		one, cancel := context.WithTimeout(ctx, memberTimeout)
+		one, cancel := context.WithTimeout(ctx, nodeTimeout)
 		err := conns.Placement(m.Addr).RemoveStore(one, id)
 		cancel()
 		if err == nil {

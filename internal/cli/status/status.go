@@ -46,6 +46,9 @@ type Picture struct {
 	Cluster string
 	Members []Member
 	Stores  []client.StoreInfo
+	// Answers are stores that placement suspects but that answer when they are asked. A fresh placement leader suspects
+	// all of them until their first heartbeats.
+	Answers map[shard.StoreID]bool
 	Shards  []client.ShardInfo // in the order of their keys
 }
 
@@ -152,7 +155,7 @@ func (j *judge) gap(from, to shard.Key) {
 // live reports whether the replicas on a store can be counted on.
 func (j *judge) live(id shard.StoreID) bool {
 	s := j.stores[id]
-	return s != nil && (s.State == "up" || s.State == "draining")
+	return s != nil && (s.State == "up" || s.State == "draining" || s.State == "suspect" && j.p.Answers[id])
 }
 
 func (j *judge) liveStores() (n int) {
@@ -254,18 +257,22 @@ func (g *groupOfShards) String() string {
 func (j *judge) storeStates() {
 	for i := range j.p.Stores {
 		s := &j.p.Stores[i]
-		seen := ", not heard yet by the placement leader"
+		name, seen := fmt.Sprintf("store %s at %s", s.ID, s.Addr), ""
 		if s.SeenAgo >= time.Second {
 			seen = ", not heard for " + output.Duration(s.SeenAgo.Round(time.Second))
 		}
-		switch s.State {
-		case "suspect":
-			j.add(Degraded, fmt.Sprintf("store %s at %s is suspect%s", s.ID, s.Addr, seen), "see whether it runs and can reach placement")
-		case "down":
-			j.add(Degraded, fmt.Sprintf("store %s at %s is down%s", s.ID, s.Addr, seen),
+		switch {
+		case s.State == "suspect" && j.p.Answers[s.ID] && seen == "":
+			j.add(Healthy, name+" has not been heard yet by a new placement leader", "wait a second")
+		case s.State == "suspect" && j.p.Answers[s.ID]:
+			j.add(Degraded, name+" answers but placement suspects it"+seen, "see whether it can reach placement")
+		case s.State == "suspect":
+			j.add(Degraded, name+" is suspect and does not answer"+seen, "start it again, or see whether it can be reached")
+		case s.State == "down":
+			j.add(Degraded, name+" is down"+seen,
 				fmt.Sprintf("start it again; if its disk is lost, start an empty store and then `skerry ctl store remove %d`", s.ID))
-		case "draining":
-			j.add(Healthy, fmt.Sprintf("store %s at %s is draining, %s left", s.ID, s.Addr, plural(s.Shards, "replica", "replicas")), "wait until none is left")
+		case s.State == "draining":
+			j.add(Healthy, fmt.Sprintf("%s is draining, %s left", name, plural(s.Shards, "replica", "replicas")), "wait until none is left")
 		}
 	}
 }

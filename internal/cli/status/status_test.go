@@ -3,6 +3,7 @@ package status
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +19,13 @@ import (
 //
 //	error TEXT                        placement does not answer
 //	member ID [leader] [silent]
-//	store ID STATE [seen=D] [free=SIZE] [version=V] [shards=N] [leaders=N]
+//	store ID STATE [answers] [seen=D] [free=SIZE] [version=V] [shards=N] [leaders=N]
 //	shard ID START..END REPLICA...    of the form STORE[:ROLE], the leader with a *; START and END may be empty
 //
 // The output is what `skerry ctl status` prints, or the JSON document.
 func TestVerdicts(t *testing.T) {
 	datadriven.RunTest(t, "testdata/verdicts.txt", func(t *testing.T, d *datadriven.TestData) string {
-		p := &Picture{Addr: "127.0.0.1:4400", Cluster: "c1"}
+		p := &Picture{Addr: "127.0.0.1:4400", Cluster: "c1", Answers: make(map[shard.StoreID]bool)}
 		for line := range strings.Lines(d.Input) {
 			parse(t, p, strings.Fields(line))
 		}
@@ -62,7 +63,9 @@ func parse(t *testing.T, p *Picture, f []string) {
 		}
 		p.Members = append(p.Members, m)
 	case "store":
-		p.Stores = append(p.Stores, parseStore(t, f))
+		st := parseStore(t, f)
+		p.Stores = append(p.Stores, st)
+		p.Answers[st.ID] = slices.Contains(f, "answers")
 	case "shard":
 		p.Shards = append(p.Shards, parseShard(t, f))
 	default:
