@@ -80,7 +80,7 @@
 //	3  ready.go (append, truncateLog), snapshot.go         12  read.go (startRound, serveConfirmed), follower.go
 //	   (install), change.go (destroy), worker.go (deliver) 13  readers.go (evaluateView)
 //	4  engine; change.go (placeholders, bury)              15  change.go
-//	5  tick.go (watchDisk), outbox.go (send), store.go     16  change.go (onDestroy, destroy, bury), receive.go (birth)
+//	5  tick.go (watchDisk), outbox.go (send), store.go     16  change.go (maybeAsk to bury), receive.go (birth)
 //	6  engine; ready.go passes the commit index            17  snapshot.go, worker.go (step)
 //	7  group; receive.go, worker.go (step)                 18  propose.go (admitWrite), inbox.go
 //	8  propose.go, read.go, handle.go; again in apply      19  sleep.go, liveness.go

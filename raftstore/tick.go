@@ -62,6 +62,8 @@ func (r *replica) onTick() {
 		r.maybeTruncate()
 		r.maybeMute()
 		r.tellRemoved()
+	} else {
+		r.maybeAsk()
 	}
 	r.maybeSleep()
 }
