@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -115,6 +116,38 @@ func (r *replica) tellRemoved() {
 
 func (r *replica) onDestroyed(id shard.ReplicaID) {
 	r.removed = slices.DeleteFunc(r.removed, func(p shard.Replica) bool { return p.ID == id })
+}
+
+// askTimeouts is how many election timeouts a replica hears no leader before it asks whether it was removed, and between
+// two questions.
+const askTimeouts = 10
+
+// maybeAsk asks every other replica that this one knows of whether it is still a member. The leader that removed it tells
+// it so (tellRemoved), but forgets that with its term, and a removed replica is sent nothing and may not elect.
+func (r *replica) maybeAsk() {
+	pause := askTimeouts * r.w.store.opt.electionTimeout()
+	if !r.born() || r.held || r.w.now.Sub(env.Time(r.group.Heard())) < pause || r.w.now.Sub(r.askedAt) < pause {
+		return
+	}
+	r.askedAt = r.w.now
+	for _, p := range r.machine.Desc.Replicas {
+		if p.ID != r.self {
+			r.sendControl(shard.Replica{Store: p.Store}, control{kind: controlAsk, last: r.machine.Desc.Epoch.ConfVer})
+		}
+	}
+}
+
+// onAsk answers a replica that was removed. A sleeper need not wake for it.
+//
+// INVARIANT (rule 16): only with a newer ConfVer: a replica that is behind does not know those that were added since. The
+// one that asks was a member at its own ConfVer; if it is none at a later one, it was removed between, for ever.
+func (r *replica) onAsk(from shard.StoreID, c *control) {
+	if !r.born() || c.last == 0 || r.machine.Desc.Epoch.ConfVer <= c.last {
+		return
+	}
+	if _, member := r.machine.Desc.Replica(c.from); !member && plausible(uint64(c.from)) {
+		r.sendControl(shard.Replica{ID: c.from, Store: from}, control{kind: controlDestroy, term: r.group.Term()})
+	}
 }
 
 // onDestroy takes the word of a leader that a replica of this store was removed. It is answered only once that is true

@@ -14,6 +14,7 @@ const (
 	controlNudge     byte = 3 // woken follower: leader, are you there?
 	controlDestroy   byte = 4 // leader: you were removed
 	controlDestroyed byte = 5 // that replica id is gone from this store and will not come back
+	controlAsk       byte = 6 // replica that hears nobody: am I still a member? last holds the ConfVer that it knows
 )
 
 // control is one such message. Fields that a kind does not use are zero.
@@ -101,5 +102,7 @@ func (w *worker) onControl(from shard.StoreID, c *control) {
 		}
 	case controlDestroyed:
 		r.onDestroyed(c.from)
+	case controlAsk:
+		r.onAsk(from, c)
 	}
 }

@@ -61,6 +61,7 @@ type replica struct {
 	sleep      sleepState
 	unreported bool     // in worker.unreported
 	expiring   bool     // known to the reclaimer
+	askedAt    env.Time // see maybeAsk
 	activeAt   env.Time // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time

@@ -75,6 +75,8 @@ func (r *replica) onTick() {
 		r.maybeTruncate()
 		r.maybeMute()
 		r.tellRemoved()
+	} else {
+		r.maybeAsk()
 	}
 	r.maybeSleep()
 }

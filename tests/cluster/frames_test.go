@@ -71,7 +71,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		return true
 	})
-	for range 5 {
+	for range 2 {
 		mustPut(f, c, d, "k", "0")
 		c.WaitFor("sleep", func() bool { return c.Status(c.Leader(d.ID), d.ID).Asleep })
 	}

@@ -213,6 +213,7 @@ func TestCutOffLeaderDoesNotServe(t *testing.T) {
 
 // TestSleep: an idle shard stops ticking on every store, and a request wakes it.
 func TestSleep(t *testing.T) {
+	t.Parallel()
 	c := New(t, Options{})
 	d := c.opt.Shards[0]
 	asleep := func() bool {

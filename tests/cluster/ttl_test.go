@@ -149,6 +149,7 @@ func (c *timed) storedKeys(id shard.StoreID) (n int) {
 // Expired keys are removed in the background on every replica, page by page, and living ones are not. When none is left
 // the shard forgets that it ever had any.
 func TestReclaim(t *testing.T) {
+	t.Parallel()
 	c := newTimed(t, Options{Store: func(o *raftstore.Options) { o.NoSleep = true }})
 	c.jump(0)
 	var ops []raw.Op

@@ -82,7 +82,7 @@ func (l *ledger) check(ctx context.Context, db *client.DB) error {
 }
 
 // killAll writes for a while, kills all processes at once, starts them again, and compares; several times.
-func killAll(t testing.TB, c *Cluster, rounds int, load time.Duration) error {
+func killAll(t testing.TB, c *Cluster, rounds int, load, patience time.Duration) error {
 	l := &ledger{acked: make(map[string]int), open: make(map[string]int)}
 	for round := range rounds {
 		var stop atomic.Bool
@@ -105,8 +105,8 @@ func killAll(t testing.TB, c *Cluster, rounds int, load time.Duration) error {
 			p.Start()
 		}
 		_ = c.DB.Close()
-		ctx, cancel = context.WithTimeout(context.Background(), 30*time.Second)
-		db, err := client.Open(ctx, c.Addrs(), client.WithRetryBudget(30*time.Second))
+		ctx, cancel = context.WithTimeout(context.Background(), patience)
+		db, err := client.Open(ctx, c.Addrs(), client.WithRetryBudget(patience))
 		if err == nil {
 			c.DB = db
 			err = l.check(ctx, c.DB)
@@ -122,8 +122,8 @@ func killAll(t testing.TB, c *Cluster, rounds int, load time.Duration) error {
 
 // TestKillAllLossy: kill -9 of all processes at once, on a filesystem that then loses everything that was not synced.
 func TestKillAllLossy(t *testing.T) {
-	c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true})
-	if err := killAll(t, c, 3, time.Second); err != nil {
+	c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, MemTableBytes: 256 << 10})
+	if err := killAll(t, c, 3, time.Second, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -131,7 +131,7 @@ func TestKillAllLossy(t *testing.T) {
 // TestKillAll is the same on the real filesystem.
 func TestKillAll(t *testing.T) {
 	c := New(t, Options{SplitKeys: splitKeys(20)})
-	if err := killAll(t, c, 2, time.Second); err != nil {
+	if err := killAll(t, c, 2, time.Second, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -144,17 +144,28 @@ type recorder struct {
 
 func (r *recorder) Errorf(format string, args ...any) { r.failed.Store(true) }
 
-// TestRemovedSyncIsFound proves that TestKillAllLossy sees what it should: without the syncs of the write-ahead log it
-// must fail: the log entries that make up a quorum are gone.
+// TestRemovedSyncIsFound proves that TestKillAllLossy sees what it should: without one kind of sync it must fail. In
+// the ordinary run only the first kind is removed, the one of our own log; SKERRY_LONG=1 removes each in turn.
 func TestRemovedSyncIsFound(t *testing.T) {
-	if os.Getenv("SKERRY_LONG") == "" && testing.Short() {
-		t.Skip("short")
+	kinds := []struct{ name, files string }{
+		{"log of the stores", `store/.*\.log$`},
+		{"log of placement", `placement/.*\.log$`},
+		{"manifest", `MANIFEST`},
+		{"tables", `\.sst$`},
 	}
-	c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, SkipSync: `store/.*\.log$`})
-	r := &recorder{TB: t}
-	err := killAll(r, c, 3, time.Second)
-	if err == nil && !r.failed.Load() {
-		t.Fatal("syncs of the stores were skipped, and nobody noticed")
+	if os.Getenv("SKERRY_LONG") == "" {
+		kinds = kinds[:1]
 	}
-	t.Logf("found: %v", err)
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			// Small memtables, so that tables and manifest matter within seconds.
+			c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, SkipSync: k.files, MemTableBytes: 256 << 10})
+			r := &recorder{TB: t}
+			err := killAll(r, c, 3, 2*time.Second, 12*time.Second)
+			if err == nil && !r.failed.Load() {
+				t.Fatalf("syncs of the %s were skipped, and nobody noticed", k.name)
+			}
+			t.Logf("found: %.300v", err)
+		})
+	}
 }

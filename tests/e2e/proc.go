@@ -128,7 +128,9 @@ type Options struct {
 	SplitKeys []string
 	Lossy     bool
 	SkipSync  string
-	Verbose   bool
+	// MemTableBytes is the size of the stores' memtables; 0 is the default.
+	MemTableBytes int64
+	Verbose       bool
 }
 
 // Cluster is a set of processes on this machine.
@@ -162,7 +164,7 @@ func New(t testing.TB, o Options) *Cluster {
 	for i := range o.Nodes {
 		p := &Proc{c: c, Index: i}
 		p.child = Child{Listen: freeAddr(t), Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys,
-			Stores: o.Nodes, Lossy: o.Lossy, SkipSync: o.SkipSync, Bootstrap: true, Verbose: o.Verbose}
+			Stores: o.Nodes, Lossy: o.Lossy, SkipSync: o.SkipSync, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
 		p.proxy = newProxy(t, p.child.Listen)
 		p.child.Advertise = p.proxy.addr()
 		if i < 3 {

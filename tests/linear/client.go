@@ -83,8 +83,7 @@ func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verd
 		cl.seq++
 		req := &call.Request{Kind: call.Write, Shard: d.ID, Epoch: d.Epoch, Timeout: time.Second, Body: body,
 			Op: call.OpID{Client: cl.id, Seq: cl.seq}, Term: ref.Term, Since: ref.Applied}
-		// Sometimes the client is impatient, and asks while the attempt is under way.
-		rep := cl.c.DoFor(to, req, time.Duration(1+cl.rnd.IntN(200))*time.Millisecond)
+		rep := cl.send(to, req)
 		if rep.Err != nil && !cluster.Definite(rep.Err) {
 			rep = cl.outcome(d, req)
 		}
@@ -99,8 +98,22 @@ func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verd
 			return raw.Result{}, ambiguous
 		}
 		cl.learn(d.ID, rep.Err)
+		if cl.rnd.IntN(2) == 0 {
+			return raw.Result{}, nothing // and so its value must never be seen
+		}
 	}
 	return raw.Result{}, nothing
+}
+
+// send makes an attempt. Sometimes the client is impatient, and asks while the attempt is under way, or even before the
+// network has delivered it.
+func (cl *client) send(to shard.StoreID, req *call.Request) call.Reply {
+	if cl.rnd.IntN(10) == 0 {
+		late := time.Duration(cl.rnd.IntN(20)) * time.Millisecond
+		time.AfterFunc(late, func() { cl.c.DoFor(to, req, 100*time.Millisecond) })
+		return call.Reply{Err: shard.ErrUnavailable}
+	}
+	return cl.c.DoFor(to, req, time.Duration(1+cl.rnd.IntN(200))*time.Millisecond)
 }
 
 // outcome asks around what became of an attempt.

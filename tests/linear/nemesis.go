@@ -71,7 +71,7 @@ func (n *nemesis) heal() {
 // harm does one evil thing. It returns when the store concerned is up again; links are healed by heal.
 func (n *nemesis) harm() {
 	id := n.anyStore()
-	switch n.rnd.IntN(8) {
+	switch n.rnd.IntN(10) {
 	case 0, 1:
 		percent := []int{0, 30, 100}[n.rnd.IntN(3)]
 		n.note("crash %s, %d%% unsynced kept", id, percent)
@@ -116,6 +116,25 @@ func (n *nemesis) harm() {
 		n.pause(100*time.Millisecond, 400*time.Millisecond)
 	case 7:
 		n.transfer()
+	case 8, 9:
+		n.blackout()
+	}
+}
+
+// blackout takes the power from most stores, after their disks have hung for a while: what they said meanwhile without a
+// sync is lost.
+func (n *nemesis) blackout() {
+	ids := n.rnd.Perm(n.stores)[:n.stores/2+1+n.rnd.IntN(n.stores/2+1)]
+	n.note("the disks of %v (from 0) hang, then they lose their power", ids)
+	for _, i := range ids {
+		n.c.Stores[shard.StoreID(i+1)].Disk.Hang()
+	}
+	n.pause(5*time.Millisecond, 100*time.Millisecond)
+	for _, i := range ids {
+		n.c.Crash(shard.StoreID(i+1), 0)
+	}
+	for _, i := range ids {
+		n.c.Start(shard.StoreID(i + 1))
 	}
 }
 
