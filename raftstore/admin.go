@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -26,13 +27,25 @@ func (s *Store) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreI
 			done(r.notLeader())
 			return
 		}
+		if to == s.id {
+			done(nil) // it leads already
+			return
+		}
 		target, ok := r.machine.Desc.ReplicaOn(to)
 		if !ok || target.Role != shard.Voter && target.Role != shard.IncomingVoter {
 			done(&shard.InvalidError{Why: to.String() + " has no voter of " + id.String()})
 			return
 		}
+		lease := env.Time(0)
+		if v := r.view.Load(); v != nil {
+			lease = v.lease
+		}
 		r.withdraw()
 		err := r.group.TransferLeader(target.ID)
+		if err != nil {
+			r.publish(lease) // nothing was begun
+			err = &shard.InvalidError{Why: err.Error()}
+		}
 		r.mark()
 		done(err)
 	})

@@ -32,8 +32,10 @@
 //	          the pass's batches              loop, the ticker                      after it answered everyone
 //	sync      the queue of committed log      workers                               when the store closes
 //	          batches
-//	ticker    rule 5's watch                  a quarter of a tick                   when the store closes
-//	liveness  other stores' heartbeats, the   50 ms, jittered                       when the store closes
+//	ticker    rule 5's watch                  half a tick; while all shards sleep,  when the store closes
+//	                                          a replica that wakes, or half an
+//	                                          election timeout
+//	liveness  other stores' heartbeats, the   three ticks, or a shard to wake       when the store closes
 //	          wake queue
 //	reclaim   the walks over expired keys     ten ticks                             when the store closes or breaks
 //	reader    a job of the queue of reads     exists while there are any, at most   when the queue is empty

@@ -167,7 +167,7 @@ func (l *liveness) suspect(now env.Time) {
 	}
 	l.mu.Unlock()
 	for _, id := range gone {
-		l.store.logger.Warn("store suspected", "store", id, "by", l.store.id)
+		l.store.logger.Warn("another store is suspected", "other", id)
 		l.wakeLedBy(id)
 	}
 }

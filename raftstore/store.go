@@ -165,7 +165,7 @@ func (s *Store) broken(what string, err error) {
 		return
 	}
 	s.wakeAll() // the workers answer whoever waits, and end
-	s.logger.Error("store stopped", "store", s.id, "while", what, "err", err)
+	s.logger.Error("store stopped", "while", what, "err", err)
 	if s.opt.OnBroken != nil {
 		s.env.Go("broken", func() { s.opt.OnBroken(e) })
 	}

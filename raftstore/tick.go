@@ -53,7 +53,7 @@ func (s *Store) watchDisk() {
 	age := s.env.Now().Sub(since)
 	hung := age > s.opt.electionTimeout()
 	if hung != s.hung.Swap(hung) && hung {
-		s.logger.Warn("disk does not finish a sync; giving up leadership", "store", s.id, "for", age)
+		s.logger.Warn("disk does not finish a sync; giving up leadership", "for", age)
 	}
 	if age > s.opt.HungDiskExit {
 		s.broken("sync the log", errHungDisk{age})

@@ -65,7 +65,7 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string) error {
 	}
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
-		Logger: n.log.With("part", "placement"), Tick: c.Tick, NoSleep: true, WallTime: true, OnBroken: n.broken})
+		Logger: n.log.With("member", c.ID), Tick: c.Tick, NoSleep: true, WallTime: true, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}

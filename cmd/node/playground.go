@@ -25,7 +25,7 @@ type PlaygroundConfig struct {
 	Version   string
 	// Store is every node's store; its zero value will do.
 	Store StoreConfig
-	// PlacementTick is placement's Raft tick; default raftstore.DefaultTick.
+	// Placement is the member's; id, members, replicas, split keys and stores are filled in.
 	Placement PlacementConfig
 }
 

@@ -197,7 +197,7 @@ func (j *judge) quorums() {
 		j.add(Degraded, leaderless.String()+" no known leader", "wait some seconds for the election; if it stays, look at `skerry ctl shard get`")
 	}
 	if thin.n > 0 {
-		advice := "wait while placement makes new ones"
+		advice := "start the missing store again; placement makes new replicas elsewhere when it was away for 30 minutes, or at once after `skerry ctl store remove`"
 		if j.liveStores() < j.replicas {
 			advice = "start the missing stores again, or add one (`skerry store --join ADDR`) on which placement then makes new ones"
 		}

@@ -5,7 +5,7 @@
 // source: skerry/placement/v1/placement.proto
 
 // The placement driver: ids, timestamps, routes, store and shard heartbeats. Every member serves it; one that does not
-// lead answers with an error detail NotLeader and the caller asks the leader.
+// lead answers with the typed error NotLeader in the trailer, and the caller asks the leader.
 
 package placementv1
 

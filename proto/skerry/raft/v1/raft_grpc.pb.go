@@ -30,7 +30,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type RaftClient interface {
-	// Frames is a one-way stream of frames from one store to another; headers name both, the lane and the cluster.
+	// Frames is a one-way stream of frames from one store to another; headers name both and the cluster.
 	Frames(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Frame, FramesDone], error)
 	// Call asks another store one thing and waits.
 	Call(ctx context.Context, in *CallRequest, opts ...grpc.CallOption) (*CallReply, error)
@@ -86,7 +86,7 @@ type Raft_SnapshotClient = grpc.ClientStreamingClient[SnapshotPart, SnapshotDone
 // All implementations must embed UnimplementedRaftServer
 // for forward compatibility.
 type RaftServer interface {
-	// Frames is a one-way stream of frames from one store to another; headers name both, the lane and the cluster.
+	// Frames is a one-way stream of frames from one store to another; headers name both and the cluster.
 	Frames(grpc.ClientStreamingServer[Frame, FramesDone]) error
 	// Call asks another store one thing and waits.
 	Call(context.Context, *CallRequest) (*CallReply, error)
