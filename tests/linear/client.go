@@ -113,7 +113,7 @@ func (cl *client) send(to shard.StoreID, req *call.Request) call.Reply {
 		time.AfterFunc(late, func() { cl.c.DoFor(to, req, 100*time.Millisecond) })
 		return call.Reply{Err: shard.ErrUnavailable}
 	}
-	return cl.c.DoFor(to, req, time.Duration(1+cl.rnd.IntN(200))*time.Millisecond)
+	return cl.c.DoFor(to, req, time.Duration(1+cl.rnd.IntN(600))*time.Millisecond)
 }
 
 // outcome asks around what became of an attempt.
