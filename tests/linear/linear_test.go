@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/raw"
 	"github.com/skerrydb/skerry/tests/cluster"
+	"github.com/skerrydb/skerry/tests/history"
 )
 
 const (
@@ -70,66 +69,60 @@ func listKey(list int) shard.Key {
 type world struct {
 	c      *cluster.Cluster
 	shards []*shard.Descriptor
-	start  time.Time
+	rec    *history.Recorder
 
-	mu      sync.Mutex
-	history []porcupine.Operation
-	open    int // ambiguous operations
-	tokens  map[string]verdict
+	mu     sync.Mutex
+	open   int // ambiguous operations
+	tokens map[string]verdict
 }
 
-func (w *world) now() int64 { return int64(time.Since(w.start)) }
-
 // do executes one operation and puts what the client saw into the history.
-func (w *world) do(cl *client, n int, in input) (out output, known bool) {
-	call := w.now()
-	out, known = w.execute(cl, in)
-	ret := w.now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !known {
+func (w *world) do(cl *client, n int, in history.Input) (out history.Output, known bool) {
+	begun := w.rec.Now()
+	if out, known = w.execute(cl, in); !known {
 		return out, false
 	}
-	if out.ambiguous {
+	w.rec.Add(n, begun, in, out)
+	if out.Ambiguous {
+		w.mu.Lock()
 		w.open++
-		ret = int64(time.Hour) + ret
+		w.mu.Unlock()
 	}
-	w.history = append(w.history, porcupine.Operation{ClientId: n, Input: in, Call: call, Output: out, Return: ret})
 	return out, true
 }
 
 // execute reports known false for an operation that has certainly had no effect and told nothing.
-func (w *world) execute(cl *client, in input) (out output, known bool) {
-	d := w.shards[in.group%shards]
-	key := groupKey(in.group, in.key)
+func (w *world) execute(cl *client, in history.Input) (out history.Output, known bool) {
+	d := w.shards[in.Group%shards]
+	key := groupKey(in.Group, in.Key)
 	cmd := &raw.Command{}
 	put := func(k int) {
-		cmd.Ops = append(cmd.Ops, raw.Op{Kind: raw.Put, Key: groupKey(in.group, k), Value: []byte(in.value)})
+		cmd.Ops = append(cmd.Ops, raw.Op{Kind: raw.Put, Key: groupKey(in.Group, k), Value: []byte(in.Value)})
 	}
-	switch in.kind {
-	case opGet:
+	switch in.Kind {
+	case history.Get:
 		a, ok := cl.read(d, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
 		if ok {
-			out.values[in.key] = string(a.Rows[0].Value)
+			out.Values[in.Key] = string(a.Rows[0].Value)
 		}
 		return out, ok
-	case opScan:
-		prefix := groupPrefix(in.group)
+	case history.Scan:
+		prefix := groupPrefix(in.Group)
 		a, ok := cl.read(d, &raw.Query{Kind: raw.Scan, Range: shard.Range{Start: shard.RawKey([]byte(prefix)), End: shard.RawKey([]byte(prefix + "\xff"))}})
 		for _, row := range a.Rows {
-			out.values[row.Key[len(row.Key)-1]-'0'] = string(row.Value)
+			out.Values[row.Key[len(row.Key)-1]-'0'] = string(row.Value)
 		}
 		return out, ok
-	case opPut:
-		put(in.key)
-	case opDelete:
+	case history.Put:
+		put(in.Key)
+	case history.Delete:
 		cmd.Ops = append(cmd.Ops, raw.Op{Kind: raw.Delete, Key: key})
-	case opCAS:
-		cmd.Conditions = []raw.Condition{condition(key, in.want)}
-		put(in.key)
-	case opBatch:
-		cmd.Conditions = []raw.Condition{condition(key, in.want)}
-		for k := range groupKeys {
+	case history.CAS:
+		cmd.Conditions = []raw.Condition{condition(key, in.Want)}
+		put(in.Key)
+	case history.Batch:
+		cmd.Conditions = []raw.Condition{condition(key, in.Want)}
+		for k := range history.GroupKeys {
 			put(k)
 		}
 	}
@@ -138,11 +131,11 @@ func (w *world) execute(cl *client, in input) (out output, known bool) {
 	case nothing:
 		return out, false
 	case ambiguous:
-		return output{ambiguous: true}, true
+		return history.Output{Ambiguous: true}, true
 	}
-	out.ok = res.Failed < 0
-	if !out.ok {
-		out.values[in.key] = string(res.Current)
+	out.OK = res.Failed < 0
+	if !out.OK {
+		out.Values[in.Key] = string(res.Current)
 	}
 	return out, true
 }
@@ -153,22 +146,22 @@ func condition(k shard.Key, want string) raw.Condition {
 
 // client works until the end. It remembers what it saw, so that its conditions have a chance.
 func (w *world) client(n int, cl *client, end time.Time) {
-	seen := make(map[int]state)
+	seen := make(map[int][history.GroupKeys]string)
 	for i := 0; time.Now().Before(end); i++ {
 		if cl.rnd.IntN(10) == 0 {
 			w.appendToken(cl, cl.rnd.IntN(lists), fmt.Sprintf("%d.%d;", n, i))
 			continue
 		}
-		in := input{group: cl.rnd.IntN(groups), kind: opKind(cl.rnd.IntN(6)), key: cl.rnd.IntN(groupKeys), value: fmt.Sprintf("%d.%d", n, i)}
-		if in.kind == opCAS || in.kind == opBatch {
-			if s, ok := seen[in.group]; !ok || cl.rnd.IntN(2) == 0 {
-				in.kind = opScan
+		in := history.Input{Group: cl.rnd.IntN(groups), Kind: history.Kind(cl.rnd.IntN(6)), Key: cl.rnd.IntN(history.GroupKeys), Value: fmt.Sprintf("%d.%d", n, i)}
+		if in.Kind == history.CAS || in.Kind == history.Batch {
+			if s, ok := seen[in.Group]; !ok || cl.rnd.IntN(2) == 0 {
+				in.Kind = history.Scan
 			} else {
-				in.want = s[in.key]
+				in.Want = s[in.Key]
 			}
 		}
-		if out, ok := w.do(cl, n, in); ok && in.kind == opScan {
-			seen[in.group] = out.values
+		if out, ok := w.do(cl, n, in); ok && in.Kind == history.Scan {
+			seen[in.Group] = out.Values
 		}
 		if cl.rnd.IntN(50) == 0 {
 			time.Sleep(time.Duration(cl.rnd.IntN(50)) * time.Millisecond)
@@ -211,7 +204,7 @@ func TestLinearizable(t *testing.T) {
 	c := cluster.New(t, cluster.Options{Stores: stores, Shards: ds, Store: func(o *raftstore.Options) {
 		o.LogEntries = 256 // so that logs are cut under the questions of clients, and stores come back to snapshots
 	}})
-	w := &world{c: c, shards: ds, start: time.Now(), tokens: make(map[string]verdict)}
+	w := &world{c: c, shards: ds, rec: history.NewRecorder(), tokens: make(map[string]verdict)}
 	for _, d := range ds {
 		c.Leader(d.ID)
 	}
@@ -231,16 +224,8 @@ func TestLinearizable(t *testing.T) {
 }
 
 func (w *world) judge(t *testing.T) {
-	res, info := porcupine.CheckOperationsVerbose(model, w.history, time.Minute)
-	t.Logf("%d operations, %d of them ambiguous, %d tokens: %s", len(w.history), w.open, len(w.tokens), res)
-	if res != porcupine.Ok {
-		t.Errorf("history of %d operations: %s", len(w.history), res)
-		if path := os.Getenv("SKERRY_LINEAR_HTML"); path != "" {
-			if err := porcupine.VisualizePath(model, info, path); err != nil {
-				t.Log(err)
-			}
-		}
-	}
+	t.Logf("%d operations, %d of them ambiguous, %d tokens", w.rec.Len(), w.open, len(w.tokens))
+	w.rec.Check(t, time.Minute)
 	w.judgeTokens(t)
 	for _, d := range w.shards {
 		cluster.Same(w.c, d)
