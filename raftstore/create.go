@@ -70,9 +70,7 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 			w.rest(old)
 		}
 		s.adopt(r)
-		w.rouse(r)
-		r.activeAt = w.now
-		r.maybeElect()
+		s.live.queueWake(r.id) // paced: thousands of first elections at once would starve each other
 	}
 	return nil
 }
