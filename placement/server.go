@@ -29,7 +29,7 @@ type Options struct {
 
 // Times of a leader's view of stores.
 const (
-	pollInterval = 100 * time.Millisecond // how soon a change of leadership is noticed
+	pollInterval = 200 * time.Millisecond // how soon a change of leadership is noticed
 	// A store heartbeat comes every second or so: three missed ones make a store suspect.
 	suspectAfter = 4 * time.Second
 	downAfter    = 30 * time.Minute

@@ -193,6 +193,7 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	r.cancelled = nil
 	w.rest(r)
 	delete(w.replicas, r.id)
+	r.countLeading(false)
 	s.replicas.Delete(r.id)
 	s.reclaimer.forget(r.id)
 	var span *shard.Range

@@ -32,7 +32,7 @@
 //	          the pass's batches              loop, the ticker                      after it answered everyone
 //	sync      the queue of committed log      workers                               when the store closes
 //	          batches
-//	ticker    rule 5's watch                  half a tick; while all shards sleep,  when the store closes
+//	ticker    rule 5's watch                  a tick; while all shards sleep,       when the store closes
 //	                                          a replica that wakes, or half an
 //	                                          election timeout
 //	liveness  other stores' heartbeats, the   three ticks, or a shard to wake       when the store closes

@@ -58,6 +58,7 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 // adopt makes a replica known to its worker and to everyone else. Called by its worker, or before the workers run.
 func (s *Store) adopt(r *replica) {
 	r.w.replicas[r.id] = r
+	r.w.maxID = max(r.w.maxID, uint64(r.id), uint64(r.self))
 	s.replicas.Store(r.id, r)
 	if r.born() {
 		s.setDescriptor(r, r.machine.Desc)

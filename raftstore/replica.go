@@ -60,6 +60,7 @@ type replica struct {
 	staged     *staged         // received, not yet taken by raft
 	sleep      sleepState
 	unreported bool     // in worker.unreported
+	counted    bool     // in worker.leaders
 	expiring   bool     // known to the reclaimer
 	askedAt    env.Time // see maybeAsk
 	activeAt   env.Time // of the last thing that kept it awake

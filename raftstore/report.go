@@ -40,13 +40,7 @@ func (s *Store) Report(ctx context.Context, full bool) (*beat.Report, error) {
 func (s *Store) Unreported() bool { return s.unreported.Load() }
 
 func (w *worker) report(out *beat.Report, full bool) {
-	for _, r := range w.replicas {
-		out.MaxID = max(out.MaxID, uint64(r.id), uint64(r.self))
-		out.Shards++
-		if r.group.Leading() {
-			out.Leaders++
-		}
-	}
+	out.Shards, out.Leaders, out.MaxID = len(w.replicas), w.leaders, w.maxID
 	if full {
 		for _, id := range slices.Sorted(maps.Keys(w.replicas)) {
 			r := w.replicas[id]
@@ -66,6 +60,18 @@ func (w *worker) report(out *beat.Report, full bool) {
 		r.unreported = false
 	}
 	w.unreported = nil
+}
+
+// countLeading keeps the worker's count of what it leads, so that a report need not look at sleeping replicas.
+func (r *replica) countLeading(leading bool) {
+	if leading != r.counted {
+		r.counted = leading
+		if leading {
+			r.w.leaders++
+		} else {
+			r.w.leaders--
+		}
+	}
 }
 
 func (r *replica) reportLed(out *beat.Report) {

@@ -9,15 +9,18 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
+// tickSlack is the part of a tick that workers may be late by without losing one.
+const tickSlack = 10
+
 // runTicker lets time pass for all workers: one goroutine, whatever the number of shards. A worker whose replicas all
-// sleep is not woken, and if all of them do, the ticker waits until one is roused. It runs at half a tick, because group
-// lets a tick through only when a whole one has passed since the last: at the interval itself, jitter would cost every
-// second one.
+// sleep is not woken, and if all of them do, the ticker waits until one is roused. It runs a little slower than the tick,
+// because group lets a tick through only when a whole one has passed since the last: at the interval itself, jitter
+// would cost many of them. (Polling faster instead would double what an idle store costs.)
 func (s *Store) runTicker() {
 	awake := true
 	for {
 		if awake {
-			if s.env.Sleep(s.ctx, s.opt.Tick/2) != nil {
+			if s.env.Sleep(s.ctx, s.opt.Tick+s.opt.Tick/tickSlack) != nil {
 				return
 			}
 		} else if err := s.roused.Wait(s.ctx, s.opt.electionTimeout()/2); err != nil && s.ctx.Err() != nil {
@@ -97,6 +100,7 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.failReads(r.notLeader())
 		r.changing, r.truncated = nil, 0
 	}
+	r.countLeading(st.Leading)
 	r.keepAwake()
 	r.noteLeader()
 	s.metrics.leaderChanges.Add(1)

@@ -25,6 +25,8 @@ type worker struct {
 	replicas   map[shard.ID]*replica
 	awake      []*replica  // those that get ticks
 	ticking    atomic.Bool // awake is not empty; for the ticker
+	leaders    int         // how many of the replicas lead
+	maxID      uint64      // the largest id of a shard or replica ever seen here
 	dirty      []*replica  // those with something to do in this pass
 	now        env.Time    // read once per pass
 	views      uint64      // for newViewGen
