@@ -28,9 +28,9 @@ verify: ## generated code is fresh, modules are tidy
 	go mod tidy -diff
 	git diff --exit-code -- proto
 
-bench: build ## put, get and scan on three stores in one process
-	@$(BIN)/skerry playground --addr 127.0.0.1:14400 --split-keys bench/2,bench/4,bench/6,bench/8 > /dev/null & pid=$$!; \
-	trap "kill $$pid" EXIT; sleep 3; \
+bench: build ## put, get, scan and ycsb-a on three stores in one process, on disk
+	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \
+	trap "kill $$pid; wait $$pid; rm -rf $$dir" EXIT; sleep 4; \
 	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done
 
 bench-failover: ## kill -9 of a store to the first put on its last shard, with 20 and 1,000 shards
