@@ -36,6 +36,11 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect reads everything once. It asks no worker and takes no lock that a request waits for longer than microseconds.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
+	c.n.open.RLock()
+	defer c.n.open.RUnlock()
+	if c.n.closed {
+		return
+	}
 	if a := c.n.store; a != nil {
 		c.storeAgent(out, a)
 	}

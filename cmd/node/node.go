@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -35,7 +34,11 @@ type Node struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	done   chan struct{}
-	closed atomic.Bool
+
+	// open is held for reading by whoever looks at an engine without being served (metrics, Ready), so that Close does
+	// not close it under him. It is taken before everything else.
+	open   sync.RWMutex
+	closed bool // under open
 
 	// Of the roles, nil without. Set before anybody is served.
 	member *member
@@ -190,6 +193,11 @@ func (n *Node) Ready(ctx context.Context) error {
 }
 
 func (n *Node) ready() bool {
+	n.open.RLock()
+	defer n.open.RUnlock()
+	if n.closed {
+		return false
+	}
 	if a := n.store; a != nil {
 		return a.joined()
 	}
@@ -199,7 +207,11 @@ func (n *Node) ready() bool {
 // Close stops the parts in order: first nobody is served any more, then the agents, who could still open a store, then
 // stores, then disks. The second Close does nothing.
 func (n *Node) Close() error {
-	if n.closed.Swap(true) {
+	n.open.Lock()
+	closed := n.closed
+	n.closed = true
+	n.open.Unlock()
+	if closed {
 		return nil
 	}
 	n.cancel()
