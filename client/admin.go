@@ -182,7 +182,7 @@ func (a *Admin) ShardByID(ctx context.Context, id shard.ID) (ShardInfo, error) {
 			return s, err
 		}
 	}
-	return ShardInfo{}, refuse("look up shard "+id.String(), nil, ErrNotFound, "placement knows no such shard", "list them with `skerry shard`")
+	return ShardInfo{}, refuse("look up shard "+id.String(), nil, ErrNotFound, "placement knows no such shard", "list them with `skerry ctl shard list`")
 }
 
 func shardInfo(r *beat.Route) ShardInfo {

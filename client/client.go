@@ -81,7 +81,7 @@ func (db *DB) connect(ctx context.Context) error {
 		stop = e.pause(noRoute, err, 0)
 	}
 	err := e.stopped(stop)
-	err.Hint = "check the addresses, and that the nodes run: `skerry status`"
+	err.Hint = "check the addresses, and that the nodes run: `skerry ctl status`"
 	return err
 }
 

@@ -182,7 +182,7 @@ func hint(kind error) string {
 	case ErrAmbiguous:
 		return "read the key before writing again, or use a conditional write"
 	case ErrUnavailable:
-		return "nothing happened; try again later, with more time, or look at the shard with `skerry shard`"
+		return "nothing happened; try again later, with more time, or look at the shard with `skerry ctl shard get`"
 	case ErrCrossShard:
 		return "give keys that belong together a common prefix and write them in one shard, or write them one by one"
 	case ErrConflict:

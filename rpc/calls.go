@@ -145,7 +145,7 @@ func (s *callStream) connect(ctx context.Context) (kvv1.KV_StreamClient, error) 
 	ctx = metadata.AppendToOutgoingContext(ctx, headerStore, fmt.Sprint(uint64(s.key.store)))
 	stream, err := kvv1.NewKVClient(cc).Stream(ctx)
 	if err != nil {
-		return nil, fromStatus(err, nil, s.what())
+		return nil, fromStatus(ctx, err, nil, s.what())
 	}
 	return stream, nil
 }
@@ -157,7 +157,7 @@ func (s *callStream) receive(stream kvv1.KV_StreamClient) {
 	for {
 		f, err := stream.Recv()
 		if err != nil {
-			s.fail(fromStatus(err, stream.Trailer(), s.what()))
+			s.fail(fromStatus(s.calls.ctx, err, stream.Trailer(), s.what()))
 			return
 		}
 		err = call.DecodeReplies(f.GetData(), func(id uint64, rep *call.Reply) error {

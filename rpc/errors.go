@@ -24,6 +24,9 @@ func toStatus(err error, setTrailer func(metadata.MD)) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return status.FromContextError(err).Err()
+	}
 	setTrailer(metadata.Pairs(errorTrailer, string(call.AppendError(nil, err))))
 	code := codes.Unavailable
 	var invalid *shard.InvalidError
@@ -39,7 +42,10 @@ func toStatus(err error, setTrailer func(metadata.MD)) error {
 
 // fromStatus gives back the typed error. Where there is none the other side was not reached, or broke off: whether it
 // got the request is not known, and the error wraps shard.ErrUnavailable.
-func fromStatus(err error, trailer metadata.MD, what string) error {
+//
+// ctx is the caller's own: a call that ended although ctx goes on, because our connections were closed under it, was not
+// cancelled by the caller and must not say so.
+func fromStatus(ctx context.Context, err error, trailer metadata.MD, what string) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
@@ -49,13 +55,10 @@ func fromStatus(err error, trailer metadata.MD, what string) error {
 			return typed
 		}
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	switch status.Code(err) {
-	case codes.Canceled:
-		return context.Canceled
-	case codes.DeadlineExceeded:
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case status.Code(err) == codes.DeadlineExceeded: // the other side's clock was a little ahead of ctx
 		return context.DeadlineExceeded
 	}
 	return fmt.Errorf("%s: %w (%s)", what, shard.ErrUnavailable, status.Convert(err).Message())
@@ -81,7 +84,7 @@ func invoke[Req, Res any](ctx context.Context, what string, req *Req,
 	var trailer metadata.MD
 	res, err := f(ctx, req, grpc.Trailer(&trailer))
 	if err != nil {
-		return nil, fromStatus(err, trailer, what)
+		return nil, fromStatus(ctx, err, trailer, what)
 	}
 	return res, nil
 }

@@ -143,11 +143,17 @@ func (t *MemoryTransport) SendSnapshot(ctx context.Context, to shard.StoreID, he
 	if err != nil {
 		return err
 	}
-	return s.ReceiveSnapshot(ctx, header, func() ([]byte, error) {
+	var broken error // the sender's own error goes back to the sender, whatever the receiver makes of it
+	err = s.ReceiveSnapshot(ctx, header, func() ([]byte, error) {
 		chunk, err := next()
 		if err != nil && err != io.EOF {
-			return nil, err
+			broken = err
+			return nil, shard.ErrUnavailable
 		}
 		return slices.Clone(chunk), err
 	})
+	if broken != nil {
+		return broken
+	}
+	return err
 }

@@ -136,7 +136,7 @@ func (p *PlacementAt) Watch(ctx context.Context, send func(*beat.Routes) error) 
 	var trailer metadata.MD
 	stream, err := c.Watch(ctx, &placementv1.WatchRequest{}, grpc.Trailer(&trailer))
 	if err != nil {
-		return fromStatus(err, trailer, p.what("watch routes"))
+		return fromStatus(ctx, err, trailer, p.what("watch routes"))
 	}
 	for {
 		r, err := stream.Recv()
@@ -144,7 +144,7 @@ func (p *PlacementAt) Watch(ctx context.Context, send func(*beat.Routes) error) 
 			return nil
 		}
 		if err != nil {
-			return fromStatus(err, stream.Trailer(), p.what("watch routes"))
+			return fromStatus(ctx, err, stream.Trailer(), p.what("watch routes"))
 		}
 		if err := send(routesFrom(r)); err != nil {
 			return err

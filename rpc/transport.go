@@ -51,11 +51,23 @@ func NewTransport(e env.Env, conns *Conns, from shard.StoreID, cluster shard.Clu
 		addrs: make(map[shard.StoreID]string), streams: make(map[link]*frameStream)}
 }
 
-// SetAddr says where a store's node listens. Streams that are open move there when they break.
+// SetAddr says where a store's node listens. Streams to where it was before end and begin again there: the old node may
+// go on without the store, or be silent for long.
 func (t *Transport) SetAddr(id shard.StoreID, addr string) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.addrs[id] = addr
+	var moved []*frameStream
+	if t.addrs[id] != addr {
+		t.addrs[id] = addr
+		for _, urgent := range []bool{false, true} {
+			if s := t.streams[link{t.from, id, urgent}]; s != nil {
+				moved = append(moved, s)
+			}
+		}
+	}
+	t.mu.Unlock()
+	for _, s := range moved {
+		s.hangUp()
+	}
 }
 
 // SetCluster makes the id known that handshakes carry.
@@ -105,6 +117,16 @@ type frameStream struct {
 	mu    sync.Mutex
 	queue [][]byte
 	bytes int
+	end   context.CancelFunc // of the last session, nil before the first
+}
+
+// hangUp ends the session, if there is one.
+func (s *frameStream) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil {
+		s.end()
+	}
 }
 
 func (s *frameStream) add(frame []byte) {
@@ -149,6 +171,12 @@ func (s *frameStream) run() {
 
 // session is the life of one connection: it returns when the stream breaks.
 func (s *frameStream) session() {
+	ctx, cancel := context.WithCancel(s.t.ctx)
+	defer cancel()
+	// The address is read after hangUp can end the session, so that no change of it is missed.
+	s.mu.Lock()
+	s.end = cancel
+	s.mu.Unlock()
 	addr, cluster, err := s.t.addr(s.key.to)
 	if err != nil {
 		return
@@ -157,8 +185,6 @@ func (s *frameStream) session() {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(s.t.ctx)
-	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, headerStore, fmt.Sprint(uint64(s.key.to)),
 		headerFrom, fmt.Sprint(uint64(s.key.from)), headerCluster, fmt.Sprint(uint64(cluster)))
 	stream, err := raftv1.NewRaftClient(cc).Frames(ctx)
@@ -226,7 +252,7 @@ func (t *Transport) SendSnapshot(ctx context.Context, to shard.StoreID, header [
 		headerFrom, fmt.Sprint(uint64(t.from)), headerCluster, fmt.Sprint(uint64(cluster)))
 	stream, err := raftv1.NewRaftClient(cc).Snapshot(ctx)
 	if err != nil {
-		return fromStatus(err, nil, "snapshot to "+to.String())
+		return fromStatus(ctx, err, nil, "snapshot to "+to.String())
 	}
 	part := &raftv1.SnapshotPart{Part: &raftv1.SnapshotPart_Header{Header: header}}
 	for {
@@ -244,7 +270,7 @@ func (t *Transport) SendSnapshot(ctx context.Context, to shard.StoreID, header [
 	}
 	done, err := stream.CloseAndRecv()
 	if err != nil {
-		return fromStatus(err, stream.Trailer(), "snapshot to "+to.String())
+		return fromStatus(ctx, err, stream.Trailer(), "snapshot to "+to.String())
 	}
 	if len(done.GetError()) > 0 {
 		d := codec.Decoder{B: done.GetError()}

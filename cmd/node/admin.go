@@ -16,10 +16,7 @@ func (n *Node) Info() rpc.NodeInfo {
 	if n.member != nil {
 		info.Cluster = n.member.knownCluster()
 	}
-	n.mu.Lock()
-	a := n.store
-	n.mu.Unlock()
-	if a != nil {
+	if a := n.store; a != nil {
 		if s := a.open(); s != nil {
 			info.Cluster = a.ident.Cluster
 			info.Stores = append(info.Stores, s.ID())

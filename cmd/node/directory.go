@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ func newDirectory(conns *rpc.Conns, addrs []string) *directory {
 	return &directory{conns: conns, addrs: slices.Clone(addrs), members: make(map[shard.StoreID]string)}
 }
 
-// learn takes the members as placement told them.
+// learn takes the members as placement told them. A member without an id, as a store remembers it, is an address to
+// try and nothing more.
 func (d *directory) learn(members []beat.Member) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -39,7 +41,9 @@ func (d *directory) learn(members []beat.Member) {
 		if m.Addr == "" {
 			continue
 		}
-		d.members[m.Store] = m.Addr
+		if m.Store != 0 {
+			d.members[m.Store] = m.Addr
+		}
 		if !slices.Contains(d.addrs, m.Addr) {
 			d.addrs = append(d.addrs, m.Addr)
 		}
@@ -69,19 +73,32 @@ func (d *directory) all() []string {
 	return slices.Clone(d.addrs)
 }
 
+// search is one walk over the members, until one answers as leader.
+type search struct {
+	d     *directory
+	queue []string
+	tried map[string]bool
+	errs  []error
+	// wrong is the answer of a member of another cluster; ours says that a member that may be of this one answered.
+	wrong error
+	ours  bool
+}
+
 // ask calls f with one member after the other until one answers as leader. A member that does not lead may name the
-// one that does, which is asked next.
+// one that does, which is asked next. A node that does not know its address, or serves no placement, is asked which
+// members there are: one address of any node of the cluster is enough to begin with.
+//
+// A member of another cluster does not end the search, because an address may have been given to somebody else. It
+// decides only if nobody else answered: the error then is final, see there.
 func (d *directory) ask(ctx context.Context, f func(ctx context.Context, p *rpc.PlacementAt) error) error {
-	var errs []error
-	queue := d.list()
-	tried := make(map[string]bool)
-	for len(queue) > 0 {
-		addr := queue[0]
-		queue = queue[1:]
-		if tried[addr] {
+	s := &search{d: d, queue: d.list(), tried: make(map[string]bool)}
+	for len(s.queue) > 0 {
+		addr := s.queue[0]
+		s.queue = s.queue[1:]
+		if s.tried[addr] {
 			continue
 		}
-		tried[addr] = true
+		s.tried[addr] = true
 		one, cancel := context.WithTimeout(ctx, callTimeout)
 		err := f(one, d.conns.Placement(addr))
 		cancel()
@@ -89,29 +106,76 @@ func (d *directory) ask(ctx context.Context, f func(ctx context.Context, p *rpc.
 			d.setLeader(addr)
 			return nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
-		var nl *shard.NotLeaderError
-		if errors.As(err, &nl) {
-			if to := d.addrOf(nl.Leader.Store); to != "" {
-				queue = append([]string{to}, queue...)
-			}
-			continue
-		}
-		if final(err) {
+		if invalid(err) {
 			return err
 		}
+		s.errs = append(s.errs, fmt.Errorf("%s: %w", addr, err))
+		s.follow(ctx, addr, err)
 	}
-	if len(errs) == 0 {
-		return errors.New("no address of placement is known")
-	}
-	return errors.Join(errs...)
+	return s.err()
 }
 
-// final errors are the same whichever member answers.
-func final(err error) bool {
-	var invalid *shard.InvalidError
+// follow decides from a member's error whom else to ask.
+func (s *search) follow(ctx context.Context, addr string, err error) {
+	var nl *shard.NotLeaderError
 	var wrong *shard.WrongClusterError
-	return errors.As(err, &invalid) || errors.As(err, &wrong)
+	switch {
+	case errors.As(err, &nl):
+		s.ours = true
+		if to := s.d.addrOf(nl.Leader.Store); to != "" {
+			s.queue = append([]string{to}, s.queue...)
+			return
+		}
+	case errors.As(err, &wrong):
+		s.wrong = s.errs[len(s.errs)-1]
+		return
+	case !errors.Is(err, shard.ErrUnavailable): // it hangs, or it leads and cannot
+		return
+	}
+	one, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	info, err := s.d.conns.Node(addr).Info(one)
+	if err != nil {
+		return
+	}
+	s.queue = append(s.queue, info.Members...)
+}
+
+func (s *search) err() error {
+	switch {
+	case s.wrong != nil && !s.ours:
+		return s.wrong
+	case len(s.errs) == 0:
+		return errors.New("no address of placement is known")
+	}
+	return &searchError{s.errs}
+}
+
+// searchError is what each member said, in one line. It unwraps to nothing: no member's answer alone decides.
+type searchError struct{ errs []error }
+
+func (e *searchError) Error() string {
+	var b strings.Builder
+	for i, err := range e.errs {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(err.Error())
+	}
+	return b.String()
+}
+
+// invalid errors are the same whichever member answers.
+func invalid(err error) bool {
+	var e *shard.InvalidError
+	return errors.As(err, &e)
+}
+
+// wrongCluster says that every member that answered is of another cluster.
+func wrongCluster(err error) (*shard.WrongClusterError, bool) {
+	var e *shard.WrongClusterError
+	ok := errors.As(err, &e)
+	return e, ok
 }
 
 func (d *directory) setLeader(addr string) {

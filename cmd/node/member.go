@@ -28,7 +28,8 @@ type member struct {
 // agentPoll is how often the agents look whether something is due.
 const agentPoll = 100 * time.Millisecond
 
-func startMember(n *Node) (*member, error) {
+// startMember opens this node's member. beside is whose the node's store directory is, zero if nobody's yet.
+func startMember(n *Node, beside engine.Ident) (*member, error) {
 	c := n.cfg.Placement
 	members := maps.Clone(c.Members)
 	if len(members) == 0 {
@@ -38,23 +39,27 @@ func startMember(n *Node) (*member, error) {
 		members[c.ID] = n.addr
 	}
 	m := &member{n: n}
-	e, err := n.openEngine("placement", engine.Options{CacheBytes: 16 << 20, MemTableBytes: 16 << 20})
+	e, err := n.openEngine(partPlacement, engine.Options{CacheBytes: 16 << 20, MemTableBytes: 16 << 20})
 	if err != nil {
 		return nil, err
 	}
 	m.engine = e
-	if err := m.open(c, members); err != nil {
-		_ = e.Close()
+	if err := m.open(c, members, beside); err != nil {
+		_ = m.close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *member) open(c *PlacementConfig, members map[uint64]string) error {
+func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engine.Ident) error {
 	n := m.n
 	fresh, err := m.checkDirectory(c, members)
 	if err != nil {
 		return err
+	}
+	if fresh && beside.Cluster != 0 {
+		return fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
+			"this node must not begin another cluster; bring the placement directory back, or move the store directory away", beside.Cluster, beside.Store)
 	}
 	self := shard.StoreID(c.ID)
 	m.transport = rpc.NewTransport(n.env, n.conns, self, m.knownCluster())
@@ -155,8 +160,14 @@ func (m *member) knownCluster() shard.ClusterID {
 	return id
 }
 
+// close also closes what open left behind when it did not get to its end.
 func (m *member) close() error {
-	m.transport.Close()
-	err := m.store.Close()
+	var err error
+	if m.transport != nil {
+		m.transport.Close()
+	}
+	if m.store != nil {
+		err = m.store.Close()
+	}
 	return errors.Join(err, m.engine.Close())
 }

@@ -35,11 +35,17 @@ type Node struct {
 	tasks  sync.WaitGroup
 	done   chan struct{}
 
-	member *member // nil without the role
+	// open is held for reading by whoever looks at an engine without being served (metrics, Ready), so that Close does
+	// not close it under him. It is taken before everything else.
+	open   sync.RWMutex
+	closed bool // under open
 
-	mu    sync.Mutex
-	store *storeAgent // nil without the role
-	err   error
+	// Of the roles, nil without. Set before anybody is served.
+	member *member
+	store  *storeAgent
+
+	mu  sync.Mutex
+	err error
 }
 
 // Start makes a node that listens; a store joins its cluster in the background, see Ready.
@@ -78,23 +84,27 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
+// startParts opens both directories before anything is written to either, so that a wrong pair is refused whole. What
+// it leaves half started, Close closes.
 func (n *Node) startParts() error {
+	var ident engine.Ident
+	if n.cfg.Store != nil {
+		a, err := newStoreAgent(n)
+		if err != nil {
+			return err
+		}
+		n.store, ident = a, a.ident
+	}
 	if n.cfg.Placement != nil {
-		m, err := startMember(n)
+		m, err := startMember(n, ident)
 		if err != nil {
 			return err
 		}
 		n.member = m
 		n.server.ServePlacement(m.server)
 	}
-	if n.cfg.Store != nil {
-		a, err := startStore(n)
-		if err != nil {
-			return err
-		}
-		n.mu.Lock()
-		n.store = a
-		n.mu.Unlock()
+	if n.store != nil {
+		return n.store.start()
 	}
 	return nil
 }
@@ -183,40 +193,43 @@ func (n *Node) Ready(ctx context.Context) error {
 }
 
 func (n *Node) ready() bool {
-	n.mu.Lock()
-	a := n.store
-	n.mu.Unlock()
-	if a != nil {
+	n.open.RLock()
+	defer n.open.RUnlock()
+	if n.closed {
+		return false
+	}
+	if a := n.store; a != nil {
 		return a.joined()
 	}
 	return n.member.server.Cluster() != 0 || n.member.knownCluster() != 0
 }
 
-// Close stops the parts in order: first nobody is served any more, then stores, then disks.
+// Close stops the parts in order: first nobody is served any more, then the agents, who could still open a store, then
+// stores, then disks. The second Close does nothing.
 func (n *Node) Close() error {
+	n.open.Lock()
+	closed := n.closed
+	n.closed = true
+	n.open.Unlock()
+	if closed {
+		return nil
+	}
 	n.cancel()
 	n.server.Stop()
-	n.mu.Lock()
-	a := n.store
-	n.mu.Unlock()
+	n.tasks.Wait()
 	var err error
-	if a != nil {
-		err = errors.Join(err, a.close())
+	if n.store != nil {
+		err = errors.Join(err, n.store.close())
 	}
 	if n.member != nil {
 		err = errors.Join(err, n.member.close())
 	}
-	err = errors.Join(err, n.conns.Close())
-	n.tasks.Wait()
-	return err
+	return errors.Join(err, n.conns.Close())
 }
 
 // stores are the raft stores of this node that serve users.
 func (n *Node) stores() []*raftstore.Store {
-	n.mu.Lock()
-	a := n.store
-	n.mu.Unlock()
-	if a != nil {
+	if a := n.store; a != nil {
 		if s := a.open(); s != nil {
 			return []*raftstore.Store{s}
 		}

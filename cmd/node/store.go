@@ -32,33 +32,46 @@ type storeAgent struct {
 	ident     engine.Ident
 	transport *rpc.Transport
 	store     *raftstore.Store
-	heard     bool // a heartbeat was answered
+	heard     bool        // a heartbeat was answered
+	told      beat.Report // the counts of the last report, for metrics
 
 	// of the agent's goroutine
 	needFull bool
 	created  []shard.ID
 	lastBeat env.Time
 	known    map[shard.StoreID]string
+	waits    sparseLog
 }
 
-func startStore(n *Node) (*storeAgent, error) {
+// newStoreAgent opens the store's directory and reads whose it is; start does the rest.
+func newStoreAgent(n *Node) (*storeAgent, error) {
 	c := n.cfg.Store
-	e, err := n.openEngine("store", engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes})
+	e, err := n.openEngine(partStore, engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes})
 	if err != nil {
 		return nil, err
 	}
-	a := &storeAgent{n: n, engine: e, needFull: true, known: make(map[shard.StoreID]string)}
-	ident, ok, err := e.Ident()
-	if err == nil && ok {
-		a.ident = ident
-		err = a.openStore()
-	}
-	if err != nil {
+	a := &storeAgent{n: n, engine: e, needFull: true, known: make(map[shard.StoreID]string), waits: newSparseLog(n.env, n.log)}
+	if a.ident, _, err = e.Ident(); err != nil {
 		_ = e.Close()
-		return nil, err
+		return nil, fmt.Errorf("open store: %w", err)
 	}
-	n.goTask("store-agent", a.run)
 	return a, nil
+}
+
+// start opens the store if its directory has an identity, and begins to talk to placement. The caller closes the agent
+// if it fails.
+func (a *storeAgent) start() error {
+	if a.ident.Cluster != 0 {
+		if m := a.n.member; m != nil && m.knownCluster() != 0 && m.knownCluster() != a.ident.Cluster {
+			return fmt.Errorf("the store directory belongs to cluster %s as %s, the placement directory beside it to cluster %s: "+
+				"one of them is not this node's (--data)", a.ident.Cluster, a.ident.Store, m.knownCluster())
+		}
+		if err := a.openStore(); err != nil {
+			return fmt.Errorf("open %s: %w", a.ident.Store, err)
+		}
+	}
+	a.n.goTask("store-agent", a.run)
+	return nil
 }
 
 // openStore opens the store under its identity.
@@ -135,7 +148,7 @@ func (a *storeAgent) register() {
 		return err
 	})
 	if err != nil {
-		a.n.log.Debug("store is not registered yet", "err", err)
+		a.waits.info("store is not registered yet: placement does not answer; see --join, and the placement members' logs", "err", err)
 		return
 	}
 	a.ident = engine.Ident{Cluster: reg.Cluster, Store: reg.Store, Format: engine.FormatVersion}
@@ -159,6 +172,9 @@ func (a *storeAgent) heartbeat() {
 	r.Cluster, r.Addr, r.Version = a.ident.Cluster, n.addr, n.cfg.Version
 	r.Used, r.Free, r.Capacity, _ = a.engine.DiskUsage()
 	r.Created = a.created
+	a.mu.Lock()
+	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
+	a.mu.Unlock()
 	var answer *beat.Answer
 	err = n.dir.ask(n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
 		var err error
@@ -168,16 +184,31 @@ func (a *storeAgent) heartbeat() {
 	a.lastBeat = n.env.Now()
 	if err != nil {
 		a.needFull = true // what was in this report is not known to have arrived
-		if final(err) {
-			n.broken(fmt.Errorf("%s: placement refuses this store: %w", a.ident.Store, err))
+		if reason := a.refused(err); reason != nil {
+			n.broken(reason)
 			return
 		}
-		n.log.Debug("heartbeat not answered", "err", err)
+		a.waits.info("store heartbeat not answered: placement does not answer", "store", a.ident.Store, "err", err)
 		_ = n.env.Sleep(n.ctx, agentPoll)
 		return
 	}
 	a.needFull, a.created = answer.NeedFull, nil
 	a.follow(answer)
+}
+
+// refused says why placement will never accept this store, nil if it may.
+//
+// A store that placement has accepted since it started is not stopped by members of another cluster: an address of ours
+// may have been given to them while our members are away.
+func (a *storeAgent) refused(err error) error {
+	if invalid(err) {
+		return fmt.Errorf("%s: placement refuses this store: %w", a.ident.Store, err)
+	}
+	if w, ok := wrongCluster(err); ok && !a.joined() {
+		return fmt.Errorf("the store directory belongs to cluster %s as %s, but placement is of cluster %s; check the addresses (--join) and the directory (--data): %w",
+			a.ident.Cluster, a.ident.Store, w.Have, err)
+	}
+	return nil
 }
 
 // follow does what placement's answer says.

@@ -1,0 +1,109 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+)
+
+func newTestCalls(t *testing.T, conns *Conns) *Calls {
+	t.Helper()
+	c := NewCalls(env.Real{}, conns)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestCallsCarry: many calls share one stream and get their own answers, also where one of them alone is larger than a
+// frame should be.
+func TestCallsCarry(t *testing.T) {
+	srv := serve(t, "127.0.0.1:0", func(s *Server) { s.AddStore(newTestStore(1001)) })
+	calls := newTestCalls(t, newConns(t))
+	var wg sync.WaitGroup
+	for i := range 300 {
+		size := 1 + i
+		switch {
+		case i%30 == 7:
+			size = 1 << 20
+		case i == 100:
+			size = maxGatherBytes + 1<<20
+		}
+		wg.Go(func() {
+			body := bytes.Repeat([]byte{byte(i)}, size)
+			rep := calls.Call(testContext(t), srv.addr, 1001, &call.Request{Kind: call.Write, Body: body})
+			if rep.Err != nil || rep.Term != 1 || rep.Applied != 2 || !bytes.Equal(rep.Body, body) {
+				t.Errorf("call %d of %d bytes: %v, %d bytes back", i, size, rep.Err, len(rep.Body))
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(calls.streams); n != 1 {
+		t.Errorf("%d streams to one store", n)
+	}
+	rep := calls.Call(testContext(t), srv.addr, 1009, &call.Request{Kind: call.Read})
+	if !errors.Is(rep.Err, shard.ErrUnavailable) {
+		t.Errorf("a store that is not there: %v", rep.Err)
+	}
+}
+
+// TestCallsBreak: calls that wait when their stream breaks get ErrUnavailable at once, and later ones reach the server
+// that came back. One caller that gives up disturbs nobody.
+func TestCallsBreak(t *testing.T) {
+	st := newTestStore(1001)
+	hold := make(chan struct{})
+	defer close(hold)
+	entered := make(chan struct{}, 20)
+	st.do = func(_ context.Context, req *call.Request) call.Reply {
+		if req.Kind == call.Write {
+			entered <- struct{}{}
+			<-hold
+		}
+		return call.Reply{Term: 3}
+	}
+	srv := serve(t, "127.0.0.1:0", func(s *Server) { s.AddStore(st) })
+	calls := newTestCalls(t, newConns(t))
+	impatient, cancel := context.WithCancel(testContext(t))
+	replies := make(chan error, 11)
+	for range 10 {
+		go func() {
+			replies <- calls.Call(testContext(t), srv.addr, 1001, &call.Request{Kind: call.Write}).Err
+		}()
+	}
+	for range 10 {
+		<-entered
+	}
+	go func() { <-entered; cancel() }()
+	if err := calls.Call(impatient, srv.addr, 1001, &call.Request{Kind: call.Write}).Err; !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if rep := calls.Call(testContext(t), srv.addr, 1001, &call.Request{Kind: call.Read}); rep.Err != nil {
+		t.Errorf("beside calls that wait: %v", rep.Err)
+	}
+	srv.stop()
+	for range 10 {
+		if err := <-replies; !errors.Is(err, shard.ErrUnavailable) {
+			t.Errorf("waiting on a broken stream: %v", err)
+		}
+	}
+	if rep := calls.Call(testContext(t), srv.addr, 1001, &call.Request{Kind: call.Read}); !errors.Is(rep.Err, shard.ErrUnavailable) {
+		t.Errorf("nobody there: %v", rep.Err)
+	}
+	serve(t, srv.addr, func(s *Server) { s.AddStore(st) })
+	start := time.Now()
+	eventually(t, "a call reaches the server that came back", func() bool {
+		return calls.Call(testContext(t), srv.addr, 1001, &call.Request{Kind: call.Read}).Term == 3
+	})
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("it took %s", d)
+	}
+	go func() { <-entered; calls.Close() }()
+	if err := calls.Call(testContext(t), srv.addr, 1001, &call.Request{Kind: call.Write}).Err; !errors.Is(err, shard.ErrUnavailable) {
+		t.Errorf("closed: %v", err)
+	}
+}
