@@ -124,6 +124,8 @@ func (n node) Replicas(ctx context.Context, id shard.ID) ([]rpc.ReplicaInfo, err
 	return out, nil
 }
 
+func (n node) JoinMember(context.Context, shard.StoreID) error { return shard.ErrUnavailable }
+
 func (n node) RemoveStore(context.Context, shard.StoreID) error { return shard.ErrUnavailable }
 
 func (n node) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreID) error {

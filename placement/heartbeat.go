@@ -147,6 +147,10 @@ func (v *view) addrChanged(id shard.StoreID, addr string) (moved, known, removed
 
 // maintain does what a leader does without being asked: the first shards, the windows, the hints.
 func (s *Server) maintain(ctx context.Context, l *leadership) {
+	if err := s.noteMembers(ctx, l); err != nil {
+		s.log.Warn("placement", "err", err)
+		return
+	}
 	if err := s.raiseTimestamps(ctx, l, 0); err != nil {
 		s.log.Warn("placement", "err", err)
 		return

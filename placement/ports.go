@@ -28,6 +28,8 @@ type MetaStore interface {
 	Leading() uint64
 	// Confirm returns the term that this member led at some moment after the call began.
 	Confirm(ctx context.Context) (uint64, error)
+	// Active are the members that have taken part in this leader's term; only a leader knows.
+	Active(ctx context.Context) []shard.StoreID
 	// Leader is the member that leads, as far as is known; zero otherwise.
 	Leader() shard.Replica
 }

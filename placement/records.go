@@ -17,6 +17,7 @@ const (
 	recordTSO       = "tso"       // timestamps below it may be in use
 	recordBootstrap = "bootstrap" // the first shards; put once
 	recordCreated   = "created"   // present once every replica of them was created
+	prefixMember    = "member/"   // + id: a member that has taken part, and so may not begin again
 	prefixStore     = "store/"    // + id, big endian
 	prefixShard     = "shard/"    // + id: the last known descriptor, a hint
 )

@@ -60,6 +60,8 @@ type leadership struct {
 	// first is the persisted list of first shards, nil before bootstrap.
 	first   []*shard.Descriptor
 	created bool
+	// seen are the members whose record is known to be there. Only run's goroutine reads and writes it.
+	seen []shard.StoreID
 }
 
 // New makes a member; Run drives it.
@@ -172,7 +174,8 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 	if err := s.loadShards(ctx, l); err != nil {
 		return nil, err
 	}
-	return l, nil
+	// Before anything is served: who takes part is on record.
+	return l, s.noteMembers(ctx, l)
 }
 
 // loadShards reads the first shards, and the hints about what became of them.

@@ -21,6 +21,8 @@ type shared struct {
 	data rawtest.Map
 	term uint64
 	lead int
+	// active are the members that take part.
+	active []shard.StoreID
 }
 
 // elect makes another member the leader.
@@ -74,6 +76,8 @@ func (m metaOf) Confirm(context.Context) (uint64, error) {
 	}
 	return 0, m.notLeader()
 }
+
+func (m metaOf) Active(context.Context) []shard.StoreID { return m.active }
 
 func (m metaOf) Leader() shard.Replica {
 	m.mu.Lock()
@@ -301,4 +305,27 @@ func TestWatch(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the stream outlived the leadership")
 	}
+}
+
+// TestLateMember: a member that was never seen may begin late, once; one that took part before may not.
+func TestLateMember(t *testing.T) {
+	s := &shared{active: []shard.StoreID{1, 2}}
+	m := New(Options{Env: env.Real{}, Meta: metaOf{s, 1}, Members: []beat.Member{{Store: 1}, {Store: 2}, {Store: 3}}})
+	s.elect(1)
+	m.step(t.Context())
+	m.step(t.Context())
+	var invalid *shard.InvalidError
+	refused := func(id shard.StoreID) {
+		t.Helper()
+		if err := m.JoinMember(t.Context(), id); !errors.As(err, &invalid) {
+			t.Fatalf("member %d: %v, want a refusal", id, err)
+		}
+	}
+	refused(4) // not of this cluster
+	s.active = nil
+	refused(2) // was there when the term began, is away now
+	if err := m.JoinMember(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	refused(3) // it has begun
 }

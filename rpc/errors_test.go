@@ -71,6 +71,8 @@ type errorPlacement struct {
 	err error
 }
 
+func (p *errorPlacement) JoinMember(context.Context, shard.StoreID) error { return p.err }
+
 func (p *errorPlacement) RemoveStore(context.Context, shard.StoreID) error { return p.err }
 
 func (p *errorPlacement) Watch(_ context.Context, send func(*beat.Routes) error) error {

@@ -64,6 +64,10 @@ func (s *placementServer) Timestamps(ctx context.Context, r *placementv1.Timesta
 	return &placementv1.TimestampsReply{First: first}, nil
 }
 
+func (s *placementServer) JoinMember(ctx context.Context, r *placementv1.JoinMemberRequest) (*placementv1.JoinMemberReply, error) {
+	return &placementv1.JoinMemberReply{}, s.p.JoinMember(ctx, shard.StoreID(r.GetMemberId()))
+}
+
 func (s *placementServer) RemoveStore(ctx context.Context, r *placementv1.RemoveStoreRequest) (*placementv1.RemoveStoreReply, error) {
 	return &placementv1.RemoveStoreReply{}, s.p.RemoveStore(ctx, shard.StoreID(r.GetStoreId()))
 }
@@ -179,5 +183,15 @@ func (p *PlacementAt) RemoveStore(ctx context.Context, id shard.StoreID) error {
 		return err
 	}
 	_, err = invoke(ctx, p.what("remove a store"), &placementv1.RemoveStoreRequest{StoreId: uint64(id)}, c.RemoveStore)
+	return err
+}
+
+// JoinMember implements Placement.
+func (p *PlacementAt) JoinMember(ctx context.Context, id shard.StoreID) error {
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	_, err = invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(id)}, c.JoinMember)
 	return err
 }

@@ -53,20 +53,15 @@ func startMember(n *Node, beside engine.Ident) (*member, error) {
 
 func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engine.Ident) error {
 	n := m.n
-	fresh, err := m.checkDirectory(c, members)
+	fresh, err := m.checkDirectory(c, members, beside)
 	if err != nil {
 		return err
 	}
-	if fresh && beside.Cluster != 0 {
-		return fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
-			"this node must not begin another cluster; bring the placement directory back, or move the store directory away", beside.Cluster, beside.Store)
-	}
 	self := shard.StoreID(c.ID)
 	m.transport = rpc.NewTransport(n.env, n.conns, self, m.knownCluster())
-	var list []beat.Member
-	for _, id := range slices.Sorted(maps.Keys(members)) {
-		m.transport.SetAddr(shard.StoreID(id), members[id])
-		list = append(list, beat.Member{Store: shard.StoreID(id), Replica: shard.ReplicaID(id), Addr: members[id]})
+	list := memberList(members)
+	for _, b := range list {
+		m.transport.SetAddr(b.Store, b.Addr)
 	}
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
@@ -102,7 +97,7 @@ func metaDescriptor(members map[uint64]string) *shard.Descriptor {
 
 // checkDirectory decides whether this member may begin a cluster. A member that lost its directory must not: with the
 // same id it would have forgotten its votes.
-func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string) (fresh bool, err error) {
+func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string, beside engine.Ident) (fresh bool, err error) {
 	states, err := m.engine.Replicas()
 	if err != nil {
 		return false, err
@@ -119,6 +114,10 @@ func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string) (
 		return false, errors.New("the placement directory is empty: start with --bootstrap to begin a new cluster; " +
 			"a member that lost its directory cannot come back under its id")
 	}
+	if beside.Cluster != 0 {
+		return false, fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
+			"this node must not begin another cluster; bring the placement directory back, or move the store directory away", beside.Cluster, beside.Store)
+	}
 	for id, addr := range members {
 		if id == c.ID {
 			continue
@@ -127,11 +126,29 @@ func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string) (
 		info, err := m.n.conns.Node(addr).Info(ctx)
 		cancel()
 		if err == nil && info.Cluster != 0 {
-			return false, fmt.Errorf("member %d at %s already belongs to cluster %s: this empty directory must not begin another one; "+
-				"a member that lost its directory cannot come back under its id", id, addr, info.Cluster)
+			return true, m.joinLate(c, members, info.Cluster)
 		}
 	}
 	return true, nil
+}
+
+// joinLate asks the cluster that the other members have begun whether this one may still join it: only if it never took
+// part. The leader remembers the answer before this member votes for the first time.
+func (m *member) joinLate(c *PlacementConfig, members map[uint64]string, cluster shard.ClusterID) error {
+	m.n.dir.learn(memberList(members))
+	err := m.n.dir.ask(m.n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error { return p.JoinMember(ctx, shard.StoreID(c.ID)) })
+	if err != nil {
+		return fmt.Errorf("the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
+	}
+	return nil
+}
+
+func memberList(members map[uint64]string) []beat.Member {
+	var list []beat.Member
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		list = append(list, beat.Member{Store: shard.StoreID(id), Replica: shard.ReplicaID(id), Addr: members[id]})
+	}
+	return list
 }
 
 // run makes the cluster's id known to handshakes as soon as shard 1 holds it.

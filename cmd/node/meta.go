@@ -96,3 +96,18 @@ func (m *metaStore) Confirm(ctx context.Context) (uint64, error) {
 
 // Leader is the member that leads, as far as this one knows.
 func (m *metaStore) Leader() shard.Replica { return m.store.Leader(shard.MetaID) }
+
+// Active are the members that have acknowledged something to this leader, itself included.
+func (m *metaStore) Active(ctx context.Context) []shard.StoreID {
+	sts, err := m.store.Status(ctx, shard.MetaID)
+	if err != nil || len(sts) == 0 || !sts[0].Leading {
+		return nil
+	}
+	out := []shard.StoreID{m.store.ID()}
+	for _, f := range sts[0].Followers {
+		if r, ok := sts[0].Desc.Replica(f.Replica); ok && f.Match > 0 && r.Store != m.store.ID() {
+			out = append(out, r.Store)
+		}
+	}
+	return out
+}

@@ -143,7 +143,7 @@ func TestLostMemberDirectory(t *testing.T) {
 	c := placementConfig("")
 	c.Listen, c.Placement.ID, c.Placement.Members = members[3], 3, members
 	_, err := Start(context.Background(), c)
-	if err == nil || !strings.Contains(err.Error(), "already belongs to cluster") {
+	if err == nil || !strings.Contains(err.Error(), "has taken part in this cluster before") {
 		t.Fatalf("member 3 began again: %v", err)
 	}
 }
@@ -170,5 +170,38 @@ func TestForeignStore(t *testing.T) {
 	back := startReady(t, serverConfig(dir))
 	if got := get(t, "a", back); got != "1" {
 		t.Fatalf("a = %q after the visit", got)
+	}
+}
+
+// TestLateMember: a member whose first start comes when the others have elected already joins their cluster, and only
+// once.
+func TestLateMember(t *testing.T) {
+	members := make(map[uint64]string)
+	for i, addr := range freeAddrs(t, 3) {
+		members[uint64(i+1)] = addr
+	}
+	config := func(id uint64) Config {
+		c := placementConfig("")
+		c.Listen, c.Placement.ID, c.Placement.Members = members[id], id, members
+		return c
+	}
+	ctx := testContext(t)
+	for _, n := range []*Node{startNode(t, config(1)), startNode(t, config(2))} {
+		if err := n.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := startNode(t, config(3))
+	if err := first.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for first.member.knownCluster() == 0 {
+		if err := first.env.Sleep(ctx, agentPoll); err != nil {
+			t.Fatal("the late member has not caught up")
+		}
+	}
+	stop(t, first)
+	if _, err := Start(ctx, config(3)); err == nil || !strings.Contains(err.Error(), "has taken part in this cluster before") {
+		t.Fatalf("member 3 began a second time: %v", err)
 	}
 }

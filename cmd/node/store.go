@@ -129,7 +129,11 @@ func (a *storeAgent) run() {
 		} else if a.due() {
 			a.heartbeat()
 		}
-		if n.env.Sleep(n.ctx, agentPoll) != nil {
+		pause := agentPoll
+		if a.joined() {
+			pause = 2 * agentPoll // nothing waits for it any more but what placement is told
+		}
+		if n.env.Sleep(n.ctx, pause) != nil {
 			return
 		}
 	}

@@ -1208,6 +1208,86 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
 }
 
+type JoinMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      uint64                 `protobuf:"varint,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinMemberRequest) Reset() {
+	*x = JoinMemberRequest{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinMemberRequest) ProtoMessage() {}
+
+func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinMemberRequest.ProtoReflect.Descriptor instead.
+func (*JoinMemberRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *JoinMemberRequest) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+type JoinMemberReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinMemberReply) Reset() {
+	*x = JoinMemberReply{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinMemberReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinMemberReply) ProtoMessage() {}
+
+func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinMemberReply.ProtoReflect.Descriptor instead.
+func (*JoinMemberReply) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+}
+
 type RemoveStoreRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StoreId       uint64                 `protobuf:"varint,1,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
@@ -1217,7 +1297,7 @@ type RemoveStoreRequest struct {
 
 func (x *RemoveStoreRequest) Reset() {
 	*x = RemoveStoreRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1309,7 @@ func (x *RemoveStoreRequest) String() string {
 func (*RemoveStoreRequest) ProtoMessage() {}
 
 func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1322,7 @@ func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreRequest.ProtoReflect.Descriptor instead.
 func (*RemoveStoreRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemoveStoreRequest) GetStoreId() uint64 {
@@ -1260,7 +1340,7 @@ type RemoveStoreReply struct {
 
 func (x *RemoveStoreReply) Reset() {
 	*x = RemoveStoreReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1352,7 @@ func (x *RemoveStoreReply) String() string {
 func (*RemoveStoreReply) ProtoMessage() {}
 
 func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1365,7 @@ func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreReply.ProtoReflect.Descriptor instead.
 func (*RemoveStoreReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
 }
 
 type AllocIDsRequest struct {
@@ -1297,7 +1377,7 @@ type AllocIDsRequest struct {
 
 func (x *AllocIDsRequest) Reset() {
 	*x = AllocIDsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1389,7 @@ func (x *AllocIDsRequest) String() string {
 func (*AllocIDsRequest) ProtoMessage() {}
 
 func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1402,7 @@ func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsRequest.ProtoReflect.Descriptor instead.
 func (*AllocIDsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AllocIDsRequest) GetCount() uint32 {
@@ -1341,7 +1421,7 @@ type AllocIDsReply struct {
 
 func (x *AllocIDsReply) Reset() {
 	*x = AllocIDsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1433,7 @@ func (x *AllocIDsReply) String() string {
 func (*AllocIDsReply) ProtoMessage() {}
 
 func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1446,7 @@ func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsReply.ProtoReflect.Descriptor instead.
 func (*AllocIDsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AllocIDsReply) GetFirst() uint64 {
@@ -1385,7 +1465,7 @@ type TimestampsRequest struct {
 
 func (x *TimestampsRequest) Reset() {
 	*x = TimestampsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1477,7 @@ func (x *TimestampsRequest) String() string {
 func (*TimestampsRequest) ProtoMessage() {}
 
 func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1490,7 @@ func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsRequest.ProtoReflect.Descriptor instead.
 func (*TimestampsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TimestampsRequest) GetCount() uint32 {
@@ -1429,7 +1509,7 @@ type TimestampsReply struct {
 
 func (x *TimestampsReply) Reset() {
 	*x = TimestampsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1521,7 @@ func (x *TimestampsReply) String() string {
 func (*TimestampsReply) ProtoMessage() {}
 
 func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1534,7 @@ func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsReply.ProtoReflect.Descriptor instead.
 func (*TimestampsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TimestampsReply) GetFirst() uint64 {
@@ -1577,7 +1657,10 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x06routes\x18\x03 \x03(\v2\x1a.skerry.placement.v1.RouteR\x06routes\x122\n" +
 	"\x06stores\x18\x04 \x03(\v2\x1a.skerry.placement.v1.StoreR\x06stores\x125\n" +
 	"\amembers\x18\x05 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\"\x0e\n" +
-	"\fWatchRequest\"/\n" +
+	"\fWatchRequest\"0\n" +
+	"\x11JoinMemberRequest\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\"\x11\n" +
+	"\x0fJoinMemberReply\"/\n" +
 	"\x12RemoveStoreRequest\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\"\x12\n" +
 	"\x10RemoveStoreReply\"'\n" +
@@ -1588,7 +1671,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x11TimestampsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"'\n" +
 	"\x0fTimestampsReply\x12\x14\n" +
-	"\x05first\x18\x01 \x01(\x04R\x05first2\xe1\x04\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first2\xbd\x05\n" +
 	"\tPlacement\x12T\n" +
 	"\bRegister\x12$.skerry.placement.v1.RegisterRequest\x1a\".skerry.placement.v1.RegisterReply\x12W\n" +
 	"\tHeartbeat\x12%.skerry.placement.v1.HeartbeatRequest\x1a#.skerry.placement.v1.HeartbeatReply\x12I\n" +
@@ -1596,7 +1679,9 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05Watch\x12!.skerry.placement.v1.WatchRequest\x1a\x1b.skerry.placement.v1.Routes0\x01\x12T\n" +
 	"\bAllocIDs\x12$.skerry.placement.v1.AllocIDsRequest\x1a\".skerry.placement.v1.AllocIDsReply\x12Z\n" +
 	"\n" +
-	"Timestamps\x12&.skerry.placement.v1.TimestampsRequest\x1a$.skerry.placement.v1.TimestampsReply\x12]\n" +
+	"Timestamps\x12&.skerry.placement.v1.TimestampsRequest\x1a$.skerry.placement.v1.TimestampsReply\x12Z\n" +
+	"\n" +
+	"JoinMember\x12&.skerry.placement.v1.JoinMemberRequest\x1a$.skerry.placement.v1.JoinMemberReply\x12]\n" +
 	"\vRemoveStore\x12'.skerry.placement.v1.RemoveStoreRequest\x1a%.skerry.placement.v1.RemoveStoreReplyBBZ@github.com/skerrydb/skerry/proto/skerry/placement/v1;placementv1b\x06proto3"
 
 var (
@@ -1611,7 +1696,7 @@ func file_skerry_placement_v1_placement_proto_rawDescGZIP() []byte {
 	return file_skerry_placement_v1_placement_proto_rawDescData
 }
 
-var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*RegisterRequest)(nil),    // 0: skerry.placement.v1.RegisterRequest
 	(*RegisterReply)(nil),      // 1: skerry.placement.v1.RegisterReply
@@ -1629,12 +1714,14 @@ var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*Route)(nil),              // 13: skerry.placement.v1.Route
 	(*Routes)(nil),             // 14: skerry.placement.v1.Routes
 	(*WatchRequest)(nil),       // 15: skerry.placement.v1.WatchRequest
-	(*RemoveStoreRequest)(nil), // 16: skerry.placement.v1.RemoveStoreRequest
-	(*RemoveStoreReply)(nil),   // 17: skerry.placement.v1.RemoveStoreReply
-	(*AllocIDsRequest)(nil),    // 18: skerry.placement.v1.AllocIDsRequest
-	(*AllocIDsReply)(nil),      // 19: skerry.placement.v1.AllocIDsReply
-	(*TimestampsRequest)(nil),  // 20: skerry.placement.v1.TimestampsRequest
-	(*TimestampsReply)(nil),    // 21: skerry.placement.v1.TimestampsReply
+	(*JoinMemberRequest)(nil),  // 16: skerry.placement.v1.JoinMemberRequest
+	(*JoinMemberReply)(nil),    // 17: skerry.placement.v1.JoinMemberReply
+	(*RemoveStoreRequest)(nil), // 18: skerry.placement.v1.RemoveStoreRequest
+	(*RemoveStoreReply)(nil),   // 19: skerry.placement.v1.RemoveStoreReply
+	(*AllocIDsRequest)(nil),    // 20: skerry.placement.v1.AllocIDsRequest
+	(*AllocIDsReply)(nil),      // 21: skerry.placement.v1.AllocIDsReply
+	(*TimestampsRequest)(nil),  // 22: skerry.placement.v1.TimestampsRequest
+	(*TimestampsReply)(nil),    // 23: skerry.placement.v1.TimestampsReply
 }
 var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	2,  // 0: skerry.placement.v1.Descriptor.epoch:type_name -> skerry.placement.v1.Epoch
@@ -1656,18 +1743,20 @@ var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	9,  // 16: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
 	12, // 17: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
 	15, // 18: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
-	18, // 19: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
-	20, // 20: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
-	16, // 21: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
-	1,  // 22: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
-	11, // 23: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
-	14, // 24: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
-	14, // 25: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
-	19, // 26: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
-	21, // 27: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
-	17, // 28: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
-	22, // [22:29] is the sub-list for method output_type
-	15, // [15:22] is the sub-list for method input_type
+	20, // 19: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
+	22, // 20: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
+	16, // 21: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
+	18, // 22: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
+	1,  // 23: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
+	11, // 24: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
+	14, // 25: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
+	14, // 26: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
+	21, // 27: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
+	23, // 28: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
+	17, // 29: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
+	19, // 30: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1684,7 +1773,7 @@ func file_skerry_placement_v1_placement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_placement_v1_placement_proto_rawDesc), len(file_skerry_placement_v1_placement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	Placement_Watch_FullMethodName       = "/skerry.placement.v1.Placement/Watch"
 	Placement_AllocIDs_FullMethodName    = "/skerry.placement.v1.Placement/AllocIDs"
 	Placement_Timestamps_FullMethodName  = "/skerry.placement.v1.Placement/Timestamps"
+	Placement_JoinMember_FullMethodName  = "/skerry.placement.v1.Placement/JoinMember"
 	Placement_RemoveStore_FullMethodName = "/skerry.placement.v1.Placement/RemoveStore"
 )
 
@@ -47,6 +48,9 @@ type PlacementClient interface {
 	AllocIDs(ctx context.Context, in *AllocIDsRequest, opts ...grpc.CallOption) (*AllocIDsReply, error)
 	// Timestamps reserves count even timestamps, larger than all that were handed out before.
 	Timestamps(ctx context.Context, in *TimestampsRequest, opts ...grpc.CallOption) (*TimestampsReply, error)
+	// JoinMember lets a member of the first list that was never seen begin, once: a member that was there before and lost
+	// its directory is refused.
+	JoinMember(ctx context.Context, in *JoinMemberRequest, opts ...grpc.CallOption) (*JoinMemberReply, error)
 	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
 	RemoveStore(ctx context.Context, in *RemoveStoreRequest, opts ...grpc.CallOption) (*RemoveStoreReply, error)
 }
@@ -128,6 +132,16 @@ func (c *placementClient) Timestamps(ctx context.Context, in *TimestampsRequest,
 	return out, nil
 }
 
+func (c *placementClient) JoinMember(ctx context.Context, in *JoinMemberRequest, opts ...grpc.CallOption) (*JoinMemberReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinMemberReply)
+	err := c.cc.Invoke(ctx, Placement_JoinMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *placementClient) RemoveStore(ctx context.Context, in *RemoveStoreRequest, opts ...grpc.CallOption) (*RemoveStoreReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveStoreReply)
@@ -154,6 +168,9 @@ type PlacementServer interface {
 	AllocIDs(context.Context, *AllocIDsRequest) (*AllocIDsReply, error)
 	// Timestamps reserves count even timestamps, larger than all that were handed out before.
 	Timestamps(context.Context, *TimestampsRequest) (*TimestampsReply, error)
+	// JoinMember lets a member of the first list that was never seen begin, once: a member that was there before and lost
+	// its directory is refused.
+	JoinMember(context.Context, *JoinMemberRequest) (*JoinMemberReply, error)
 	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
 	RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error)
 	mustEmbedUnimplementedPlacementServer()
@@ -183,6 +200,9 @@ func (UnimplementedPlacementServer) AllocIDs(context.Context, *AllocIDsRequest) 
 }
 func (UnimplementedPlacementServer) Timestamps(context.Context, *TimestampsRequest) (*TimestampsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Timestamps not implemented")
+}
+func (UnimplementedPlacementServer) JoinMember(context.Context, *JoinMemberRequest) (*JoinMemberReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method JoinMember not implemented")
 }
 func (UnimplementedPlacementServer) RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveStore not implemented")
@@ -309,6 +329,24 @@ func _Placement_Timestamps_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Placement_JoinMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlacementServer).JoinMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Placement_JoinMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlacementServer).JoinMember(ctx, req.(*JoinMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Placement_RemoveStore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveStoreRequest)
 	if err := dec(in); err != nil {
@@ -353,6 +391,10 @@ var Placement_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Timestamps",
 			Handler:    _Placement_Timestamps_Handler,
+		},
+		{
+			MethodName: "JoinMember",
+			Handler:    _Placement_JoinMember_Handler,
 		},
 		{
 			MethodName: "RemoveStore",
