@@ -29,6 +29,9 @@ type member struct {
 const agentPoll = 100 * time.Millisecond
 
 // startMember opens this node's member. beside is whose the node's store directory is, zero if nobody's yet.
+// memberHeartbeatTicks lie between raft heartbeats of shard 1, which never sleeps: three chances per election timeout.
+const memberHeartbeatTicks = 3
+
 func startMember(n *Node, beside engine.Ident) (*member, error) {
 	c := n.cfg.Placement
 	members := maps.Clone(c.Members)
@@ -65,7 +68,7 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 	}
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
-		Logger: n.log.With("member", c.ID), Tick: c.Tick, NoSleep: true, WallTime: true, OnBroken: n.broken})
+		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}
