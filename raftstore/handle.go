@@ -234,6 +234,3 @@ func (d *doing) Complete(_ uint64, rep *call.Reply) {
 	d.rep = *rep
 	d.done.Wake()
 }
-
-// Inflight is how many bytes of writes are admitted and not yet answered.
-func (s *Store) Inflight() int64 { return s.inflight.Load() }

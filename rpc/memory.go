@@ -143,17 +143,55 @@ func (t *MemoryTransport) SendSnapshot(ctx context.Context, to shard.StoreID, he
 	if err != nil {
 		return err
 	}
-	var broken error // the sender's own error goes back to the sender, whatever the receiver makes of it
-	err = s.ReceiveSnapshot(ctx, header, func() ([]byte, error) {
-		chunk, err := next()
-		if err != nil && err != io.EOF {
-			broken = err
-			return nil, shard.ErrUnavailable
-		}
-		return slices.Clone(chunk), err
-	})
-	if broken != nil {
-		return broken
+	h := &handover{next: next, done: t.n.env.NewEvent("snapshot")}
+	t.n.env.Go("snapshot", func() { h.end(s.ReceiveSnapshot(ctx, header, h.take)) })
+	// As on a wire, a sender that goes away does not wait for the other side, whose disk may hang.
+	wait := h.done.Wait(ctx, 0)
+	return h.leave(wait)
+}
+
+// handover is one snapshot between a sender and a receiver that may each go away first.
+type handover struct {
+	done env.Event
+
+	mu   sync.Mutex
+	next func() ([]byte, error) // nil once the sender has left: its source is closed then
+	own  error                  // the sender's own error goes back to it, whatever the receiver makes of it
+	err  error                  // the receiver's
+}
+
+// take gives the receiver the next chunk. Reading it does not block on anybody.
+func (h *handover) take() ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.next == nil {
+		return nil, shard.ErrUnavailable
 	}
-	return err
+	chunk, err := h.next()
+	if err != nil && err != io.EOF {
+		h.own = err
+		return nil, shard.ErrUnavailable
+	}
+	return slices.Clone(chunk), err
+}
+
+func (h *handover) end(err error) {
+	h.mu.Lock()
+	h.err = err
+	h.mu.Unlock()
+	h.done.Wake()
+}
+
+// leave is the sender's end: what came out, or why it did not wait for it.
+func (h *handover) leave(wait error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.next = nil
+	switch {
+	case h.own != nil:
+		return h.own
+	case wait != nil:
+		return wait
+	}
+	return h.err
 }

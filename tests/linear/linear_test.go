@@ -202,8 +202,7 @@ func TestLinearizable(t *testing.T) {
 	t.Logf("SKERRY_LINEAR_SEED=%d", seed)
 	ds := layout()
 	c := cluster.New(t, cluster.Options{Stores: stores, Shards: ds, Store: func(o *raftstore.Options) {
-		o.HungDiskExit = time.Hour // how long a hung disk is borne is not the question here, and the machine may be slow
-		o.LogEntries = 256         // so that logs are cut under the questions of clients, and stores come back to snapshots
+		o.LogEntries = 256 // so that logs are cut under the questions of clients, and stores come back to snapshots
 	}})
 	w := &world{c: c, shards: ds, rec: history.NewRecorder(), tokens: make(map[string]verdict)}
 	for _, d := range ds {
