@@ -59,6 +59,12 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+func (w *world) Call(_ string, f func()) { f() }
+
+func (w *world) WithTimeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
 func (w *world) NewEvent(string) env.Event { return &worldEvent{w: w} }
 
 type worldEvent struct {

@@ -222,15 +222,16 @@ func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range) {
 		b := s.engine.NewStateBatch()
 		defer b.Close()
 		b.DestroyReplica(id, next, span)
-		if err := b.Commit(true); err != nil {
+		var err error
+		s.env.Call("bury replica", func() { err = b.Commit(true) })
+		if err == nil && span != nil {
+			s.env.Call("destroy data", func() { err = s.engine.FinishDestroy(id, *span) })
+		}
+		if err != nil {
 			s.broken("destroy "+id.String(), err)
 			return
 		}
 		if span != nil {
-			if err := s.engine.FinishDestroy(id, *span); err != nil {
-				s.broken("destroy "+id.String(), err)
-				return
-			}
 			s.unhold(id)
 		}
 		w.task(func() { delete(w.dying, id) })

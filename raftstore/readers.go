@@ -51,7 +51,7 @@ func (p *readers) submit(j readJob) {
 	}
 	if start {
 		// Not goTask: a job that was taken is answered, also while the store is closing.
-		p.store.tasks.Add(1)
+		p.store.tasks.Add()
 		p.store.env.Go("reader", func() {
 			defer p.store.tasks.Done()
 			p.run()

@@ -467,9 +467,12 @@ func (w *worker) install(r *replica, a *group.Append) {
 	w.commitStates()
 	gen := r.gen
 	ok := s.goTask("install", func() {
-		err := st.rec.take(func(sink *engine.SnapshotSink) error {
-			defer sink.Discard()
-			return sink.Install(in)
+		var err error
+		s.env.Call("install snapshot", func() {
+			err = st.rec.take(func(sink *engine.SnapshotSink) error {
+				defer sink.Discard()
+				return sink.Install(in)
+			})
 		})
 		w.task(func() {
 			if err != nil {

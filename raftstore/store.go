@@ -25,7 +25,7 @@ type Store struct {
 
 	ctx    context.Context // done when the store closes
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	tasks  *env.Group
 
 	workers   []*worker
 	sync      *syncLoop
@@ -60,6 +60,7 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.tasks = env.NewGroup(o.Env, "store-tasks")
 	s.roused = o.Env.NewEvent("roused")
 	s.sync = &syncLoop{store: s, wake: o.Env.NewEvent("sync")}
 	s.readers = &readers{store: s}
@@ -102,7 +103,7 @@ func (s *Store) enter() bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	s.tasks.Add(1)
+	s.tasks.Add()
 	return true
 }
 

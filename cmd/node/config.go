@@ -35,6 +35,8 @@ type Config struct {
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.
 	Env env.Env
+	// Wire is the network; nil is gRPC. The node closes it.
+	Wire Wire
 
 	Placement *PlacementConfig // nil: no placement member here
 	Store     *StoreConfig     // nil: no store here

@@ -23,6 +23,9 @@ const heartbeatInterval = time.Second
 // store that starts while placement is away can still talk to the others.
 const addrsRecord = "addresses"
 
+// instructTimeout bounds one step of an operator; placement sends it again.
+const instructTimeout = 5 * time.Second
+
 // storeAgent is this node's store: it registers, opens the store, and keeps placement and store in touch.
 type storeAgent struct {
 	n      *Node
@@ -30,7 +33,7 @@ type storeAgent struct {
 
 	mu        sync.Mutex
 	ident     engine.Ident
-	transport *rpc.Transport
+	transport Transport
 	store     *raftstore.Store
 	heard     bool        // a heartbeat was answered
 	told      beat.Report // the counts of the last report, for metrics
@@ -77,7 +80,7 @@ func (a *storeAgent) start() error {
 // openStore opens the store under its identity.
 func (a *storeAgent) openStore() error {
 	n, c := a.n, a.n.cfg.Store
-	t := rpc.NewTransport(n.env, n.conns, a.ident.Store, a.ident.Cluster)
+	t := n.wire.Transport(a.ident.Store, a.ident.Cluster)
 	if err := a.loadAddrs(t); err != nil {
 		return err
 	}
@@ -146,7 +149,7 @@ func (a *storeAgent) due() bool {
 // register asks placement for an id, once in the life of a directory.
 func (a *storeAgent) register() {
 	var reg beat.Registration
-	err := a.n.dir.ask(a.n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
+	err := a.n.dir.ask(a.n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
 		reg, err = p.Register(ctx, a.n.addr, a.n.cfg.Version)
 		return err
@@ -180,7 +183,7 @@ func (a *storeAgent) heartbeat() {
 	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
 	a.mu.Unlock()
 	var answer *beat.Answer
-	err = n.dir.ask(n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
+	err = n.dir.ask(n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
 		answer, err = p.Heartbeat(ctx, r)
 		return err
@@ -244,7 +247,7 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 
 // instruct tries one step of an operator. If it does not work out, placement sends it again.
 func (a *storeAgent) instruct(in beat.Instruction) {
-	ctx, cancel := context.WithTimeout(a.n.ctx, 5*time.Second)
+	ctx, cancel := a.n.env.WithTimeout(a.n.ctx, instructTimeout)
 	defer cancel()
 	var err error
 	switch {
@@ -284,7 +287,7 @@ func (a *storeAgent) learnAddrs(stores []beat.Store) {
 	}
 }
 
-func (a *storeAgent) loadAddrs(t *rpc.Transport) error {
+func (a *storeAgent) loadAddrs(t Transport) error {
 	b, ok, err := a.engine.Record(addrsRecord)
 	if err != nil || !ok {
 		return err
