@@ -121,7 +121,8 @@ func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string, b
 		return false, fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
 			"this node must not begin another cluster; bring the placement directory back, or move the store directory away", beside.Cluster, beside.Store)
 	}
-	for id, addr := range members {
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		addr := members[id]
 		if id == c.ID {
 			continue
 		}

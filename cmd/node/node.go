@@ -226,6 +226,18 @@ func (n *Node) Close() error {
 	return errors.Join(err, n.wire.Close())
 }
 
+// Abandon closes the engines and nothing else. It is for the simulator, which has ended all tasks of the node where they
+// stood, as a crash does.
+func (n *Node) Abandon() {
+	n.cancel()
+	if a := n.store; a != nil {
+		_ = a.engine.Close()
+	}
+	if m := n.member; m != nil {
+		_ = m.engine.Close()
+	}
+}
+
 // stores are the raft stores of this node that serve users.
 func (n *Node) stores() []*raftstore.Store {
 	if a := n.store; a != nil {

@@ -48,7 +48,8 @@ type Env interface {
 }
 
 // Event wakes one task: Wake leaves a token (at most one), Wait takes it. It stands for channels and condition
-// variables, which the simulator cannot schedule. Any number of tasks may Wake; one task at a time may Wait.
+// variables, which the simulator cannot schedule. Any number of tasks may Wake, and Wait: a token is taken by one of
+// those who wait.
 type Event interface {
 	// Wake never blocks.
 	Wake()

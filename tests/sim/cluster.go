@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/tests/sim/simnet"
+	"github.com/skerrydb/skerry/tests/sim/world"
+)
+
+// cluster is one world's: servers, clients, the network between them, and what was seen.
+type cluster struct {
+	w       *world.World
+	knobs   *Knobs
+	net     *simnet.Net
+	main    *world.Machine
+	env     env.Env // of the world's own tasks
+	servers []*server
+	workers []*worker
+
+	time      int64 // of the history: a number for each beginning and end
+	ops       []porcupine.Operation
+	ambiguous int
+	refused   int
+	faults    map[string]int
+}
+
+func newCluster(w *world.World, main *world.Machine, k *Knobs) *cluster {
+	c := &cluster{w: w, knobs: k, main: main, env: main.Env(), net: simnet.New(w, k.Net), faults: make(map[string]int)}
+	for i := 1; i <= k.Stores; i++ {
+		s := &server{c: c, index: i, addr: fmt.Sprintf("n%d:4400", i), disk: c.newDisk()}
+		if i <= k.Members {
+			s.member = uint64(i)
+		}
+		c.servers = append(c.servers, s)
+	}
+	return c
+}
+
+// tick gives the next time of the history.
+func (c *cluster) tick() int64 {
+	c.time++
+	return c.time
+}
+
+func (c *cluster) memberAddrs() map[uint64]string {
+	out := make(map[uint64]string)
+	for _, s := range c.servers {
+		if s.member != 0 {
+			out[s.member] = s.addr
+		}
+	}
+	return out
+}
+
+func (c *cluster) joinAddrs() []string {
+	var out []string
+	for _, s := range c.servers {
+		if s.member != 0 {
+			out = append(out, s.addr)
+		}
+	}
+	return out
+}
+
+func (c *cluster) addrs() string {
+	var out []string
+	for _, s := range c.servers {
+		out = append(out, s.addr)
+	}
+	return strings.Join(out, ",")
+}
+
+// splitKeys cuts between groups, and then on, so that there are as many shards as wanted.
+func (c *cluster) splitKeys() []string {
+	var out []string
+	for i := 1; i < c.knobs.Shards; i++ {
+		out = append(out, fmt.Sprintf("g%02d", i))
+	}
+	return out
+}

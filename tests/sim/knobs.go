@@ -1,0 +1,71 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/skerrydb/skerry/tests/sim/simnet"
+	"github.com/skerrydb/skerry/tests/sim/world"
+)
+
+// Knobs are everything that a seed decides before anything happens.
+type Knobs struct {
+	Seed     uint64
+	Strategy string
+	Stores   int
+	Members  int
+	Shards   int
+	Clients  int
+	Groups   int // of keys that clients work on
+	Workers  int // of each store
+	Faults   time.Duration
+	Drift    float64       // of monotonic clocks, at most, either way
+	WallSkew time.Duration // of wall clocks, at most, either way
+	SyncTime time.Duration // of one sync, at most
+	Net      simnet.Knobs
+	Nemeses  []string
+	Think    time.Duration // between two operations of a client, at most
+	Budget   time.Duration // of the retries of one call
+}
+
+func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
+
+// draw decides the knobs of a seed. Small and bad worlds are as likely as large and quiet ones.
+func draw(seed uint64) *Knobs {
+	w := world.New(seed, world.Uniform())
+	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "uniform", "pct", "delay"), Stores: pick(w, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
+		Shards: pick(w, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
+		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 50*time.Millisecond, 300*time.Millisecond),
+		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond),
+		Net: simnet.Knobs{Latency: pick(w, 100*time.Microsecond, time.Millisecond, 10*time.Millisecond), Bandwidth: pick(w, int64(10<<20), int64(100<<20)),
+			Loss: pick(w, 0, 0, 0.002, 0.02), Duplicate: pick(w, 0, 0.01), Reorder: pick(w, 0, 0, 0.05), Late: pick(w, 0, 0.001, 0.01),
+			LateBy: pick(w, 500*time.Millisecond, 5*time.Second), BreakWait: pick(w, 20*time.Millisecond, 500*time.Millisecond, 3*time.Second)}}
+	k.Groups = pick(w, 1, 4, 16)
+	k.Budget = pick(w, 300*time.Millisecond, 2*time.Second, 10*time.Second)
+	k.Members = min(k.Members, k.Stores)
+	for _, n := range nemeses {
+		if w.Chance(0.55) {
+			k.Nemeses = append(k.Nemeses, n.name)
+		}
+	}
+	return k
+}
+
+func (k *Knobs) strategy() world.Strategy {
+	switch k.Strategy {
+	case "pct":
+		return world.PCT(3, 2000)
+	case "delay":
+		return world.DelayBounded(20, 2000)
+	}
+	return world.Uniform()
+}
+
+// String is one line a person reads.
+func (k *Knobs) String() string {
+	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, strategy %s, drift %.3f, wall skew %s, sync %s, think %s,\n"+
+		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
+		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Strategy, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
+}
