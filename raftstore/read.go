@@ -44,6 +44,14 @@ func (r *replica) holds(v *readView, now env.Time) bool {
 	return cur != nil && cur.gen == v.gen && now < cur.lease && !r.w.store.hung.Load() && r.w.store.broke.Load() == nil
 }
 
+// caughtUp reports whether everything is visible here that may be visible anywhere.
+//
+// INVARIANT (rule 11): a read under a lease begins only then. A leader applies an entry once it is on its own disk, but
+// commits it, and tells so, as soon as it is on the disks of a majority: behind a slow disk it is a follower, by a
+// follower read, that shows an entry first, and the leader must not answer from before it. committed is stored before
+// the messages that carry it leave, and is loaded before applied.
+func (r *replica) caughtUp() bool { return r.committed.Load() <= r.applied.Load() }
+
 // acceptRead queues a read that could not be answered from a lease.
 func (r *replica) acceptRead(c *Call) {
 	if !r.group.Leading() || r.group.Muted() {

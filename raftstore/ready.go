@@ -50,6 +50,7 @@ func (w *worker) handle(r *replica, eff *group.Effects) {
 	for _, l := range eff.Lost {
 		r.lose(l.Token.(*proposal))
 	}
+	r.committed.Store(r.group.Committed())
 	for _, m := range eff.Send {
 		if m.GetType() == raftpb.MsgSnap {
 			w.store.sendSnapshot(r, m)

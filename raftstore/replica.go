@@ -69,13 +69,15 @@ type replica struct {
 
 	// --- the read side: any goroutine
 
-	view     atomic.Pointer[readView]
-	led      atomic.Pointer[shard.Replica] // who leads
-	applied  atomic.Uint64
-	desc     atomic.Pointer[shard.Descriptor] // nil while there is no data to read; a new pointer at each change
-	peers    atomic.Pointer[[]shard.Replica]  // where the other replicas are, as far as is known
-	time     atomic.Uint64                    // shard time, Millis
-	lastRead atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
+	view    atomic.Pointer[readView]
+	led     atomic.Pointer[shard.Replica] // who leads
+	applied atomic.Uint64
+	// committed is the commit index that other replicas may have heard of from this one. See caughtUp.
+	committed atomic.Uint64
+	desc      atomic.Pointer[shard.Descriptor] // nil while there is no data to read; a new pointer at each change
+	peers     atomic.Pointer[[]shard.Replica]  // where the other replicas are, as far as is known
+	time      atomic.Uint64                    // shard time, Millis
+	lastRead  atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
 }
 
 // readView is what lets a leader answer reads on the caller's goroutine. It is immutable; the pointer to it is the

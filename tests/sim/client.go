@@ -69,7 +69,7 @@ var kindNames = [...]string{"get", "put", "delete", "cas", "batch", "scan"}
 func (w *worker) one(ctx context.Context) {
 	c := w.c
 	w.seq++
-	in := history.Input{Group: c.w.IntN(c.knobs.Groups), Kind: history.Kind(c.w.IntN(len(kindNames))), Key: c.w.IntN(history.GroupKeys), Want: w.was}
+	in := history.Input{Group: c.group(c.w.IntN(c.knobs.Groups)), Kind: history.Kind(c.w.IntN(len(kindNames))), Key: c.w.IntN(history.GroupKeys), Want: w.was}
 	in.Value = fmt.Sprintf("c%d.%d", w.id, w.seq)
 	begun := c.tick()
 	w.pending = c.w.Now()
@@ -85,6 +85,7 @@ func (w *worker) one(ctx context.Context) {
 		c.ambiguous++
 		end = math.MaxInt64
 	}
+	c.count(in.Group, out.Ambiguous)
 	c.ops = append(c.ops, porcupine.Operation{ClientId: w.id, Input: in, Output: out, Call: begun, Return: end})
 }
 
@@ -98,8 +99,38 @@ func describe(out history.Output, known bool) string {
 	return fmt.Sprintf("%v %q", out.OK, out.Values)
 }
 
-// groupKey is a key of a group; groups are spread over the shards, and a group lies inside one.
-func groupKey(group, key int) []byte { return fmt.Appendf(nil, "g%02d/%d", group, key) }
+// A group of keys is one generation of a slot. Slots are spread over the shards; a group lies inside one. What is open
+// makes the checker's work grow exponentially, so a group that has seen enough gives way to the next generation.
+const (
+	maxSlots    = 64
+	maxOpen     = 5
+	maxGroupOps = 500
+)
+
+// groups is how far each slot is.
+type slot struct{ generation, ops, open int }
+
+// group is the present group of a slot.
+func (c *cluster) group(slot int) int { return c.slots[slot].generation*maxSlots + slot }
+
+// count notes an operation of a group.
+func (c *cluster) count(group int, open bool) {
+	s := &c.slots[group%maxSlots]
+	if s.generation != group/maxSlots {
+		return
+	}
+	s.ops++
+	if open {
+		s.open++
+	}
+	if s.ops >= maxGroupOps || s.open >= maxOpen {
+		*s = slot{generation: s.generation + 1}
+	}
+}
+
+func groupPrefix(group int) string { return fmt.Sprintf("g%02d/%04d/", group%maxSlots, group/maxSlots) }
+
+func groupKey(group, key int) []byte { return fmt.Appendf(nil, "%s%d", groupPrefix(group), key) }
 
 // do executes an operation. known is false if nothing happened and nothing was learnt.
 func (w *worker) do(ctx context.Context, in history.Input) (out history.Output, known bool) {
@@ -121,7 +152,7 @@ func (w *worker) do(ctx context.Context, in history.Input) (out history.Output, 
 		}
 		return out, err == nil
 	case history.Scan:
-		for kv, e := range db.Scan(ctx, client.Prefix(fmt.Sprintf("g%02d/", in.Group))) {
+		for kv, e := range db.Scan(ctx, client.Prefix(groupPrefix(in.Group))) {
 			if e != nil {
 				return out, false
 			}

@@ -25,6 +25,7 @@ type cluster struct {
 	ops       []porcupine.Operation
 	ambiguous int
 	refused   int
+	slots     [maxSlots]slot
 	faults    map[string]int
 }
 

@@ -2,14 +2,10 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
-	"github.com/skerrydb/skerry/tests/history"
 	"github.com/skerrydb/skerry/tests/sim/world"
 )
 
@@ -136,15 +132,4 @@ func (c *cluster) heal() {
 		}
 		c.startIfDown(s)
 	}
-}
-
-// checkHistory asks whether what the clients saw could have happened one operation after the other.
-func (c *cluster) checkHistory() error {
-	switch porcupine.CheckOperationsTimeout(history.Model, c.ops, time.Minute) {
-	case porcupine.Ok:
-		return nil
-	case porcupine.Unknown:
-		return errors.New("history: whether it is linearizable could not be decided")
-	}
-	return errors.New("history: it is not linearizable")
 }
