@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +36,7 @@ func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
 // draw decides the knobs of a seed. Small and bad worlds are as likely as large and quiet ones.
 func draw(seed uint64) *Knobs {
 	w := world.New(seed, world.Uniform())
-	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "uniform", "pct", "delay"), Stores: pick(w, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
+	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "pct", "delay", "mix"), Stores: pick(w, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
 		Shards: pick(w, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
 		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 50*time.Millisecond, 300*time.Millisecond),
 		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond),
@@ -52,14 +54,21 @@ func draw(seed uint64) *Knobs {
 	return k
 }
 
-func (k *Knobs) strategy() world.Strategy {
-	switch k.Strategy {
-	case "pct":
-		return world.PCT(3, 2000)
-	case "delay":
-		return world.DelayBounded(20, 2000)
+// strategies by name. A mix gives every tenth of a second's worth of steps to another one.
+var strategies = map[string]func() world.Strategy{
+	"uniform": world.Uniform,
+	"pct":     func() world.Strategy { return world.PCT(3, 2000) },
+	"delay":   func() world.Strategy { return world.DelayBounded(20, 2000) },
+	"mix": func() world.Strategy {
+		return world.Mix(500, world.Uniform(), world.PCT(3, 2000), world.DelayBounded(20, 2000))
+	},
+}
+
+func (k *Knobs) checkStrategy() error {
+	if strategies[k.Strategy] == nil {
+		return fmt.Errorf("no strategy is called %q: want one of %v", k.Strategy, slices.Sorted(maps.Keys(strategies)))
 	}
-	return world.Uniform()
+	return nil
 }
 
 // String is one line a person reads.
@@ -69,3 +78,6 @@ func (k *Knobs) String() string {
 		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Strategy, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
+
+// KnobsOf are the knobs that a seed draws.
+func KnobsOf(seed uint64) *Knobs { return draw(seed) }

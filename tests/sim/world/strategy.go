@@ -72,3 +72,28 @@ func (s *delayBounded) pick(runnable []*Task) int {
 	}
 	return 0
 }
+
+// Mix changes from one strategy to the next every so many steps.
+func Mix(steps int, of ...Strategy) Strategy { return &mix{every: max(steps, 1), of: of} }
+
+type mix struct {
+	every, steps int
+	of           []Strategy
+}
+
+func (s *mix) begin(r *rand.Rand) {
+	for _, o := range s.of {
+		o.begin(r)
+	}
+}
+
+func (s *mix) born(t *Task) {
+	for _, o := range s.of {
+		o.born(t)
+	}
+}
+
+func (s *mix) pick(runnable []*Task) int {
+	s.steps++
+	return s.of[s.steps/s.every%len(s.of)].pick(runnable)
+}
