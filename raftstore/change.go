@@ -196,6 +196,9 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	r.countLeading(false)
 	s.replicas.Delete(r.id)
 	s.reclaimer.forget(r.id)
+	if o := s.opt.Observer; o != nil {
+		o.Destroyed(r.id, r.self)
+	}
 	var span *shard.Range
 	if r.born() {
 		span = &r.machine.Desc.Range

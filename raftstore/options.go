@@ -82,6 +82,8 @@ type Options struct {
 	WallTime bool
 	// OnBroken is called once when the store stops because going on could damage data.
 	OnBroken func(error)
+	// Observer watches from outside; nil in production.
+	Observer Observer
 }
 
 func (o *Options) setDefaults() {

@@ -170,6 +170,7 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
 		return false
 	}
 	w.store.metrics.appliedEntries.Add(1)
+	w.store.observeApplied(r, e, &res)
 	if res.Event != nil {
 		w.stageEvent(r, res.Event, by)
 		by.events = append(by.events, res.Event)

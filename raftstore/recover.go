@@ -50,6 +50,9 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 		return nil, err
 	}
 	r.group = g
+	if o := s.opt.Observer; o != nil {
+		o.Started(&rs)
+	}
 	r.applied.Store(rs.Applied.Index)
 	r.time.Store(uint64(rs.Applied.Time))
 	return r, nil

@@ -105,7 +105,10 @@ func (r *replica) mark() {
 func (r *replica) born() bool { return r.machine.Desc != nil }
 
 // withdraw takes the read view away. See readView.
-func (r *replica) withdraw() { r.view.Store(nil) }
+func (r *replica) withdraw() {
+	r.view.Store(nil)
+	r.observeLease(0, 0)
+}
 
 // publish makes the read view say what the replica knows now, if it may serve at all.
 // A lease that still runs is kept when the view continues the last one.
@@ -123,9 +126,11 @@ func (r *replica) publish(lease env.Time) {
 			return
 		}
 		r.view.Store(&readView{desc: old.desc, gen: old.gen, term: old.term, lease: lease})
+		r.observeLease(old.term, lease)
 		return
 	}
 	r.view.Store(&readView{desc: r.machine.Desc, gen: r.w.newViewGen(), term: r.group.Term(), lease: lease})
+	r.observeLease(r.group.Term(), lease)
 }
 
 // leader is the replica that leads, as far as is known here; zero otherwise.

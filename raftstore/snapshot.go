@@ -494,6 +494,9 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.log.Reset(rs)
 	r.machine.Desc, r.machine.Applied = rs.Desc, rs.Applied
 	r.applied.Store(rs.Applied.Index)
+	if o := s.opt.Observer; o != nil {
+		o.Installed(r.id, r.self, rs.Applied.Index, rs.Applied.Term)
+	}
 	r.time.Store(uint64(rs.Applied.Time))
 	r.outcomes = outcomes{}
 	r.logBytes = 0

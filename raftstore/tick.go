@@ -100,6 +100,9 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.failReads(r.notLeader())
 		r.changing, r.truncated = nil, 0
 	}
+	if o := s.opt.Observer; o != nil && st.Leading {
+		o.Led(r.id, r.self, st.Term)
+	}
 	r.countLeading(st.Leading)
 	r.keepAwake()
 	r.noteLeader()

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	Env env.Env
 	// Wire is the network; nil is gRPC. The node closes it.
 	Wire Wire
+	// Observer watches the replicas of all parts; nil in production.
+	Observer raftstore.Observer
 
 	Placement *PlacementConfig // nil: no placement member here
 	Store     *StoreConfig     // nil: no store here
@@ -62,6 +65,8 @@ type PlacementConfig struct {
 	Stores int
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
+	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.
+	LogEntries uint64
 }
 
 // StoreConfig is this node's store.
@@ -73,6 +78,8 @@ type StoreConfig struct {
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.
 	Workers int
+	// LogEntries is how long a shard's log grows before it is cut; default raftstore.DefaultLogEntries.
+	LogEntries uint64
 }
 
 // maxMemberID leaves the ids below shard.FirstUserID to members and what may come.

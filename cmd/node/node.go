@@ -230,11 +230,11 @@ func (n *Node) Close() error {
 // stood, as a crash does.
 func (n *Node) Abandon() {
 	n.cancel()
+	if m := n.member; m != nil {
+		defer func() { _ = m.engine.Close() }()
+	}
 	if a := n.store; a != nil {
 		_ = a.engine.Close()
-	}
-	if m := n.member; m != nil {
-		_ = m.engine.Close()
 	}
 }
 

@@ -86,6 +86,9 @@ func (w *worker) one(ctx context.Context) {
 		end = math.MaxInt64
 	}
 	c.count(in.Group, out.Ambiguous)
+	if !out.Ambiguous {
+		c.slots[in.Group%maxSlots].lastOK = end
+	}
 	c.ops = append(c.ops, porcupine.Operation{ClientId: w.id, Input: in, Output: out, Call: begun, Return: end})
 }
 
@@ -107,8 +110,11 @@ const (
 	maxGroupOps = 500
 )
 
-// groups is how far each slot is.
-type slot struct{ generation, ops, open int }
+// slot is how far a slot is.
+type slot struct {
+	generation, ops, open int
+	lastOK                int64 // time of the history at which an operation last succeeded
+}
 
 // group is the present group of a slot.
 func (c *cluster) group(slot int) int { return c.slots[slot].generation*maxSlots + slot }
@@ -124,7 +130,7 @@ func (c *cluster) count(group int, open bool) {
 		s.open++
 	}
 	if s.ops >= maxGroupOps || s.open >= maxOpen {
-		*s = slot{generation: s.generation + 1}
+		*s = slot{generation: s.generation + 1, lastOK: s.lastOK}
 	}
 }
 

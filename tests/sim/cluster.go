@@ -13,13 +13,17 @@ import (
 
 // cluster is one world's: servers, clients, the network between them, and what was seen.
 type cluster struct {
-	w       *world.World
-	knobs   *Knobs
-	net     *simnet.Net
-	main    *world.Machine
-	env     env.Env // of the world's own tasks
-	servers []*server
-	workers []*worker
+	w          *world.World
+	knobs      *Knobs
+	net        *simnet.Net
+	main       *world.Machine
+	env        env.Env // of the world's own tasks
+	servers    []*server
+	workers    []*worker
+	monitors   *monitors
+	auditor    *auditor
+	allocators []*allocator
+	given      given
 
 	time      int64 // of the history: a number for each beginning and end
 	ops       []porcupine.Operation
@@ -31,6 +35,9 @@ type cluster struct {
 
 func newCluster(w *world.World, main *world.Machine, k *Knobs) *cluster {
 	c := &cluster{w: w, knobs: k, main: main, env: main.Env(), net: simnet.New(w, k.Net), faults: make(map[string]int)}
+	c.monitors = newMonitors(c)
+	c.given = given{ids: make(map[uint64]bool), stamps: make(map[uint64]bool)}
+	c.net.Watch = c.monitors.frame
 	for i := 1; i <= k.Stores; i++ {
 		s := &server{c: c, index: i, addr: fmt.Sprintf("n%d:4400", i), disk: c.newDisk()}
 		if i <= k.Members {

@@ -13,22 +13,23 @@ import (
 
 // Knobs are everything that a seed decides before anything happens.
 type Knobs struct {
-	Seed     uint64
-	Strategy string
-	Stores   int
-	Members  int
-	Shards   int
-	Clients  int
-	Groups   int // of keys that clients work on
-	Workers  int // of each store
-	Faults   time.Duration
-	Drift    float64       // of monotonic clocks, at most, either way
-	WallSkew time.Duration // of wall clocks, at most, either way
-	SyncTime time.Duration // of one sync, at most
-	Net      simnet.Knobs
-	Nemeses  []string
-	Think    time.Duration // between two operations of a client, at most
-	Budget   time.Duration // of the retries of one call
+	Seed       uint64
+	Strategy   string
+	Stores     int
+	Members    int
+	Shards     int
+	Clients    int
+	Groups     int // of keys that clients work on
+	Workers    int // of each store
+	Faults     time.Duration
+	Drift      float64       // of monotonic clocks, at most, either way
+	WallSkew   time.Duration // of wall clocks, at most, either way
+	SyncTime   time.Duration // of one sync, at most
+	Net        simnet.Knobs
+	Nemeses    []string
+	Think      time.Duration // between two operations of a client, at most
+	Budget     time.Duration // of the retries of one call
+	LogEntries uint64        // how long a log grows before it is cut
 }
 
 func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
@@ -44,6 +45,7 @@ func draw(seed uint64) *Knobs {
 			Loss: pick(w, 0, 0, 0.002, 0.02), Duplicate: pick(w, 0, 0.01), Reorder: pick(w, 0, 0, 0.05), Late: pick(w, 0, 0.001, 0.01),
 			LateBy: pick(w, 500*time.Millisecond, 5*time.Second), BreakWait: pick(w, 20*time.Millisecond, 500*time.Millisecond, 3*time.Second)}}
 	k.Groups = pick(w, 1, 4, 16)
+	k.LogEntries = pick(w, uint64(16), 64, 4096)
 	k.Budget = pick(w, 300*time.Millisecond, 2*time.Second, 10*time.Second)
 	k.Members = min(k.Members, k.Stores)
 	for _, n := range nemeses {
@@ -73,9 +75,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, strategy %s, drift %.3f, wall skew %s, sync %s, think %s,\n"+
+	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, logs of %d, strategy %s, drift %.3f, wall skew %s, sync %s, think %s,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Strategy, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.LogEntries, k.Strategy, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -111,6 +110,11 @@ func (c *cluster) pauseOne() {
 
 func (c *cluster) isolateOne() {
 	s := c.anyServer()
+	c.isolate(s)
+	c.later(10*time.Millisecond, 5*time.Second, func() { c.reconnect(s) })
+}
+
+func (c *cluster) isolate(s *server) {
 	c.main.Log("isolate %s", s)
 	for _, o := range c.servers {
 		if o != s {
@@ -118,7 +122,6 @@ func (c *cluster) isolateOne() {
 			c.net.Cut(o.addr, s.addr)
 		}
 	}
-	c.later(10*time.Millisecond, 5*time.Second, func() { c.reconnect(s) })
 }
 
 func (c *cluster) reconnect(s *server) {
@@ -243,5 +246,3 @@ func (c *cluster) transfer() {
 		}
 	})
 }
-
-var _ = fmt.Sprint

@@ -17,6 +17,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"clients":  intKnob(1, 64, func(k *Knobs) *int { return &k.Clients }),
 	"groups":   intKnob(1, maxSlots, func(k *Knobs) *int { return &k.Groups }),
 	"workers":  intKnob(1, 4, func(k *Knobs) *int { return &k.Workers }),
+	"log":      func(k *Knobs, v string) (err error) { k.LogEntries, err = strconv.ParseUint(v, 10, 64); return err },
 	"faults":   durationKnob(func(k *Knobs) *time.Duration { return &k.Faults }),
 	"think":    durationKnob(func(k *Knobs) *time.Duration { return &k.Think }),
 	"budget":   durationKnob(func(k *Knobs) *time.Duration { return &k.Budget }),

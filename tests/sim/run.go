@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -86,81 +85,4 @@ func plant(name string) error {
 	}
 	bug.Plant(b)
 	return nil
-}
-
-// run is the life of the cluster.
-func (c *cluster) run() error {
-	ctx := context.Background()
-	for _, s := range c.servers {
-		s.start()
-	}
-	for i := range c.knobs.Clients {
-		c.workers = append(c.workers, c.newWorker(i+1))
-	}
-	// Nothing is harmed before the cluster has begun: who loses the first member's disk has no cluster.
-	if err := c.until("the first operation", time.Minute, func() bool { return len(c.ops) > 0 }); err != nil {
-		return err
-	}
-	c.main.Log("phase: faults")
-	c.harm(c.w.Now() + c.knobs.Faults)
-	c.main.Log("phase: heal")
-	c.heal()
-	before := len(c.ops)
-	if err := c.until("progress after everything was healed", time.Minute, func() bool { return len(c.ops) > before+20 }); err != nil {
-		return err
-	}
-	for _, w := range c.workers {
-		w.stop = true
-	}
-	if err := c.until("the end of all clients", time.Minute, func() bool {
-		for _, w := range c.workers {
-			if !w.done {
-				return false
-			}
-		}
-		return true
-	}); err != nil {
-		for _, w := range c.workers {
-			if !w.done {
-				w.machine.Log("not done: %v", w.machine.Waiting())
-			}
-		}
-		return err
-	}
-	_ = ctx
-	if err := c.checkHistory(); err != nil {
-		return err
-	}
-	for _, s := range c.servers {
-		s.crash()
-	}
-	for _, w := range c.workers {
-		w.machine.Kill()
-	}
-	return nil
-}
-
-// until waits for something that must happen within a time.
-func (c *cluster) until(what string, d time.Duration, f func() bool) error {
-	for end := c.w.Now() + d; !f(); {
-		if c.w.Now() > end {
-			return fmt.Errorf("liveness: no %s within %s", what, d)
-		}
-		c.revive()
-		_ = c.env.Sleep(context.Background(), 50*time.Millisecond)
-	}
-	return nil
-}
-
-// heal ends every fault.
-func (c *cluster) heal() {
-	c.net.Calm()
-	c.net.HealAll()
-	for _, s := range c.servers {
-		s.disk.hung, s.disk.slow = 0, 0
-		if s.up() {
-			s.machine.Resume()
-		}
-		c.startIfDown(s)
-	}
 }
