@@ -41,10 +41,7 @@ func (a *auditor) do(what string, limit time.Duration, f func(ctx context.Contex
 	ctx, cancel := a.env.WithTimeout(context.Background(), limit)
 	defer cancel()
 	a.env.Go("audit", func() {
-		if a.db == nil {
-			a.db, err = client.Open(ctx, a.c.addrs(), client.WithWorld(a.env, a.conn), client.WithRetryBudget(10*time.Second))
-		}
-		if err == nil {
+		if err = a.open(ctx); err == nil {
 			err = f(ctx)
 		}
 		done = true

@@ -24,6 +24,7 @@ type cluster struct {
 	auditor    *auditor
 	allocators []*allocator
 	given      given
+	replacing  bool // a store was removed and is not made up for yet
 
 	time      int64 // of the history: a number for each beginning and end
 	ops       []porcupine.Operation

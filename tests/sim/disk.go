@@ -39,6 +39,9 @@ func (d *disk) delay(string) time.Duration {
 	return t
 }
 
+// wipe removes a directory of a server that is down.
+func (d *disk) wipe(dir string) { _ = d.fs.RemoveAll(dir) }
+
 func (d *disk) freeze() {
 	d.mem = d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0, RNG: rand.New(rand.NewPCG(1, 1))})
 }

@@ -25,6 +25,7 @@ var nemeses = []nemesis{
 	{"blackout", (*cluster).blackout},
 	{"clock", (*cluster).bendClock},
 	{"transfer", (*cluster).transfer},
+	{"replace", (*cluster).replace},
 }
 
 // harm does one evil thing after the other until the phase is over.
@@ -53,6 +54,10 @@ func (c *cluster) revive() {
 		if s.up() && s.broken != nil {
 			c.main.Log("%s ended: %v", s, s.broken)
 			s.crash()
+			if s.removed {
+				s.disk.wipe("data/store")
+				s.removed = false
+			}
 			s.start()
 		}
 	}

@@ -13,12 +13,13 @@ import (
 
 // server is one place of the cluster: a disk, an address, and, one after the other, the processes that run there.
 type server struct {
-	c      *cluster
-	index  int
-	member uint64 // id of its placement member; 0 without one
-	addr   string
-	disk   *disk
-	lives  int
+	c       *cluster
+	index   int
+	member  uint64 // id of its placement member; 0 without one
+	addr    string
+	disk    *disk
+	lives   int
+	removed bool // its store was removed from the cluster: the directory is wiped before the next life
 
 	// Of the present life; nil while the process is down.
 	machine *world.Machine

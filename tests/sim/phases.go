@@ -62,6 +62,10 @@ func (c *cluster) core() error {
 		bad = c.servers[len(c.servers)-1] // the only member is part of every core
 	}
 	c.heal()
+	// A shard that has lost a replica for good cannot spare another one.
+	if err := c.until("end of a replacement", settledLimit, func() bool { return !c.replacing }); err != nil {
+		return err
+	}
 	how := c.w.IntN(5)
 	if bad.member != 0 && c.knobs.Members == 1 {
 		how = 4
