@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/placement/tso"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -115,7 +116,9 @@ func (s *Server) raiseIDs(ctx context.Context, l *leadership, count int) error {
 	}
 	bound = next + uint64(count) + idWindow
 	b := encodeNumber(bound)
-	if err := s.replace(ctx, recordIDs, old, b); err != nil {
+	if bug.UnpersistedIDs.On() {
+		b = old
+	} else if err := s.replace(ctx, recordIDs, old, b); err != nil {
 		return fmt.Errorf("raise the bound of ids: %w", err)
 	}
 	l.ids.mu.Lock()
@@ -177,7 +180,9 @@ func (s *Server) raiseTimestamps(ctx context.Context, l *leadership, count int) 
 		// Somebody waits although the clock is far from the bound: it was used up by counting, or raised meanwhile.
 	}
 	b := encodeNumber(want)
-	if err := s.replace(ctx, recordTSO, old, b); err != nil {
+	if bug.UnpersistedTimestamps.On() {
+		b = old
+	} else if err := s.replace(ctx, recordTSO, old, b); err != nil {
 		return fmt.Errorf("raise the bound of timestamps: %w", err)
 	}
 	l.tso.mu.Lock()

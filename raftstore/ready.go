@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -110,6 +111,12 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 			p.send = append(p.send, m)
 		}
 	}
+	if bug.ResponseBeforeSync.On() {
+		for _, m := range p.send {
+			w.out.add(w.store, r.id, m)
+		}
+		p.send = nil
+	}
 	if len(p.local)+len(p.send) > 0 {
 		w.synced = append(w.synced, p)
 	}
@@ -148,6 +155,9 @@ func (w *worker) apply(r *replica, a *group.Apply) {
 		if !w.applyEntry(r, e, by) {
 			return
 		}
+	}
+	if bug.AppliedLater.On() && r.machine.Applied.Index%4 != 0 {
+		return
 	}
 	w.states.SetApplied(r.id, r.machine.Applied)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -188,6 +189,9 @@ func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool)
 // edge. An offer that arrives after its sender was suspected would otherwise put the shard to sleep for good.
 func (r *replica) onOffer(from shard.StoreID, c *control) {
 	live, inc := r.w.store.live.isLive(from)
+	if bug.SleepOnOldOffer.On() {
+		live, inc = true, c.incarnation
+	}
 	if !live || inc != c.incarnation || r.held || !r.born() || !r.follower.idle() ||
 		r.machine.Desc.Joint() || !r.group.CanAcceptSleep(c.term, c.last) {
 		return
@@ -214,7 +218,11 @@ func (r *replica) onAccept(c *control) {
 }
 
 func (r *replica) fallAsleep() {
-	r.withdraw()
+	if v := r.view.Load(); bug.SleepKeepsLease.On() && v != nil {
+		r.publish(r.w.now.Add(10 * r.w.store.opt.electionTimeout()))
+	} else {
+		r.withdraw()
+	}
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	r.w.rest(r)
 	r.log.Shrink()

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
@@ -448,7 +449,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 		return
 	}
 	r.staged = nil
-	r.held = true
+	r.held = !bug.InstallNotHeld.On()
 	r.withdraw()
 	r.desc.Store(nil)
 	if a.StateChanged {
@@ -493,6 +494,9 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	s := w.store
 	r.log.Reset(rs)
 	r.machine.Desc, r.machine.Applied = rs.Desc, rs.Applied
+	if bug.SnapshotMissesTime.On() {
+		r.machine.Applied.Time = 0
+	}
 	r.applied.Store(rs.Applied.Index)
 	if o := s.opt.Observer; o != nil {
 		o.Installed(r.id, r.self, rs.Applied.Index, rs.Applied.Term)

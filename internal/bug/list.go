@@ -1,46 +1,71 @@
 package bug
 
-// The bugs.
+// The bugs, in the order of the places that they are planted in: log and promises, leases and reads, at most once,
+// identity and removal, placement, client.
 const (
 	None Bug = iota
 
 	VoteBeforeSync
 	ResponseBeforeSync
-	LeaseWithoutDrift
+	AppliedLater
+	VoteAtOnceAfterStart
+	GateLeftToRaft
+
+	LeaseIgnoresDrift
+	LeaseOverTransfer
 	LeaseBehindCommit
-	SkipEpochCheck
-	ForgetTombstone
-	BlindRetry
+	BunchedTicks
+	ReadIndexTooEarly
+	FollowerReadsAlone
+	HungDiskLeads
+	SleepKeepsLease
+	SleepOnOldOffer
+	ExpiryByLocalClock
+
+	SendAgain
 	NeverTooEarly
 	NeverForgotten
-	SoleVoterStaleRead
-	LeaderForgottenEarly
-	BunchedTicks
-	HungDiskLeads
-	VoteAtOnceAfterStart
+	OutcomeAgesOut
+
+	ForgetTombstone
+	SnapshotMissesTime
+	InstallNotHeld
+
 	UnpersistedIDs
 	UnpersistedTimestamps
-	ExpiryByLocalClock
-	ScanNotClamped
+	RemoveBeforeAdd
+	LeadWithoutLease
 )
 
 var list = [...]Info{
-	VoteBeforeSync:        {"vote-before-sync", "a candidate asks for votes before its own term and vote are on disk (F1)"},
-	ResponseBeforeSync:    {"response-before-sync", "a follower acknowledges entries, and votes, before they are on disk"},
-	LeaseWithoutDrift:     {"lease-without-drift", "a lease runs for much longer than an election timeout"},
-	LeaseBehindCommit:     {"lease-behind-commit", "a leased read does not wait for what the leader has committed and not applied"},
-	SkipEpochCheck:        {"skip-epoch-check", "a command is applied under an epoch that is not its own"},
-	ForgetTombstone:       {"forget-tombstone", "a removed replica is born again by an old message"},
-	BlindRetry:            {"blind-retry", "the client sends a write again whose outcome it does not know"},
-	NeverTooEarly:         {"never-too-early", "an outcome is answered never before the entry of the leader's own term is applied"},
-	NeverForgotten:        {"never-forgotten", "an attempt that was answered never is not remembered, and proposed when it arrives late"},
-	SoleVoterStaleRead:    {"sole-voter-stale-read", "a read index is answered before an entry of the leader's own term is applied"},
-	LeaderForgottenEarly:  {"leader-forgotten-early", "votes are given while the leader was heard a moment ago"},
-	BunchedTicks:          {"bunched-ticks", "ticks that were missed during a pause are delivered all at once, and leases count ticks"},
-	HungDiskLeads:         {"hung-disk-leads", "a leader whose disk hangs goes on leading"},
-	VoteAtOnceAfterStart:  {"vote-at-once-after-start", "a process that just started votes although it may have promised a lease"},
-	UnpersistedIDs:        {"unpersisted-ids", "the bound of ids is not written before ids are given out"},
-	UnpersistedTimestamps: {"unpersisted-timestamps", "the bound of timestamps is not written before timestamps are given out"},
-	ExpiryByLocalClock:    {"expiry-by-local-clock", "whether a key has expired is decided by the store's own clock"},
-	ScanNotClamped:        {"scan-not-clamped", "a page of a scan goes on beyond its shard"},
+	VoteBeforeSync:       {"vote-before-sync", "a candidate asks for votes before its own term and vote are on disk"},
+	ResponseBeforeSync:   {"response-before-sync", "acknowledgements and votes leave before they are on disk"},
+	AppliedLater:         {"applied-later", "the applied index is written in a later batch than the effects that it covers"},
+	VoteAtOnceAfterStart: {"vote-at-once-after-start", "a process that just started votes, although it may have promised a lease before"},
+	GateLeftToRaft:       {"gate-left-to-raft", "vote requests reach raft at once: its own stickiness shall protect the lease"},
+
+	LeaseIgnoresDrift:  {"lease-ignores-drift", "a lease runs for a whole election timeout by the leader's own clock"},
+	LeaseOverTransfer:  {"lease-over-transfer", "a leader that hands over goes on using its lease"},
+	LeaseBehindCommit:  {"lease-behind-commit", "a leased read does not wait for what the leader has committed and not applied"},
+	BunchedTicks:       {"bunched-ticks", "ticks are delivered however soon after another, and the promise counts ticks"},
+	ReadIndexTooEarly:  {"read-index-too-early", "a read index is taken before an entry of the leader's own term is applied"},
+	FollowerReadsAlone: {"follower-reads-alone", "a follower answers a read without asking its leader"},
+	HungDiskLeads:      {"hung-disk-leads", "a store whose disk hangs goes on leading"},
+	SleepKeepsLease:    {"sleep-keeps-lease", "a leader that falls asleep keeps its view, and answers from it"},
+	SleepOnOldOffer:    {"sleep-on-old-offer", "a follower accepts an offer of sleep without looking whether its leader's store lives"},
+	ExpiryByLocalClock: {"expiry-by-local-clock", "a read takes the store's own clock for the shard's time"},
+
+	SendAgain:      {"send-again", "the client sends a write again whose outcome it does not know"},
+	NeverTooEarly:  {"never-too-early", "an outcome is answered \"never\" before the entry of the leader's own term is applied"},
+	NeverForgotten: {"never-forgotten", "an attempt that was answered \"never\" is not remembered, and is proposed when it arrives late"},
+	OutcomeAgesOut: {"outcome-cut-log", "an outcome is answered \"never\" although the log does not reach back to the attempt"},
+
+	ForgetTombstone:    {"forget-tombstone", "a removed replica is born again by an old message"},
+	SnapshotMissesTime: {"snapshot-misses-time", "a replica that was made by a snapshot begins with its own idea of the shard's time"},
+	InstallNotHeld:     {"install-not-held", "a replica goes on with its log while a snapshot is being installed"},
+
+	UnpersistedIDs:        {"unpersisted-ids", "ids are given out beyond the bound that is written"},
+	UnpersistedTimestamps: {"unpersisted-timestamps", "timestamps are given out beyond the bound that is written"},
+	RemoveBeforeAdd:       {"remove-before-add", "repair demotes the replica of a store that is gone before another one stands in"},
+	LeadWithoutLease:      {"answer-without-confirming", "placement answers ids and timestamps without checking that it still leads"},
 }
