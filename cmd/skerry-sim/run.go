@@ -25,6 +25,7 @@ type runFlags struct {
 	set         []string
 	trace       bool
 	steps       bool
+	frames      bool
 	json        bool
 	noShrink    bool
 	parallel    int
@@ -46,6 +47,7 @@ func runCommand() *cobra.Command {
 	fl.StringArrayVar(&f.set, "set", nil, "set a knob, as name=value; again for more")
 	fl.BoolVar(&f.trace, "trace", true, "with --seed: print what happens")
 	fl.BoolVar(&f.steps, "steps", false, "with --seed: print every step of every task as well")
+	fl.BoolVar(&f.frames, "frames", false, "with --seed: print every raft message between stores as well")
 	fl.BoolVar(&f.json, "json", false, "with --seed: print only the result, as one line of JSON")
 	fl.BoolVar(&f.checkpoints, "checkpoints", false, "with --json: also the fingerprints on the way")
 	fl.BoolVar(&f.noShrink, "no-shrink", false, "do not look for a smaller world that fails the same way")
@@ -102,7 +104,7 @@ func (f *runFlags) one() error {
 		return json.NewEncoder(os.Stdout).Encode(l)
 	}
 	if f.trace {
-		o.Trace, o.Steps = os.Stdout, f.steps
+		o.Trace, o.Steps, o.Frames = os.Stdout, f.steps, f.frames
 	}
 	r := sim.Run(o)
 	if r.Kind == "usage" {

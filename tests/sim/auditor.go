@@ -50,6 +50,9 @@ func (a *auditor) do(what string, limit time.Duration, f func(ctx context.Contex
 		_ = a.c.env.Sleep(context.Background(), 20*time.Millisecond)
 		over = a.c.w.Now() > end
 	}
+	if (over || err != nil) && what != "a description" {
+		a.describe()
+	}
 	if over {
 		return fmt.Errorf("liveness: %s did not end within %s", what, limit)
 	}
@@ -135,31 +138,48 @@ func (a *auditor) unsettled(ctx context.Context) error {
 	return nil
 }
 
-// sameReplicas compares the checksums of all replicas of every shard.
+// sameReplicas compares the checksums of all replicas of every shard. Keys expire between one replica's answer and the
+// next one's, so a difference counts only if it stays.
 func (a *auditor) sameReplicas(ctx context.Context) error {
+	begun := a.c.w.Now()
+	for {
+		differs, err := a.compare(ctx)
+		if err != nil || differs == "" {
+			return err
+		}
+		if a.c.w.Now() > begun+longestTTL+20*time.Second {
+			a.c.monitors.violated("replicas", "%s", differs)
+			return nil
+		}
+		_ = a.env.Sleep(ctx, time.Second)
+	}
+}
+
+// compare says how two replicas differ, if any do.
+func (a *auditor) compare(ctx context.Context) (differs string, err error) {
 	shards, err := a.shards(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	addrs, err := a.addrOf(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, s := range shards {
 		var first raw.Sum
 		for i, r := range s.Replicas {
 			sum, err := a.checksum(ctx, addrs[r.Store], r.Store, &s)
 			if err != nil {
-				return fmt.Errorf("checksum of %s on %s: %w", s.ID, r.Store, err)
+				return "", fmt.Errorf("checksum of %s on %s: %w", s.ID, r.Store, err)
 			}
 			if i == 0 {
 				first = sum
 			} else if sum != first {
-				a.c.monitors.violated("replicas", "%s differs: %+v on %s, %+v on %s", s.ID, first, s.Replicas[0].Store, sum, r.Store)
+				return fmt.Sprintf("%s differs: %+v on %s, %+v on %s", s.ID, first, s.Replicas[0].Store, sum, r.Store), nil
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // checksum asks one replica, as a follower read, so that it has applied what is committed.
@@ -232,4 +252,24 @@ func (a *auditor) readAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// describe writes to the trace what every replica says of itself, for whoever reads a failure.
+func (a *auditor) describe() {
+	_ = a.do("a description", 20*time.Second, func(ctx context.Context) error {
+		for _, s := range a.c.servers {
+			one, cancel := a.env.WithTimeout(ctx, 2*time.Second)
+			infos, err := a.conn.Replicas(one, s.addr, 0)
+			cancel()
+			if err != nil {
+				a.m.Log("%s: %v", s, err)
+				continue
+			}
+			for _, i := range infos {
+				a.m.Log("%s %s %s: leader %s leading %v asleep %v term %d applied %d committed %d last %d truncated %d desc %s followers %+v",
+					s, i.Store, i.Replica, i.Leader.ID, i.Leading, i.Asleep, i.Term, i.Applied, i.Committed, i.Last, i.Truncated, i.Desc, i.Followers)
+			}
+		}
+		return nil
+	})
 }

@@ -57,7 +57,14 @@ func (w *worker) run() {
 		w.db = db
 	}
 	for !w.stop {
-		w.one(ctx)
+		switch x := w.c.w.IntN(20); {
+		case x == 0:
+			w.wideScan(ctx)
+		case x < 4:
+			w.ttlOp(ctx)
+		default:
+			w.one(ctx)
+		}
 		_ = w.env.Sleep(ctx, w.c.w.Between(0, w.c.knobs.Think))
 	}
 	_ = w.db.Close()
@@ -90,6 +97,43 @@ func (w *worker) one(ctx context.Context) {
 		c.slots[in.Group%maxSlots].lastOK = end
 	}
 	c.ops = append(c.ops, porcupine.Operation{ClientId: w.id, Input: in, Output: out, Call: begun, Return: end})
+}
+
+// wideScan reads the present groups of all slots in one scan over all shards. Each group's part of it is a read of its
+// own: a scan is no point-in-time view, but a group lies in one shard and comes in one page.
+func (w *worker) wideScan(ctx context.Context) {
+	c := w.c
+	var groups []int
+	for slot := range c.knobs.Groups {
+		groups = append(groups, c.group(slot))
+	}
+	begun := c.tick()
+	w.pending = c.w.Now()
+	outs := make(map[string]*history.Output)
+	for _, g := range groups {
+		outs[groupPrefix(g)] = &history.Output{}
+	}
+	var opts []client.ScanOption
+	if c.w.Chance(0.3) {
+		opts = append(opts, client.ReadFromFollower())
+	}
+	for kv, err := range w.db.Scan(ctx, client.Prefix("g"), opts...) {
+		if err != nil {
+			w.pending = 0
+			w.machine.Log("wide scan: %v", err)
+			return
+		}
+		cut := len(kv.Key) - 1
+		if out := outs[string(kv.Key[:cut])]; out != nil {
+			out.Values[kv.Key[cut]-'0'] = string(kv.Value)
+		}
+	}
+	w.pending = 0
+	end := c.tick()
+	w.machine.Log("wide scan of %d groups", len(groups))
+	for i, g := range groups {
+		c.ops = append(c.ops, porcupine.Operation{ClientId: 100*(i+1) + w.id, Input: history.Input{Group: g, Kind: history.Scan}, Output: *outs[groupPrefix(g)], Call: begun, Return: end})
+	}
 }
 
 func describe(out history.Output, known bool) string {

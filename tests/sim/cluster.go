@@ -13,6 +13,7 @@ import (
 
 // cluster is one world's: servers, clients, the network between them, and what was seen.
 type cluster struct {
+	frames     bool // log raft messages
 	w          *world.World
 	knobs      *Knobs
 	net        *simnet.Net
@@ -31,11 +32,12 @@ type cluster struct {
 	ambiguous int
 	refused   int
 	slots     [maxSlots]slot
+	ttls      map[int]*ttlKey
 	faults    map[string]int
 }
 
 func newCluster(w *world.World, main *world.Machine, k *Knobs) *cluster {
-	c := &cluster{w: w, knobs: k, main: main, env: main.Env(), net: simnet.New(w, k.Net), faults: make(map[string]int)}
+	c := &cluster{w: w, knobs: k, main: main, env: main.Env(), net: simnet.New(w, k.Net), faults: make(map[string]int), ttls: make(map[int]*ttlKey)}
 	c.monitors = newMonitors(c)
 	c.given = given{ids: make(map[uint64]bool), stamps: make(map[uint64]bool)}
 	c.net.Watch = c.monitors.frame

@@ -27,16 +27,16 @@ func (c *cluster) newDisk() *disk {
 	return d
 }
 
-// delay is how long a call takes.
-func (d *disk) delay(string) time.Duration {
+// delay is how long a call takes; while the disk hangs it asks again and again.
+func (d *disk) delay(string) (time.Duration, bool) {
+	if wait := d.hung - d.c.w.Now(); wait > 0 {
+		return min(wait, 100*time.Millisecond), true
+	}
 	t := d.c.w.Between(50*time.Microsecond, d.c.knobs.SyncTime)
 	if d.slow > 0 {
 		t *= time.Duration(d.slow)
 	}
-	if wait := d.hung - d.c.w.Now(); wait > 0 {
-		t += wait
-	}
-	return t
+	return t, false
 }
 
 // wipe removes a directory of a server that is down.

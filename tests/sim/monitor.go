@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
@@ -184,9 +185,12 @@ func (o *observer) Leased(id shard.ID, rep shard.ReplicaID, term uint64, until e
 func (o *observer) Destroyed(id shard.ID, rep shard.ReplicaID) {}
 
 // frame looks at what one store says to another.
-func (m *monitors) frame(_ *simnet.Host, _, _ shard.StoreID, frame []byte) {
+func (m *monitors) frame(h *simnet.Host, _, to shard.StoreID, frame []byte) {
 	raftstore.Inspect(frame, func(id shard.ID, msg *raftpb.Message) {
 		m.message(id, msg)
+		if m.c.frames {
+			h.Machine().Log("to %s %s: %s", to, id, raft.DescribeMessage(msg, nil))
+		}
 	}, func(id shard.ID, gone shard.ReplicaID) {
 		m.seen["tombstone"]++
 		m.dead[replicaKey{id, gone}] = true

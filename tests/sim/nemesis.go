@@ -207,7 +207,11 @@ func (c *cluster) blackout() {
 		}
 	}
 	c.main.Log("blackout of %v", hit)
-	_ = c.env.Sleep(context.Background(), c.w.Between(time.Millisecond, 200*time.Millisecond))
+	longest := 200 * time.Millisecond
+	if c.w.Chance(0.5) {
+		longest = 4 * time.Second // long enough for others to lead, and for those that hang to be asked for votes
+	}
+	_ = c.env.Sleep(context.Background(), c.w.Between(time.Millisecond, longest))
 	for _, s := range hit {
 		s.crash()
 	}

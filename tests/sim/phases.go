@@ -66,7 +66,7 @@ func (c *cluster) core() error {
 	if err := c.until("end of a replacement", settledLimit, func() bool { return !c.replacing }); err != nil {
 		return err
 	}
-	how := c.w.IntN(5)
+	how := c.w.IntN(6)
 	if bad.member != 0 && c.knobs.Members == 1 {
 		how = 4
 	}
@@ -88,6 +88,8 @@ func (c *cluster) core() error {
 		}
 	case 4:
 		bad.disk.slow = 20
+	case 5: // a disk that hangs for good: whoever starts the process again does not help
+		bad.disk.hung = c.w.Now() + time.Hour
 	}
 	return c.progress(fmt.Sprintf("while %s is broken (%d)", bad, how), coreLimit, bad)
 }
@@ -172,6 +174,7 @@ func (c *cluster) until(what string, d time.Duration, f func() bool) error {
 func (c *cluster) untilBut(down *server, what string, d time.Duration, f func() bool) error {
 	for end := c.w.Now() + d; !f(); {
 		if c.w.Now() > end {
+			c.auditor.describe()
 			return fmt.Errorf("liveness: no %s within %s", what, d)
 		}
 		c.revive()

@@ -12,12 +12,13 @@ import (
 
 // Options say which world to run and what to print.
 type Options struct {
-	Seed  uint64
-	Salt  uint64    // another course of the same knobs
-	Set   []string  // knobs that are not drawn, as name=value
-	Bug   string    // a planted bug; the build must have them
-	Trace io.Writer // nil: no lines
-	Steps bool      // also every step of every task
+	Seed   uint64
+	Salt   uint64    // another course of the same knobs
+	Set    []string  // knobs that are not drawn, as name=value
+	Bug    string    // a planted bug; the build must have them
+	Trace  io.Writer // nil: no lines
+	Steps  bool      // also every step of every task
+	Frames bool      // also every raft message between stores
 }
 
 // Result is what came out of one world.
@@ -58,6 +59,7 @@ func Run(o Options) *Result {
 	err := w.Run(func(m *world.Machine) {
 		m.Log("%s", k)
 		c = newCluster(w, m, k)
+		c.frames = o.Frames
 		if err := c.run(); err != nil {
 			w.Fail(err)
 		}

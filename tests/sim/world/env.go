@@ -52,14 +52,11 @@ func (e machineEnv) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (e machineEnv) Call(name string, f func()) {
-	if e.m.Delay != nil {
-		w := e.m.w
-		d := e.m.Delay(name)
-		w.mu.Lock()
-		if d == 0 {
-			w.mu.Unlock()
-		} else {
-			w.waitLocked(e.m, nil, background, d)
+	for again := e.m.Delay != nil; again; {
+		var d time.Duration
+		if d, again = e.m.Delay(name); d > 0 {
+			e.m.w.mu.Lock()
+			e.m.w.waitLocked(e.m, nil, background, d)
 		}
 	}
 	f()

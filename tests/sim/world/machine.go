@@ -25,8 +25,9 @@ type Machine struct {
 	rate   float64
 	wall   time.Duration
 
-	// Delay says how long a call to a disk takes; nil is no time. A negative answer is for ever.
-	Delay func(name string) time.Duration
+	// Delay says how long a call to a disk takes; nil is no time. If again is true it is asked once more after that: the
+	// disk hangs, and how long is not known yet.
+	Delay func(name string) (d time.Duration, again bool)
 }
 
 // NewMachine makes a machine whose clocks go right.
