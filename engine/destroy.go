@@ -129,7 +129,11 @@ func (e *Engine) removeData(b *StateBatch, s keys.Span) error {
 	if err := e.SyncWAL(); err != nil {
 		return err
 	}
-	return e.write("excise", func() error {
+	err = e.write("excise", func() error {
 		return e.db.Excise(context.Background(), pebble.KeyRange{Start: s.Start, End: s.End})
 	})
+	if err == nil {
+		e.noteIngested()
+	}
+	return err
 }

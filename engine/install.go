@@ -99,11 +99,15 @@ func (s *SnapshotSink) ingest(p Install, span keys.Span) error {
 	if err := s.e.SyncWAL(); err != nil {
 		return err
 	}
-	return s.e.write(fmt.Sprintf("install snapshot of %s", s.id), func() error {
+	err := s.e.write(fmt.Sprintf("install snapshot of %s", s.id), func() error {
 		_, err := s.e.db.IngestAndExcise(context.Background(), s.sst.paths, nil, nil,
 			pebble.KeyRange{Start: span.Start, End: span.End})
 		return err
 	})
+	if err == nil {
+		s.e.noteIngested()
+	}
+	return err
 }
 
 func (s *SnapshotSink) stateTables(rs ReplicaState) error {
