@@ -31,7 +31,10 @@ type Config struct {
 	// Memory keeps everything in memory, for playing and for tests: it is lost at the end.
 	Memory bool
 	// FS is the filesystem of DataDir; nil is the real one.
-	FS      vfs.FS
+	FS vfs.FS
+	// Disk, if not nil, gives each part ("placement", "store") a filesystem of its own, and what is told how far its
+	// write-ahead log is on disk: engine.Options.Synced. For simulated disks.
+	Disk    func(part string) (fs vfs.FS, synced func(seq uint64))
 	Version string
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.

@@ -118,6 +118,9 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 		o.FS, dir = vfs.NewMem(), part
 		o.CacheBytes, o.MemTableBytes = 16<<20, 16<<20
 	}
+	if n.cfg.Disk != nil {
+		o.FS, o.Synced = n.cfg.Disk(part)
+	}
 	e, err := engine.Open(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", part, err)

@@ -1,30 +1,39 @@
 package sim
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/tests/sim/simfs"
 )
 
-// memTableBytes never fills in a world: a rotation of the write-ahead log by size would depend on the heights of a skip
-// list, which Pebble draws from randomness that has no seed.
-const memTableBytes = 32 << 20
+// memTableBytes is small, so that worlds see flushes and compactions.
+const memTableBytes = 512 << 10
 
-// disk is one server's: its files, and how long it takes.
+// The parts of a node, each with a directory of its own.
+const (
+	partStore     = "store"
+	partPlacement = "placement"
+)
+
+// disk is one server's: the files of its parts, and how long it takes.
 type disk struct {
-	c      *cluster
-	fs     vfs.FS
-	mem    *vfs.MemFS
-	hung   time.Duration // until then, in the world's time, no call ends
-	slow   int           // how many times slower than usual; 0 is not
-	frozen bool
+	c       *cluster
+	parts   map[string]*simfs.FS
+	hung    time.Duration // until then, in the world's time, no call ends
+	slow    int           // how many times slower than usual; 0 is not
+	crashes int
 }
 
 func (c *cluster) newDisk() *disk {
-	d := &disk{c: c, mem: vfs.NewCrashableMem()}
-	d.fs = d.mem
-	return d
+	return &disk{c: c, parts: map[string]*simfs.FS{partStore: simfs.New(), partPlacement: simfs.New()}}
+}
+
+// part is node.Config.Disk.
+func (d *disk) part(name string) (vfs.FS, func(seq uint64)) {
+	fs := d.parts[name]
+	return fs, fs.Durable
 }
 
 // delay is how long a call takes; while the disk hangs it asks again and again.
@@ -39,13 +48,19 @@ func (d *disk) delay(string) (time.Duration, bool) {
 	return t, false
 }
 
-// wipe removes a directory of a server that is down.
-func (d *disk) wipe(dir string) { _ = d.fs.RemoveAll(dir) }
-
+// freeze stops the disk at the moment of a crash: nothing becomes more durable.
 func (d *disk) freeze() {
-	d.mem = d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0, RNG: rand.New(rand.NewPCG(1, 1))})
+	d.parts[partStore].Freeze()
+	d.parts[partPlacement].Freeze()
 }
 
+// crash leaves what survives of it.
 func (d *disk) crash() {
-	d.fs = d.mem
+	d.crashes++
+	for i, part := range []string{partStore, partPlacement} {
+		d.parts[part] = d.parts[part].Crash(d.c.knobs.Seed+uint64(i)<<56, d.crashes)
+	}
 }
+
+// wipe empties the directory of one part of a server that is down.
+func (d *disk) wipe(part string) { d.parts[part] = simfs.New() }

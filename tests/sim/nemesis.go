@@ -55,7 +55,7 @@ func (c *cluster) revive() {
 			c.main.Log("%s ended: %v", s, s.broken)
 			s.crash()
 			if s.removed {
-				s.disk.wipe("data/store")
+				s.disk.wipe(partStore)
 				s.removed = false
 			}
 			s.start()

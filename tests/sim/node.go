@@ -42,7 +42,7 @@ func (s *server) start() {
 	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), 1-drift+2*drift*float64(c.w.IntN(1001))/1000, c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
 	m.Delay = s.disk.delay
 	s.host = c.net.Host(m, s.addr)
-	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", FS: s.disk.fs, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
+	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
 		Logger: slog.New(&logHandler{m: m}), Join: c.joinAddrs(),
 		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, LogEntries: c.knobs.LogEntries},
 		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m)}
