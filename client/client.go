@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -22,6 +23,8 @@ type DB struct {
 	place  *place
 	scopes *scopes
 	tokens *tokens
+
+	coverage *fsm.Coverage // nil in production
 
 	// client and seq name this client's attempts: no two of them, of any client, are the same (rule 9).
 	client uint64
@@ -51,7 +54,8 @@ func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
 		c.conn = newRPCConn(c.env, c.creds)
 	}
 	db := &DB{env: c.env, conn: c.conn, log: c.log, budget: c.budget, routes: newRoutes(), scopes: newScopes(c.env),
-		tokens: newTokens(c.env.Now()), client: c.env.Rand(), ended: c.env.NewEvent("client-ended")}
+		tokens: newTokens(c.env.Now()), client: c.env.Rand(), ended: c.env.NewEvent("client-ended"),
+		coverage: c.cover}
 	db.place = &place{db: db, seeds: seeds}
 	var background context.Context
 	background, db.cancel = context.WithCancel(context.Background())

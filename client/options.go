@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 )
 
 // defaultRetryBudget is how long one part of a call is tried if the context does not end earlier. It outlasts an
@@ -19,6 +20,7 @@ type config struct {
 	creds  credentials.TransportCredentials
 	budget time.Duration
 	log    *slog.Logger
+	cover  *fsm.Coverage
 }
 
 // Option changes how Open makes a DB.
@@ -48,6 +50,11 @@ func WithLogger(l *slog.Logger) Option {
 // cluster of this module.
 func WithWorld(e env.Env, conn Conn) Option {
 	return openOption(func(c *config) { c.env, c.conn = e, conn })
+}
+
+// WithCoverage counts which rows of the tables of states a DB takes. It is for the simulator.
+func WithCoverage(c *fsm.Coverage) Option {
+	return openOption(func(o *config) { o.cover = c })
 }
 
 // An option has a type per kind of call, so that none can be given to a call that would ignore it.

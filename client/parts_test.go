@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 	"github.com/skerrydb/skerry/shard/call"
@@ -22,38 +23,24 @@ import (
 
 // TestWriteTable: the laws of the table that make a write happen at most once.
 func TestWriteTable(t *testing.T) {
-	seen := make(map[[2]int]bool)
-	for _, row := range writeTable() {
-		at := [2]int{int(row.from), int(row.on)}
-		if seen[at] {
-			t.Errorf("%s on %s stands in the table twice", row.from, row.on)
+	for _, row := range writeTable.Rows() {
+		if row.To == sending && row.From != cutting && row.From != refreshing {
+			t.Errorf("%s on %s sends without having been cut", row.From, row.On)
 		}
-		seen[at] = true
-		if row.why == "" {
-			t.Errorf("%s on %s does not say why", row.from, row.on)
+		if row.From == sending && row.On == silent && row.To != asking {
+			t.Errorf("an attempt without an answer is not asked about but goes to %s", row.To)
 		}
-		if row.to == sending && row.from != cutting && row.from != refreshing {
-			t.Errorf("%s on %s sends without having been cut", row.from, row.on)
-		}
-		if row.from == sending && row.on == silent && row.to != asking {
-			t.Errorf("an attempt without an answer is not asked about but goes to %s", row.to)
-		}
-		if row.from == asking && row.to != asking && row.to != done && row.on != never && row.on != refused {
-			t.Errorf("asking ends on %s, which is not definite", row.on)
+		if row.From == asking && row.To != asking && row.To != done && row.On != never && row.On != refused {
+			t.Errorf("asking ends on %s, which is not definite", row.On)
 		}
 	}
-	for s := range writeState(writeStates) {
-		if s == done {
-			continue
-		}
-		if to, ok := s.next(timeOver); !ok || to != done {
+	for s := range done {
+		if to, kind := writeTable.Next(s, timeOver); kind != fsm.Taken || to != done {
 			t.Errorf("%s does not end when the time is over", s)
 		}
 	}
-	for e := range writeEvent(writeEvents) {
-		if e.String() == "" {
-			t.Errorf("event %d has no name", e)
-		}
+	if done.String() != "done" || timeOver.String() != "time over" {
+		t.Errorf("states and events are not called by their names: %s, %s", done, timeOver)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // and its log, the only memory of the attempt, with it.
 const goneAfter = 3
 
-// write is one command on its way to its shard: the machine of writetable.go. It knows at most one attempt at a time.
+// write is one command on its way to its shard: the machine of writetable.go: its state moves by that table only. It knows at most one attempt at a time.
 type write struct {
 	e     *effort
 	t     *target
@@ -38,12 +38,9 @@ type write struct {
 func (e *effort) write(t *target, cmd *raw.Command) (raw.Result, error) {
 	w := write{e: e, t: t, body: cmd.Append(nil)}
 	for w.state != done {
-		on := w.step()
-		next, ok := w.state.next(on)
-		if !ok {
-			w.err = e.fail(ErrAmbiguous, fmt.Errorf("a bug of this client: a write met %q while %s", on, w.state))
+		if err := writeTable.Turn(&w.state, w.step(), e.db.coverage); err != nil {
+			return raw.Result{}, e.fail(ErrAmbiguous, err)
 		}
-		w.state = next
 	}
 	return w.res, w.err
 }

@@ -1,0 +1,27 @@
+package fsm
+
+// Coverage counts which rows were taken, for whoever owns it: a simulated world. Production has none (nil).
+//
+// It is not safe for concurrent use. In a simulated world one task runs at a time.
+type Coverage struct {
+	tables map[string][]int // by the name of the table, then by the number of the row
+}
+
+func (c *Coverage) note(table string, row int) {
+	if c.tables == nil {
+		c.tables = make(map[string][]int)
+	}
+	n := c.tables[table]
+	for len(n) <= row {
+		n = append(n, 0)
+	}
+	n[row]++
+	c.tables[table] = n
+}
+
+// Taken is how often each row of a table was taken, by its number.
+func (c *Coverage) Taken(t *Chart) []int {
+	out := make([]int, len(t.Rows))
+	copy(out, c.tables[t.Name])
+	return out
+}
