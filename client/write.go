@@ -15,7 +15,7 @@ import (
 // and its log, the only memory of the attempt, with it.
 const goneAfter = 3
 
-// write is one command on its way to its shard: the machine of writetable.go: its state moves by that table only. It knows at most one attempt at a time.
+// write is one command on its way to its shard. Its state moves by writeTable only. It knows at most one attempt at a time.
 type write struct {
 	e     *effort
 	t     *target

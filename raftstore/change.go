@@ -170,7 +170,9 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 			s.sendDestroyed(from, c.shard, c.to)
 		default:
 			// It was never born here, and a message that is still under way must not bring it to life.
-			w.bury(c.shard, c.to+1, nil)
+			life := absent
+			s.turnLife(c.shard, &life, lifeRemoved)
+			w.bury(c.shard, c.to+1, nil, &life)
 		}
 	}
 }
@@ -184,6 +186,9 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 // INVARIANT (rule 16): the tombstone is synced before anything of the replica is gone, and outlives everything.
 func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	s := w.store
+	if !r.turn(lifeRemoved) {
+		return
+	}
 	r.withdraw()
 	r.desc.Store(nil)
 	r.held = true
@@ -213,12 +218,12 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	w.commitStates()
 	r.log.Shrink()
 	s.logger.Info("replica destroyed", "shard", r.id, "replica", r.self)
-	w.bury(r.id, next, span)
+	w.bury(r.id, next, span, &r.life)
 }
 
-// bury writes a shard's tombstone, and removes the data of span, off the worker. Until it is done no replica of the
+// bury writes a shard's tombstone, and removes the data of span, off the worker; that is the end of life. Until it is done no replica of the
 // shard is born here, because the tombstone is what would forbid it.
-func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range) {
+func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range, life *lifeState) {
 	s := w.store
 	w.dying[id] = struct{}{}
 	s.goTask("destroy", func() {
@@ -237,7 +242,10 @@ func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range) {
 		if span != nil {
 			s.unhold(id)
 		}
-		w.task(func() { delete(w.dying, id) })
+		w.task(func() {
+			s.turnLife(id, life, lifeDestroyed)
+			delete(w.dying, id)
+		})
 	})
 }
 

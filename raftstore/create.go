@@ -66,8 +66,12 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 		}
 		if old := w.replicas[rs.Shard]; old != nil {
 			// Nothing of the old group may be written any more: it may be marked, with messages of this pass in it.
+			old.turn(lifeCreated)
+			r.life = old.life // the same id: one life goes on
 			old.gen, old.held = 0, true
 			w.rest(old)
+		} else {
+			r.turn(lifeCreated)
 		}
 		s.adopt(r)
 		s.live.queueWake(r.id) // paced: thousands of first elections at once would starve each other

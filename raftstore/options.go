@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -84,6 +85,8 @@ type Options struct {
 	OnBroken func(error)
 	// Observer watches from outside; nil in production.
 	Observer Observer
+	// Coverage counts which rows of the tables of states are taken; nil in production.
+	Coverage *fsm.Coverage
 }
 
 func (o *Options) setDefaults() {

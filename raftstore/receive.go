@@ -88,6 +88,7 @@ func (w *worker) birth(m message) *replica {
 		s.broken("create a replica of "+m.id.String(), err)
 		return nil
 	}
+	r.turn(lifeMessage)
 	s.adopt(r)
 	r.peers.Store(&[]shard.Replica{{ID: shard.ReplicaID(m.msg.GetFrom()), Store: m.from}})
 	w.rouse(r)

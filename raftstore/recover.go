@@ -33,6 +33,11 @@ func (s *Store) recover() error {
 		if err != nil {
 			return fmt.Errorf("recover %s: %w", rs.Shard, err)
 		}
+		on := lifeRecovered
+		if !r.born() {
+			on = lifeEmpty
+		}
+		r.turn(on)
 		s.adopt(r)
 		// Started replicas have no leader: they join the wake queue rather than all electing at once (rule 19).
 		s.live.queueWake(r.id)

@@ -18,6 +18,7 @@ type replica struct {
 	self shard.ReplicaID
 	w    *worker
 
+	life lifeState // see lifeTable
 	// gen tells lives apart: a response that was made for an earlier group of this shard is dropped.
 	gen     uint64
 	group   *group.Group

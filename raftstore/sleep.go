@@ -218,6 +218,9 @@ func (r *replica) onAccept(c *control) {
 }
 
 func (r *replica) fallAsleep() {
+	if !r.turn(lifeSlept) {
+		return
+	}
 	if v := r.view.Load(); bug.SleepKeepsLease.On() && v != nil {
 		r.publish(r.w.now.Add(10 * r.w.store.opt.electionTimeout()))
 	} else {

@@ -448,6 +448,9 @@ func (w *worker) install(r *replica, a *group.Append) {
 		s.broken("install a snapshot of "+r.id.String(), errors.New("raft took a snapshot that was not staged"))
 		return
 	}
+	if !r.turn(lifeAccepted) {
+		return
+	}
 	r.staged = nil
 	r.held = !bug.InstallNotHeld.On()
 	r.withdraw()
@@ -492,6 +495,9 @@ func (w *worker) install(r *replica, a *group.Append) {
 // installed makes the new state known, then does what the rest of the append asked for.
 func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) {
 	s := w.store
+	if !r.turn(lifeInstalled) {
+		return
+	}
 	r.log.Reset(rs)
 	r.machine.Desc, r.machine.Applied = rs.Desc, rs.Applied
 	if bug.SnapshotMissesTime.On() {

@@ -203,7 +203,7 @@ func (w *worker) newViewGen() uint64 {
 
 // rouse puts a replica on the list of those that get ticks.
 func (w *worker) rouse(r *replica) {
-	if r.awakeAt < 0 {
+	if r.awakeAt < 0 && r.turn(lifeWoken) {
 		r.awakeAt = len(w.awake)
 		w.awake = append(w.awake, r)
 		if !w.ticking.Swap(true) {
