@@ -75,6 +75,10 @@ func (r *replica) onTick() {
 	r.expireRound()
 	r.expireCalls()
 	if r.group.Leading() {
+		if r.view.Load() == nil {
+			// A transfer that came to nothing, for instance: it leads, and whoever asks (placement) must hear it.
+			r.publish(0)
+		}
 		r.maybeRenew()
 		r.maybeTruncate()
 		r.maybeMute()

@@ -260,6 +260,10 @@ func TestGivenUpTransferEndsLeases(t *testing.T) {
 	if c.Stores[lead].Store.Lease(d.ID) != 0 {
 		t.Fatal("a lease survives the beginning of a transfer")
 	}
+	// Placement asks whether it leads and nothing else: that must not need a read or a write of somebody.
+	c.WaitFor("the leader to know that it leads", func() bool {
+		return c.Stores[lead].Store.Leading(d.ID) == term || c.Status(lead, d.ID).Term != term
+	})
 	for i := range 20 {
 		mustPut(t, c, d, "k", fmt.Sprint(i))
 		mustGet(t, c, d, "k", fmt.Sprint(i))

@@ -256,6 +256,11 @@ func (a *auditor) readAll(ctx context.Context) error {
 
 // describe writes to the trace what every replica says of itself, for whoever reads a failure.
 func (a *auditor) describe() {
+	for _, s := range a.c.servers {
+		if s.up() {
+			a.m.Log("%s: %v", s, s.machine.Waiting())
+		}
+	}
 	_ = a.do("a description", 20*time.Second, func(ctx context.Context) error {
 		for _, s := range a.c.servers {
 			one, cancel := a.env.WithTimeout(ctx, 2*time.Second)

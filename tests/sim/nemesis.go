@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -53,10 +54,13 @@ func (c *cluster) revive() {
 	for _, s := range c.servers {
 		if s.up() && s.broken != nil {
 			c.main.Log("%s ended: %v", s, s.broken)
+			if strings.Contains(s.broken.Error(), "was removed from the cluster") {
+				s.refusals++
+			}
 			s.crash()
-			if s.removed {
+			if s.removed || s.refusals >= 3 { // its administrator knows, or has read the log by now
 				s.disk.wipe(partStore)
-				s.removed = false
+				s.removed, s.refusals = false, 0
 			}
 			s.start()
 		}

@@ -22,10 +22,11 @@ type server struct {
 	removed bool // its store was removed from the cluster: the directory is wiped before the next life
 
 	// Of the present life; nil while the process is down.
-	machine *world.Machine
-	host    *simnet.Host
-	node    *node.Node
-	broken  error // why the process wants to end
+	machine  *world.Machine
+	host     *simnet.Host
+	node     *node.Node
+	broken   error // why the process wants to end
+	refusals int   // lives that ended because the store was removed
 }
 
 func (s *server) String() string { return fmt.Sprintf("n%d", s.index) }

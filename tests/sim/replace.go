@@ -70,9 +70,10 @@ func (a *auditor) awaitReplaced(old shard.StoreID, s *server) {
 			return
 		}
 		if err == nil && addrs[old] != "" {
-			a.m.Log("%s was not removed after all", old)
-			s.removed = false
-			return
+			// Placement did not answer, or did not hear: it may still do so. Whoever began this says it again.
+			ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
+			a.m.Log("remove %s again: %v", old, a.db.Admin().RemoveStore(ctx, old))
+			cancel()
 		}
 		if s.broken != nil || !s.up() {
 			s.removed = true // by now its administrator knows
