@@ -83,7 +83,7 @@ func (s lifeState) String() string { return lifeTable.State(s) }
 
 // Charts are the tables of states of this package, for the documents and the simulator of this module.
 func Charts() []fsm.Chart {
-	return []fsm.Chart{lifeTable.Chart()}
+	return []fsm.Chart{lifeTable.Chart(), receptionTable.Chart(), sendingTable.Chart()}
 }
 
 // turn moves a replica's life on. It comes before what the event does to the replica.

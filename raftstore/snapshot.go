@@ -31,7 +31,7 @@ type snapshots struct {
 	store *Store
 
 	mu        sync.Mutex
-	queue     []outgoing
+	queue     []*outgoing
 	sending   int
 	receiving int
 	// free is when the rate limit lets the next chunk through.
@@ -40,10 +40,12 @@ type snapshots struct {
 	open map[*reception]struct{}
 }
 
+// outgoing is a snapshot on its way from here; one goroutine has it at a time.
 type outgoing struct {
-	r   *replica
-	gen uint64
-	msg *raftpb.Message
+	r     *replica
+	gen   uint64
+	msg   *raftpb.Message
+	state sendingState // see sendingTable
 }
 
 func newSnapshots(s *Store) *snapshots {
@@ -59,7 +61,7 @@ func (s *Store) sendSnapshot(r *replica, m *raftpb.Message) {
 	}
 	p := s.snapshots
 	p.mu.Lock()
-	p.queue = append(p.queue, outgoing{r: r, gen: r.gen, msg: m})
+	p.queue = append(p.queue, &outgoing{r: r, gen: r.gen, msg: m})
 	p.mu.Unlock()
 	p.startNext()
 }
@@ -76,10 +78,11 @@ func (p *snapshots) startNext() {
 	p.queue = p.queue[1:]
 	p.sending++
 	p.mu.Unlock()
+	o.turn(sendingSlot)
 	o.r.w.task(func() { p.begin(o) })
 }
 
-func (p *snapshots) begin(o outgoing) {
+func (p *snapshots) begin(o *outgoing) {
 	to, ok := p.store.storeOf(shard.ReplicaID(o.msg.GetTo()), o.r.id)
 	if o.gen != o.r.gen || !o.r.group.Leading() || o.r.held || !ok {
 		p.end(o, errors.New("not leading any more"))
@@ -90,6 +93,7 @@ func (p *snapshots) begin(o outgoing) {
 		p.store.broken("open a snapshot of "+o.r.id.String(), err)
 		return
 	}
+	o.turn(sendingOpen)
 	// The view may be newer than the metadata that raft was given when it asked.
 	meta := src.Meta()
 	o.msg.Snapshot.Metadata = &raftpb.SnapshotMetadata{
@@ -109,7 +113,12 @@ func (p *snapshots) begin(o outgoing) {
 }
 
 // end runs on the shard's worker.
-func (p *snapshots) end(o outgoing, err error) {
+func (p *snapshots) end(o *outgoing, err error) {
+	on := sendingDeliver
+	if err != nil {
+		on = sendingFail
+	}
+	o.turn(on)
 	if o.gen == o.r.gen {
 		o.r.snapshots--
 		o.r.group.ReportSnapshot(shard.ReplicaID(o.msg.GetTo()), err == nil)
@@ -177,6 +186,8 @@ type reception struct {
 	mu   sync.Mutex
 	sink *engine.SnapshotSink // nil before the first chunk and after the end
 
+	state receptionState // see receptionTable; guarded by snapshots.mu
+
 	// Guarded by Store.mu. holds: the placeholder of the shard is this one's. over: it never will be (again).
 	holds, over bool
 }
@@ -189,6 +200,7 @@ type staged struct {
 
 // refuse ends a staged snapshot that is not installed.
 func (st *staged) refuse(err error) {
+	st.rec.turn(receptionRefuse)
 	st.rec.end()
 	st.done(err)
 }
@@ -200,11 +212,13 @@ func (s *Store) ReceiveSnapshot(ctx context.Context, header []byte, next func() 
 	if err != nil {
 		return fmt.Errorf("snapshot header: %w", err)
 	}
+	rec := &reception{store: s, head: h}
 	if !s.snapshots.grant() {
+		rec.turn(receptionRefuse)
 		return &shard.ServerBusyError{Store: s.id, Why: "snapshot slots are taken", Wait: time.Second}
 	}
 	defer s.snapshots.release()
-	rec := &reception{store: s, head: h}
+	rec.turn(receptionGrant)
 	w := s.worker(h.shard)
 	// The call may end before its turn comes: expectSnapshot then finds the reception over, and holds nothing.
 	defer rec.unhold()
@@ -251,6 +265,15 @@ func (p *snapshots) close() {
 
 // expectSnapshot checks that a snapshot may come, and holds its range against other shards until it is installed.
 func (w *worker) expectSnapshot(rec *reception) error {
+	if err := w.holdRange(rec); err != nil {
+		rec.turn(receptionRefuse)
+		return err
+	}
+	rec.turn(receptionHold)
+	return nil
+}
+
+func (w *worker) holdRange(rec *reception) error {
 	s, h := w.store, rec.head
 	if err := w.checkHeader(h); err != nil {
 		return err
@@ -316,6 +339,7 @@ func (rec *reception) end() {
 }
 
 func (rec *reception) discard() {
+	rec.turn(receptionBreak)
 	_ = rec.take(func(sink *engine.SnapshotSink) error { sink.Discard(); return nil })
 }
 
@@ -393,7 +417,11 @@ func (rec *reception) write(chunk []byte, last bool) error {
 	case rec.sink == nil:
 		return errReceptionOver
 	case last:
-		return rec.sink.Finish()
+		err := rec.sink.Finish()
+		if err == nil {
+			rec.turn(receptionComplete)
+		}
+		return err
 	}
 	return rec.sink.Write(chunk)
 }
@@ -422,6 +450,11 @@ func (w *worker) stepSnapshot(st *staged) {
 		st.refuse(&shard.NotFoundError{Shard: h.shard, Store: w.store.id})
 		return
 	}
+	if !st.rec.turn(receptionOffer) {
+		st.rec.end()
+		st.done(w.store.stoppedErr())
+		return
+	}
 	r.wakeUp(wakeMessage)
 	r.staged = st
 	if err := r.group.Step(h.msg, group.Instant(w.now)); err != nil {
@@ -448,7 +481,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 		s.broken("install a snapshot of "+r.id.String(), errors.New("raft took a snapshot that was not staged"))
 		return
 	}
-	if !r.turn(lifeAccepted) {
+	if !r.turn(lifeAccepted) || !st.rec.turn(receptionTake) {
 		return
 	}
 	r.staged = nil
@@ -478,6 +511,11 @@ func (w *worker) install(r *replica, a *group.Append) {
 				return sink.Install(in)
 			})
 		})
+		on := receptionInstall
+		if err != nil {
+			on = receptionBreak
+		}
+		st.rec.turn(on)
 		w.task(func() {
 			if err != nil {
 				s.broken("install a snapshot of "+r.id.String(), err)
@@ -488,7 +526,8 @@ func (w *worker) install(r *replica, a *group.Append) {
 		})
 	})
 	if !ok {
-		st.refuse(s.stoppedErr())
+		st.rec.end()
+		st.done(s.stoppedErr())
 	}
 }
 
