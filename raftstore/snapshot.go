@@ -494,6 +494,8 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.time.Store(uint64(rs.Applied.Time))
 	r.outcomes = outcomes{}
 	r.logBytes = 0
+	r.size = shardSize{queued: r.size.queued}
+	r.dropEarly()
 	r.held = false
 	s.setDescriptor(r, rs.Desc)
 	r.noteLeader()

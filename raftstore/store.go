@@ -35,6 +35,7 @@ type Store struct {
 	live      *liveness
 	snapshots *snapshots
 	reclaimer *reclaimer
+	sizer     *sizer
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica
@@ -68,9 +69,10 @@ func Open(o Options) (*Store, error) {
 	s.placeholders = make(map[shard.ID]shard.Range)
 	s.snapshots = newSnapshots(s)
 	s.reclaimer = newReclaimer(s)
+	s.sizer = newSizer(s)
 	for i := range o.Workers {
 		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
-			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]struct{})})
+			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]*burial), frozen: make(map[shard.ID]*frozen)})
 	}
 	live, err := newLiveness(s)
 	if err != nil {
@@ -92,6 +94,7 @@ func (s *Store) start() {
 	s.goTask("ticker", func() { s.runTicker() })
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
+	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
 }
 
 // enter keeps Close from returning before leave is called; false if the store is closing already. Whoever uses the

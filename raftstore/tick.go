@@ -98,7 +98,7 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.refuseWaiting(r.notLeader())
 		r.abandon()
 		r.failReads(r.notLeader())
-		r.changing, r.truncated = nil, 0
+		r.changing, r.splitting, r.truncated = nil, nil, 0
 	}
 	r.countLeading(st.Leading)
 	r.keepAwake()

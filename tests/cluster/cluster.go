@@ -43,6 +43,7 @@ type Cluster struct {
 	opt     Options
 	client  uint64
 	seq     atomic.Uint64
+	ids     atomic.Uint64 // of splits
 	started time.Time
 	mu      sync.RWMutex // of the Members' Store, Engine and life, which clients read while a nemesis changes them
 }
