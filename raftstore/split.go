@@ -311,6 +311,15 @@ func (s *Store) cutKeys(r shard.Range, parts int) ([]engine.Cut, uint64, error) 
 	return cuts, total, err
 }
 
+// CheckEpoch returns a shard of which this store holds data, if epoch is its own, and otherwise says what it is now.
+func (s *Store) CheckEpoch(id shard.ID, epoch shard.Epoch) (*shard.Descriptor, error) {
+	d, err := s.Descriptor(id)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.checkEpoch(d, epoch, true)
+}
+
 // Descriptor is what this store knows of a shard of which it holds data.
 func (s *Store) Descriptor(id shard.ID) (*shard.Descriptor, error) {
 	if r := s.replica(id); r != nil {
