@@ -253,6 +253,15 @@ func (c *Cluster) Status(id shard.StoreID, sid shard.ID) raftstore.ReplicaStatus
 	return st[0]
 }
 
+// StatusOf is a store's picture of all its replicas; an error if it is down.
+func (c *Cluster) StatusOf(ctx context.Context, id shard.StoreID) ([]raftstore.ReplicaStatus, error) {
+	s, _ := c.store(id)
+	if s == nil {
+		return nil, shard.ErrUnavailable
+	}
+	return s.Status(ctx, 0)
+}
+
 // Do sends a request to one store.
 func (c *Cluster) Do(to shard.StoreID, req *call.Request) call.Reply {
 	return c.DoFor(to, req, 10*time.Second)

@@ -288,6 +288,74 @@ func TestRemovedRightIsNotBorn(t *testing.T) {
 	}
 }
 
+// A newer replica of right waits here, brought to life by a message, when its left applies the split; no tombstone says so
+// yet. It is neither replaced nor taken for the split's, and the data go.
+func TestNewerRightStays(t *testing.T) {
+	c, e, parts, lead, away := splitBehind(t, Options{}, func(*raftpb.Message) bool { return false })
+	right := parts[1]
+	const newer = 9000
+	first, _ := right.ReplicaOn(lead)
+	c.Stores[away].Store.Receive(lead, raftFrame(right.ID, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(newer)),
+		From: new(uint64(first.ID)), Term: new(uint64(6))}))
+	c.WaitFor("the newer replica", func() bool { return c.Status(away, right.ID).Replica == newer })
+	e.set(func(_, to shard.StoreID, id shard.ID, _ *raftpb.Message) bool { return id != right.ID || to != away })
+	c.WaitFor("the split", func() bool {
+		d, err := c.Stores[away].Store.Descriptor(parts[0].ID)
+		return err == nil && d.Epoch == parts[0].Epoch
+	})
+	c.WaitFor("the data to go", func() bool { return c.Stores[away].count(right.Range) == 0 })
+	if st := c.Status(away, right.ID); st.Replica != newer || st.Last != 0 {
+		t.Fatalf("%s is there, with entries up to %d", st.Replica, st.Last)
+	}
+	same(c, parts[0])
+}
+
+// The data of a right side that is not born are gone after a crash that comes before they are removed: the batch of the
+// split marks them.
+func TestRemovedRightIsMarked(t *testing.T) {
+	var late atomic.Bool
+	c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Env = lateDestroy{o.Env, &late} }},
+		func(*raftpb.Message) bool { return false })
+	right := parts[1]
+	first, _ := right.ReplicaOn(lead)
+	c.Stores[away].Store.Receive(lead, raftFrame(right.ID, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(9000)),
+		From: new(uint64(first.ID)), Term: new(uint64(6))}))
+	c.WaitFor("the newer replica", func() bool { return c.Status(away, right.ID).Replica == 9000 })
+	late.Store(true)
+	e.set(func(_, to shard.StoreID, id shard.ID, _ *raftpb.Message) bool { return id != right.ID || to != away })
+	c.WaitFor("the split", func() bool {
+		d, err := c.Stores[away].Store.Descriptor(parts[0].ID)
+		return err == nil && d.Epoch == parts[0].Epoch
+	})
+	if c.Stores[away].count(right.Range) == 0 {
+		t.Fatal("the data are gone already")
+	}
+	if err := c.Stores[away].Engine.SyncWAL(); err != nil {
+		t.Fatal(err)
+	}
+	c.Crash(away, 0)
+	late.Store(false)
+	c.Start(away)
+	if n := c.Stores[away].count(right.Range); n != 0 {
+		t.Fatalf("%d keys of nobody are left", n)
+	}
+}
+
+// lateDestroy is slow to remove data while late is set.
+type lateDestroy struct {
+	env.Env
+	late *atomic.Bool
+}
+
+func (e lateDestroy) Go(name string, f func()) {
+	e.Env.Go(name, func() {
+		if name == "destroy" && e.late.Load() {
+			time.Sleep(2 * time.Second) // the store has crashed by then
+		}
+		f()
+	})
+}
+
 // count counts the keys of a range in a store's engine.
 func (m *Member) count(r shard.Range) (n int) {
 	rd := m.Engine.NewReader()
