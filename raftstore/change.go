@@ -201,7 +201,7 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	if r.born() {
 		span = &r.machine.Desc.Range
 		s.mu.Lock()
-		s.placeholders[r.id] = *span
+		s.placeholders[r.id] = placeholder{Range: *span}
 		s.shards.Delete(r.id)
 		s.mu.Unlock()
 	}

@@ -149,6 +149,48 @@ func TestFreezeWaitsForBurial(t *testing.T) {
 	}
 }
 
+// A right side that was frozen in a later term than its first is not forced to elect: somebody may lead that term, and his
+// voters' promises are not ours to break.
+func TestForceOnlyInTheFirstTerm(t *testing.T) {
+	e, err := engine.Open("store", engine.Options{FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	net := &sent{}
+	s, err := Open(Options{Env: env.Real{}, Engine: e, Store: 1, Transport: net, Tick: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for i, term := range []uint64{initialTerm, initialTerm + 3} {
+		id := shard.ID(7 + i)
+		d := &shard.Descriptor{ID: id, Range: shard.Range{Start: shard.Key{'a' + byte(i)}, End: shard.Key{'b' + byte(i)}}, Epoch: shard.Epoch{ConfVer: 1, Version: 2},
+			Replicas: []shard.Replica{{ID: 71, Store: 1, Role: shard.Voter}, {ID: 72, Store: 2, Role: shard.Voter}, {ID: 73, Store: 3, Role: shard.Voter}}}
+		w := s.worker(id)
+		rt := &right{w: w, desc: d, self: 71, heard: 1, state: InitialState(d, 71), force: true}
+		rt.state.Hard.Term = term
+		err := w.call(t.Context(), func(done func(error)) {
+			b := e.NewStateBatch()
+			defer b.Close()
+			b.CreateReplica(rt.state)
+			if err := b.Commit(true); err != nil {
+				done(err)
+				return
+			}
+			w.adoptRight(rt)
+			done(nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := s.Status(t.Context(), id)
+		if err != nil || len(st) != 1 || (st[0].Term > term) != (term == initialTerm) {
+			t.Fatalf("born in term %d: %+v %v", term, st, err)
+		}
+	}
+}
+
 // gated holds burials until its gate opens.
 type gated struct {
 	env.Env

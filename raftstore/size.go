@@ -13,11 +13,14 @@ import (
 // what was measured then. Overwriting counts as growth, so the count only says when to measure again; a split is decided
 // by the measure. Both are this store's own: what Pebble makes of the bytes on disk does not enter.
 //
-// One goroutine per store measures, one shard at a time, by a walk over its keys: those led here and awake that were
+// One goroutine per store measures, a shard at a time, by a walk over its keys: those led here and awake that were
 // never measured since they came here, or that may have outgrown Options.SplitBytes.
 const (
 	// sizeTicks lie between two walks of a store: two seconds by default, in which a walk of 100 MB is a small part.
 	sizeTicks = 20
+	// turnBytes and turnShards bound what is walked in one turn: one shard of usual size, or many small ones.
+	turnBytes  = 1 << 20
+	turnShards = 64
 	// A shard is measured again when it has grown by an eighth of what splits it, and reported when by as much of what
 	// was reported, but at least reportBytes.
 	growthParts = 8
@@ -102,29 +105,29 @@ func (r *replica) splitSize(parts int) {
 func (z *sizer) run(ctx context.Context) {
 	s := z.store
 	for s.env.Sleep(ctx, sizeTicks*s.opt.Tick) == nil && !s.stopped() {
-		if r := z.next(); r != nil {
-			z.measure(ctx, r)
-		}
+		z.turn(ctx)
 	}
 }
 
-// next takes the shard whose turn it is, by id.
-func (z *sizer) next() *replica {
+// turn measures the shards whose turn it is, by id, beginning after the last one.
+func (z *sizer) turn(ctx context.Context) {
 	z.mu.Lock()
-	defer z.mu.Unlock()
 	ids := slices.Sorted(maps.Keys(z.due))
-	if len(ids) == 0 {
-		return nil
-	}
+	z.mu.Unlock()
 	i, _ := slices.BinarySearch(ids, z.last+1)
-	z.last = ids[i%len(ids)]
-	r := z.due[z.last]
-	delete(z.due, z.last)
-	return r
+	bytes := uint64(0)
+	for n := 0; n < min(len(ids), turnShards) && bytes < turnBytes; n++ {
+		z.last = ids[(i+n)%len(ids)]
+		z.mu.Lock()
+		r := z.due[z.last]
+		delete(z.due, z.last)
+		z.mu.Unlock()
+		bytes += z.measure(ctx, r)
+	}
 }
 
-// measure walks a shard, off the workers.
-func (z *sizer) measure(ctx context.Context, r *replica) {
+// measure walks a shard, off the workers, and returns how many bytes it found.
+func (z *sizer) measure(ctx context.Context, r *replica) uint64 {
 	s := z.store
 	var desc *shard.Descriptor
 	var grown uint64
@@ -136,11 +139,11 @@ func (z *sizer) measure(ctx context.Context, r *replica) {
 		done(nil)
 	})
 	if err != nil || desc == nil {
-		return
+		return 0
 	}
 	cuts, total, err := s.cutKeys(desc.Range, 2)
 	if err != nil {
-		return
+		return 0
 	}
 	r.w.task(func() {
 		if r.machine.Desc != desc || r.held {
@@ -157,6 +160,7 @@ func (z *sizer) measure(ctx context.Context, r *replica) {
 			z.mu.Unlock()
 		}
 	})
+	return total
 }
 
 // TakeSplits returns the shards that should be split, by id, and forgets them: those that are not split come again. Ids

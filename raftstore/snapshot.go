@@ -176,8 +176,8 @@ type reception struct {
 	mu   sync.Mutex
 	sink *engine.SnapshotSink // nil before the first chunk and after the end
 
-	// Guarded by Store.mu. holds: the placeholder of the shard is this one's. over: it never will be (again).
-	holds, over bool
+	// over: it will not hold a placeholder (again). Guarded by Store.mu.
+	over bool
 }
 
 // staged is a reception whose data is complete on this disk, on the shard's worker until raft takes it.
@@ -265,8 +265,7 @@ func (w *worker) expectSnapshot(rec *reception) error {
 	if other, overlap := s.overlapLocked(h.shard, h.desc.Range); overlap {
 		return &shard.ServerBusyError{Store: s.id, Why: fmt.Sprintf("%s overlaps %s here", h.shard, other), Wait: time.Second}
 	}
-	s.placeholders[h.shard] = h.desc.Range
-	rec.holds = true
+	s.placeholders[h.shard] = placeholder{Range: h.desc.Range, by: rec}
 	return nil
 }
 
@@ -299,8 +298,7 @@ func (rec *reception) unhold() {
 	s := rec.store
 	s.mu.Lock()
 	rec.over = true
-	if rec.holds {
-		rec.holds = false
+	if s.placeholders[rec.head.shard].by == rec {
 		delete(s.placeholders, rec.head.shard)
 	}
 	s.mu.Unlock()

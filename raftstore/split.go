@@ -179,7 +179,7 @@ func (s *Store) setSplit(r *replica, ev *splitDone) {
 	var clash []*shard.Descriptor
 	for _, rt := range ev.rights {
 		if rt.dead {
-			s.placeholders[rt.desc.ID] = rt.desc.Range
+			s.placeholders[rt.desc.ID] = placeholder{Range: rt.desc.Range}
 		}
 	}
 	insert := func(d *shard.Descriptor) {

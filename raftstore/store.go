@@ -12,6 +12,12 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
+// placeholder holds a range against other shards.
+type placeholder struct {
+	shard.Range
+	by *reception // nil: a destruction, which takes it over from a reception and keeps it to its own end
+}
+
 // Store hosts every replica of one store over one engine. It owns all goroutines of this package; see doc.go for the
 // list. Safe for concurrent use.
 type Store struct {
@@ -43,8 +49,8 @@ type Store struct {
 	// mu guards what spans shards. It is a leaf: nothing blocks under it.
 	mu     sync.Mutex
 	shards *shard.Map // of the replicas with data here: they never overlap
-	// placeholders hold ranges that are being installed or destroyed, by shard.
-	placeholders map[shard.ID]shard.Range
+	// placeholders hold ranges that are being received or destroyed, by shard.
+	placeholders map[shard.ID]placeholder
 
 	roundCtx   atomic.Uint64 // unique contexts of read rounds
 	inflight   atomic.Int64  // bytes of admitted writes
@@ -66,7 +72,7 @@ func Open(o Options) (*Store, error) {
 	s.readers = &readers{store: s}
 	s.clock = newClock(o.WallTime)
 	s.shards = shard.NewMap()
-	s.placeholders = make(map[shard.ID]shard.Range)
+	s.placeholders = make(map[shard.ID]placeholder)
 	s.snapshots = newSnapshots(s)
 	s.reclaimer = newReclaimer(s)
 	s.sizer = newSizer(s)

@@ -266,6 +266,9 @@ func TestRemovedRightIsNotBorn(t *testing.T) {
 				d, err := c.Stores[away].Store.Descriptor(parts[0].ID)
 				return err == nil && d.Epoch == parts[0].Epoch
 			})
+			if st := c.Status(away, right.ID); !again && st.Replica != 0 {
+				t.Fatalf("the removed %s is there", st.Replica)
+			}
 			if again {
 				born(c, away, right)
 				same(c, right)
