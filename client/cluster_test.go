@@ -93,7 +93,7 @@ func (m memory) TransferLeader(context.Context, string, shard.ID, shard.StoreID)
 }
 
 func (m memory) Split(ctx context.Context, _ string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
-	return node{m.fixture}.Split(ctx, id, epoch, at, into)
+	return node(m).Split(ctx, id, epoch, at, into)
 }
 
 func (m memory) Close() error { return nil }

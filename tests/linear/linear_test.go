@@ -18,9 +18,6 @@ import (
 )
 
 const (
-	stores  = 3
-	shards  = 4
-	groups  = 24 // six in each shard
 	clients = 12
 	lists   = 8 // keys to which tokens are appended
 )
@@ -54,8 +51,6 @@ func layout() []*shard.Descriptor {
 	}
 	return out
 }
-
-func groupPrefix(group int) string { return fmt.Sprintf("%c-g%03d-", 'a'+group%shards, group) }
 
 func groupKey(group, key int) shard.Key {
 	return shard.RawKey([]byte(groupPrefix(group) + strconv.Itoa(key)))

@@ -3,11 +3,21 @@ package linear
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/tests/cluster"
 )
+
+const (
+	stores = 3
+	shards = 4  // at the beginning
+	groups = 24 // of keys; six in each of those shards
+)
+
+// groupPrefix begins the keys of a group, which are never parted.
+func groupPrefix(group int) string { return fmt.Sprintf("%c-g%03d-", 'a'+group%shards, group) }
 
 // routes is what the clients of a run believe about shards, which the nemesis splits. They learn as real ones do: from
 // refusals; and where those leave a gap, from the stores instead of placement.
