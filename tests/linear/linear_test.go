@@ -196,7 +196,8 @@ func TestLinearizable(t *testing.T) {
 	t.Logf("SKERRY_LINEAR_SEED=%d", seed)
 	ds := layout()
 	c := cluster.New(t, cluster.Options{Stores: stores, Shards: ds, Store: func(o *raftstore.Options) {
-		o.LogEntries = 256 // so that logs are cut under the questions of clients, and stores come back to snapshots
+		o.Workers = 1 + int(seed%3) // the sides of a split may belong to different ones
+		o.LogEntries = 256          // so that logs are cut under the questions of clients, and stores come back to snapshots
 	}})
 	w := &world{c: c, routes: newRoutes(c, ds), rec: history.NewRecorder(), tokens: make(map[string]verdict)}
 	for _, d := range ds {
