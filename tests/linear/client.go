@@ -27,15 +27,15 @@ type client struct {
 const patience = 5 * time.Second
 
 func (cl *client) read(key shard.Key, q *raw.Query) (raw.Answer, bool) {
-	req := &call.Request{Kind: call.Read, Body: q.Append(nil), Timeout: 300 * time.Millisecond}
-	req.Follower = cl.rnd.IntN(3) == 0
+	body, follower := q.Append(nil), cl.rnd.IntN(3) == 0
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		d := cl.routes.of(key)
 		if d == nil {
 			time.Sleep(5 * time.Millisecond)
 			continue
 		}
-		req.Shard, req.Epoch = d.ID, d.Epoch
+		// A request of its own for each attempt: one that was not waited for is still the store's.
+		req := &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Follower: follower, Body: body, Timeout: 300 * time.Millisecond}
 		rep := cl.c.DoFor(cl.pick(d.ID, req.Follower), req, 300*time.Millisecond)
 		if rep.Err == nil {
 			a, err := raw.DecodeAnswer(rep.Body)
