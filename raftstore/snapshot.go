@@ -177,8 +177,8 @@ type reception struct {
 	mu   sync.Mutex
 	sink *engine.SnapshotSink // nil before the first chunk and after the end
 
-	// Guarded by Store.mu. holds: the placeholder of the shard is this one's. over: it never will be (again).
-	holds, over bool
+	// over: it will not hold a placeholder (again). Guarded by Store.mu.
+	over bool
 }
 
 // staged is a reception whose data is complete on this disk, on the shard's worker until raft takes it.
@@ -266,8 +266,7 @@ func (w *worker) expectSnapshot(rec *reception) error {
 	if other, overlap := s.overlapLocked(h.shard, h.desc.Range); overlap {
 		return &shard.ServerBusyError{Store: s.id, Why: fmt.Sprintf("%s overlaps %s here", h.shard, other), Wait: time.Second}
 	}
-	s.placeholders[h.shard] = h.desc.Range
-	rec.holds = true
+	s.placeholders[h.shard] = placeholder{Range: h.desc.Range, by: rec}
 	return nil
 }
 
@@ -300,8 +299,7 @@ func (rec *reception) unhold() {
 	s := rec.store
 	s.mu.Lock()
 	rec.over = true
-	if rec.holds {
-		rec.holds = false
+	if s.placeholders[rec.head.shard].by == rec {
 		delete(s.placeholders, rec.head.shard)
 	}
 	s.mu.Unlock()
@@ -504,6 +502,8 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.time.Store(uint64(rs.Applied.Time))
 	r.outcomes = outcomes{}
 	r.logBytes = 0
+	r.size = shardSize{queued: r.size.queued}
+	r.dropEarly()
 	r.held = false
 	s.setDescriptor(r, rs.Desc)
 	r.noteLeader()
