@@ -145,6 +145,10 @@ func (p *fakePlacement) TransferLeader(context.Context, string, shard.ID, shard.
 	return shard.ErrUnavailable
 }
 
+func (p *fakePlacement) Split(context.Context, string, shard.ID, shard.Epoch, []shard.Key, int) ([]*shard.Descriptor, error) {
+	return nil, shard.ErrUnavailable
+}
+
 func (p *fakePlacement) Close() error { return nil }
 
 // fakeStores are stores 1 to n at addresses "st1" to "stn".

@@ -283,7 +283,7 @@ func (v *view) takeUnsaved(max int) []*shard.Descriptor {
 func (v *view) routeLocked(d *shard.Descriptor) beat.Route {
 	r := beat.Route{Desc: d}
 	if rv := v.routes[d.ID]; rv != nil {
-		r.Leader, r.Term, r.Applied = rv.leader, rv.term, rv.applied
+		r.Leader, r.Term, r.Applied, r.Bytes = rv.leader, rv.term, rv.applied, rv.bytes
 	}
 	return r
 }

@@ -33,7 +33,7 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 		done(r.notLeader())
 		return
 	}
-	if err := r.machine.Desc.CheckEpoch(epoch, true); err != nil {
+	if err := r.checkEpoch(epoch, true); err != nil {
 		done(err)
 		return
 	}
@@ -42,8 +42,8 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 		done(err)
 		return
 	}
-	if r.changing != nil {
-		done(&shard.ServerBusyError{Store: r.w.store.id, Why: "another membership change of " + r.id.String() + " is in flight", Wait: busyWait})
+	if r.changing != nil || r.splitting != nil {
+		done(&shard.ServerBusyError{Store: r.w.store.id, Why: "another change of " + r.id.String() + " is in flight", Wait: busyWait})
 		return
 	}
 	if self, ok := next.Replica(r.self); !next.Joint() && (!ok || self.Role != shard.Voter) {
@@ -156,7 +156,7 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 	s := w.store
 	_, dying := w.dying[c.shard]
 	switch {
-	case !plausible(uint64(c.to)), dying:
+	case !plausible(uint64(c.to)), dying, w.frozen[c.shard] != nil:
 	case r != nil && r.self > c.to:
 		s.sendDestroyed(from, c.shard, c.to) // an older id never comes back beside a newer one
 	case r != nil && !r.held:
@@ -170,9 +170,7 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 			s.sendDestroyed(from, c.shard, c.to)
 		default:
 			// It was never born here, and a message that is still under way must not bring it to life.
-			life := absent
-			s.turnLife(c.shard, &life, lifeRemoved)
-			w.bury(c.shard, c.to+1, nil, &life)
+			w.bury(c.shard, c.to+1, nil, lifeAbsent)
 		}
 	}
 }
@@ -186,10 +184,11 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 // INVARIANT (rule 16): the tombstone is synced before anything of the replica is gone, and outlives everything.
 func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	s := w.store
-	if !r.turn(lifeRemoved) {
+	if !r.turn(lifeRemove) {
 		return
 	}
 	r.withdraw()
+	r.dropEarly()
 	r.desc.Store(nil)
 	r.held = true
 	r.gen = 0 // INVARIANT (rule 3): responses to this group are dropped
@@ -208,7 +207,7 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	if r.born() {
 		span = &r.machine.Desc.Range
 		s.mu.Lock()
-		s.placeholders[r.id] = *span
+		s.placeholders[r.id] = placeholder{Range: *span}
 		s.shards.Delete(r.id)
 		s.mu.Unlock()
 	}
@@ -218,14 +217,18 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	w.commitStates()
 	r.log.Shrink()
 	s.logger.Info("replica destroyed", "shard", r.id, "replica", r.self)
-	w.bury(r.id, next, span, &r.life)
+	w.bury(r.id, next, span, r.life)
 }
 
-// bury writes a shard's tombstone, and removes the data of span, off the worker; that is the end of life. Until it is done no replica of the
-// shard is born here, because the tombstone is what would forbid it.
-func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range, life *lifeState) {
+// bury writes a shard's tombstone, and removes the data of span, off the worker; life ends with that. Until it is done
+// no replica of the shard is born here, because the tombstone is what would forbid it.
+func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range, life lifeState) {
 	s := w.store
-	w.dying[id] = struct{}{}
+	if life == lifeAbsent && !s.turnLife(id, &life, lifeRemove) {
+		return
+	}
+	grave := &burial{}
+	w.dying[id] = grave
 	s.goTask("destroy", func() {
 		b := s.engine.NewStateBatch()
 		defer b.Close()
@@ -243,8 +246,11 @@ func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range, life
 			s.unhold(id)
 		}
 		w.task(func() {
-			s.turnLife(id, life, lifeDestroyed)
+			s.turnLife(id, &life, lifeDestroy)
 			delete(w.dying, id)
+			for _, f := range grave.then {
+				f()
+			}
 		})
 	})
 }

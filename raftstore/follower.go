@@ -34,7 +34,7 @@ func (r *replica) acceptFollowerRead(c *Call) {
 		r.fail(c, &shard.NotReadyError{Shard: r.id, Why: "this replica has no data yet"})
 		return
 	}
-	if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+	if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
 		r.fail(c, err)
 		return
 	}

@@ -159,7 +159,7 @@ func (w *worker) accept(c *Call) {
 		c.fail(&shard.NotFoundError{Shard: c.Req.Shard, Store: w.store.id})
 		return
 	}
-	if !r.born() || r.held {
+	if !r.born() || r.held && !r.freezing {
 		c.fail(&shard.NotReadyError{Shard: r.id, Why: "this replica waits for its data"})
 		return
 	}
@@ -214,7 +214,7 @@ func (w *worker) acceptRefresh(r *replica, c *Call) {
 		c.fail(r.notLeader())
 		return
 	}
-	if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+	if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
 		c.fail(err)
 		return
 	}

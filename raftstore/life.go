@@ -12,29 +12,33 @@ import (
 type lifeState uint8
 
 const (
-	absent        lifeState = iota // nothing of it is here
-	uninitialised                  // a group without data: it may vote, and waits for a snapshot
-	asleep                         // it has data and gets no ticks
-	active                         // it has data and gets ticks
-	installing                     // raft took a snapshot, which is on its way into the engine
-	destroying                     // removed for good: first the tombstone, then the data
-	tombstoned                     // gone, and will not come back
+	lifeAbsent        lifeState = iota // nothing of it is here
+	lifeUninitialised                  // a group without data: it may vote, and waits for a snapshot
+	lifeFrozen                         // taken out, so that a split can give birth to it with data
+	lifeAsleep                         // it has data and gets no ticks
+	lifeActive                         // it has data and gets ticks
+	lifeInstalling                     // raft took a snapshot, which is on its way into the engine
+	lifeDestroying                     // removed for good: first the tombstone, then the data
+	lifeTombstoned                     // gone, and will not come back
 )
 
 // lifeEvent is what happens to a replica.
 type lifeEvent uint8
 
 const (
-	lifeMessage   lifeEvent = iota // the first message for it
-	lifeCreated                    // placement wants it, with all its data, which is none
-	lifeRecovered                  // the engine remembers it, with data
-	lifeEmpty                      // the engine remembers it, without
-	lifeWoken                      // from now on it gets ticks
-	lifeSlept                      // from now on it gets none
-	lifeAccepted                   // raft took a staged snapshot
-	lifeInstalled                  // it is in the engine
-	lifeRemoved                    // a leader says that this id was removed, or it applied that itself
-	lifeDestroyed                  // the tombstone is synced, and the data is gone
+	lifeMessage      lifeEvent = iota // the first message for it
+	lifeCreate                        // placement wants it, with all its data, which is none
+	lifeRecover                       // the engine remembers it, with data
+	lifeRecoverEmpty                  // the engine remembers it, without
+	lifeFreeze                        // a split that is about to be applied makes it
+	lifeSplit                         // the split is applied
+	lifeOutlive                       // a split makes a newer replica of the same shard
+	lifeWake                          // from now on it gets ticks
+	lifeSleep                         // from now on it gets none
+	lifeAccept                        // raft took a staged snapshot
+	lifeInstall                       // it is in the engine
+	lifeRemove                        // a leader says that this id was removed, or it applied that itself
+	lifeDestroy                       // the tombstone is synced, and the data is gone
 )
 
 // lifeTable says what a replica may go through.
@@ -42,40 +46,46 @@ var lifeTable = fsm.Must(fsm.Spec[lifeState, lifeEvent]{
 	Name: "replica",
 	About: "One replica id of a shard on one store, from nothing to its tombstone. Its worker moves it (`raftstore/life.go`); an\n" +
 		"event that the table does not know stops the store.",
-	States: []string{"absent", "uninitialised", "asleep", "active", "installing", "destroying", "tombstoned"},
-	Events: []string{"message", "created", "recovered", "recovered empty", "woken", "slept", "snapshot accepted", "installed", "removed", "destroyed"},
-	Start:  absent,
-	Ends:   []lifeState{tombstoned},
+	States: []string{"absent", "uninitialised", "frozen", "asleep", "active", "installing", "destroying", "tombstoned"},
+	Events: []string{"message", "created", "recovered", "recovered empty", "frozen", "split", "outlived", "woken", "slept", "snapshot accepted", "installed", "removed", "destroyed"},
+	Start:  lifeAbsent,
+	Ends:   []lifeState{lifeTombstoned},
 	Rows: []fsm.Row[lifeState, lifeEvent]{
-		{From: absent, On: lifeMessage, To: uninitialised, Why: "a leader or a candidate counts it in; its data comes by snapshot"},
-		{From: absent, On: lifeCreated, To: asleep, Why: "a new shard: all replicas begin alike, and elect when the wake queue lets them"},
-		{From: absent, On: lifeRecovered, To: asleep, Why: "the store starts: it joins the wake queue"},
-		{From: absent, On: lifeEmpty, To: uninitialised, Why: "the store starts, and the snapshot had not come"},
-		{From: absent, On: lifeRemoved, To: destroying, Why: "removed before it was heard of: what is still under way must not bring it to life"},
+		{From: lifeAbsent, On: lifeMessage, To: lifeUninitialised, Why: "a leader or a candidate counts it in; its data comes by snapshot"},
+		{From: lifeAbsent, On: lifeCreate, To: lifeAsleep, Why: "a new shard: all replicas begin alike, and elect when the wake queue lets them"},
+		{From: lifeAbsent, On: lifeRecover, To: lifeAsleep, Why: "the store starts: it joins the wake queue"},
+		{From: lifeAbsent, On: lifeRecoverEmpty, To: lifeUninitialised, Why: "the store starts, and the snapshot had not come"},
+		{From: lifeAbsent, On: lifeSplit, To: lifeAsleep, Why: "the right side of a split; the left side had the data"},
+		{From: lifeAbsent, On: lifeRemove, To: lifeDestroying, Why: "removed before it was heard of: what is still under way must not bring it to life"},
 
-		{From: uninitialised, On: lifeWoken, To: uninitialised, Why: "it gets ticks: at birth, or after the store started"},
-		{From: uninitialised, On: lifeCreated, To: asleep, Why: "a message of a replica that was created earlier came first; term and vote are kept"},
-		{From: uninitialised, On: lifeAccepted, To: installing, Why: "its first data"},
-		{From: uninitialised, On: lifeRemoved, To: destroying, Why: "removed before it had data"},
+		{From: lifeUninitialised, On: lifeWake, To: lifeUninitialised, Why: "it gets ticks: at birth, or after the store started"},
+		{From: lifeUninitialised, On: lifeCreate, To: lifeAsleep, Why: "a message of a replica that was created earlier came first; term and vote are kept"},
+		{From: lifeUninitialised, On: lifeFreeze, To: lifeFrozen, Why: "nothing of its group is written any more; term, vote and promise are kept (rule 14)"},
+		{From: lifeUninitialised, On: lifeOutlive, To: lifeTombstoned, Why: "whoever speaks to it hears that it is gone"},
+		{From: lifeUninitialised, On: lifeAccept, To: lifeInstalling, Why: "its first data"},
+		{From: lifeUninitialised, On: lifeRemove, To: lifeDestroying, Why: "removed before it had data"},
 
-		{From: asleep, On: lifeWoken, To: active, Why: "a message, a request, or the wake queue"},
-		{From: asleep, On: lifeRemoved, To: destroying, Why: "the word of a leader need not wake it"},
+		{From: lifeFrozen, On: lifeSplit, To: lifeAsleep, Why: "the right side of a split, with the term and vote that it had"},
 
-		{From: asleep, On: lifeSlept, To: asleep, Why: "offered again: its leader did not hear the acceptance"},
+		{From: lifeAsleep, On: lifeWake, To: lifeActive, Why: "a message, a request, or the wake queue"},
+		{From: lifeAsleep, On: lifeRemove, To: lifeDestroying, Why: "the word of a leader need not wake it"},
+		{From: lifeAsleep, On: lifeSleep, To: lifeAsleep, Why: "offered again: its leader did not hear the acceptance"},
 
-		{From: active, On: lifeSlept, To: asleep, Why: "idle, in a state that leader and followers agree on (rule 19)"},
-		{From: active, On: lifeAccepted, To: installing, Why: "it is too far behind the leader's log"},
-		{From: active, On: lifeRemoved, To: destroying, Why: "it applied its own removal, or a leader says so"},
+		{From: lifeActive, On: lifeSleep, To: lifeAsleep, Why: "idle, in a state that leader and followers agree on (rule 19)"},
+		{From: lifeActive, On: lifeAccept, To: lifeInstalling, Why: "it is too far behind the leader's log"},
+		{From: lifeActive, On: lifeRemove, To: lifeDestroying, Why: "it applied its own removal, or a leader says so"},
 
-		{From: installing, On: lifeInstalled, To: active, Why: "data and state were exchanged in one step"},
+		{From: lifeInstalling, On: lifeInstall, To: lifeActive, Why: "data and state were exchanged in one step"},
 
-		{From: destroying, On: lifeDestroyed, To: tombstoned, Why: "tombstone synced, data gone, mark removed"},
+		{From: lifeDestroying, On: lifeDestroy, To: lifeTombstoned, Why: "tombstone synced, data gone, mark removed"},
 	},
 	Ignored: []fsm.Pair[lifeState, lifeEvent]{
-		{In: destroying, On: lifeMessage, Why: "dropped; who sent it sends again, and is told then"},
-		{In: destroying, On: lifeRemoved, Why: "told again; answered when it is true for ever"},
-		{In: tombstoned, On: lifeMessage, Why: "answered: it is gone and will not come back (rule 16)"},
-		{In: tombstoned, On: lifeRemoved, Why: "answered: it is gone"},
+		{In: lifeFrozen, On: lifeMessage, Why: "kept until it is born"},
+		{In: lifeFrozen, On: lifeRemove, Why: "the leader says it again"},
+		{In: lifeDestroying, On: lifeMessage, Why: "dropped; who sent it sends again, and is told then"},
+		{In: lifeDestroying, On: lifeRemove, Why: "told again; answered when it is true for ever"},
+		{In: lifeTombstoned, On: lifeMessage, Why: "answered: it is gone and will not come back (rule 16)"},
+		{In: lifeTombstoned, On: lifeRemove, Why: "answered: it is gone"},
 	},
 })
 
@@ -113,17 +123,19 @@ func (s *Store) turnLife(id shard.ID, life *lifeState, on lifeEvent) bool {
 func (r *replica) checkLife() error {
 	ok := true
 	switch r.life {
-	case absent:
+	case lifeAbsent:
 		ok = r.awakeAt < 0 && r.w.replicas[r.id] != r
-	case uninitialised:
+	case lifeUninitialised:
 		ok = !r.born() && r.gen != 0
-	case asleep:
+	case lifeFrozen:
+		ok = r.awakeAt < 0
+	case lifeAsleep:
 		ok = r.born() && r.awakeAt < 0 && r.gen != 0
-	case active:
+	case lifeActive:
 		ok = r.born() && r.awakeAt >= 0 && r.gen != 0
-	case installing:
+	case lifeInstalling:
 		ok = r.awakeAt >= 0 && r.gen != 0
-	case destroying, tombstoned:
+	case lifeDestroying, lifeTombstoned:
 		ok = r.held && r.awakeAt < 0 && r.gen == 0
 	}
 	if ok {

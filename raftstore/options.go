@@ -74,6 +74,9 @@ type Options struct {
 	LogEntries uint64
 	// SnapshotBytesPerSecond limits what this store receives in snapshots; zero is no limit.
 	SnapshotBytesPerSecond int64
+	// SplitBytes is the size from which on this store wants the shards that it leads to be split, see TakeSplits; zero is
+	// never.
+	SplitBytes uint64
 	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
 	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).

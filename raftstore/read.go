@@ -66,7 +66,7 @@ func (r *replica) acceptRead(c *Call) {
 		return
 	}
 	if c.Req.Kind == call.Read {
-		if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+		if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
 			r.fail(c, err)
 			return
 		}
@@ -114,7 +114,13 @@ func (r *replica) onRound(rd group.Read) {
 	round := r.round
 	r.round = nil
 	r.wokenAt = 0
-	r.publish(env.Time(r.group.LeaseUntil(group.Instant(round.at))))
+	lease := env.Time(r.group.LeaseUntil(group.Instant(round.at)))
+	if r.splitting != nil {
+		// INVARIANT (rule 11 iv): no renewal while a split is proposed and unapplied. Others may have applied it, elected a
+		// leader of the right side when their promise to us was over, and taken writes that are not here yet.
+		lease = 0
+	}
+	r.publish(lease)
 	if len(round.calls) > 0 {
 		r.confirmed = append(r.confirmed, confirmedReads{index: rd.Index, calls: round.calls})
 		r.serveConfirmed()
@@ -165,7 +171,7 @@ func (r *replica) expireRound() {
 // maybeRenew steps a round ahead of the end of a lease that is in use, so that readers do not wait for one.
 func (r *replica) maybeRenew() {
 	v := r.view.Load()
-	if v == nil || r.round != nil || !r.group.Leading() || r.group.Transferring() {
+	if v == nil || r.round != nil || !r.group.Leading() || r.group.Transferring() || r.splitting != nil {
 		return // a transfer begun, even if given up, ends leases to the end of the term
 	}
 	timeout := r.w.store.opt.electionTimeout()

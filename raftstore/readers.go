@@ -83,7 +83,7 @@ func (s *Store) runRead(j *readJob) {
 		c.fail(shard.ErrUnavailable)
 		return
 	}
-	if err := j.desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+	if err := s.checkEpoch(j.desc, c.Req.Epoch, false); err != nil {
 		c.fail(err)
 		return
 	}

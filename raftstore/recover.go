@@ -33,9 +33,9 @@ func (s *Store) recover() error {
 		if err != nil {
 			return fmt.Errorf("recover %s: %w", rs.Shard, err)
 		}
-		on := lifeRecovered
+		on := lifeRecover
 		if !r.born() {
-			on = lifeEmpty
+			on = lifeRecoverEmpty
 		}
 		r.turn(on)
 		s.adopt(r)

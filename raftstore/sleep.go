@@ -153,7 +153,7 @@ func (r *replica) idle() bool {
 	return r.w.now.Sub(r.activeAt) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		r.w.now.Sub(env.Time(r.lastRead.Load())) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		len(r.waiting)+len(r.reads)+len(r.confirmed)+len(r.clockWaiters)+len(r.proposals) == 0 &&
-		r.round == nil && r.snapshots == 0 && r.changing == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
+		r.round == nil && r.snapshots == 0 && r.changing == nil && r.splitting == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
 		r.follower.idle() && !r.clockOut
 }
 
@@ -218,7 +218,7 @@ func (r *replica) onAccept(c *control) {
 }
 
 func (r *replica) fallAsleep() {
-	if !r.turn(lifeSlept) {
+	if !r.turn(lifeSleep) {
 		return
 	}
 	if v := r.view.Load(); bug.SleepKeepsLease.On() && v != nil {

@@ -188,8 +188,8 @@ type reception struct {
 
 	state receptionState // see receptionTable; guarded by snapshots.mu
 
-	// Guarded by Store.mu. holds: the placeholder of the shard is this one's. over: it never will be (again).
-	holds, over bool
+	// over: it will not hold a placeholder (again). Guarded by Store.mu.
+	over bool
 }
 
 // staged is a reception whose data is complete on this disk, on the shard's worker until raft takes it.
@@ -289,8 +289,7 @@ func (w *worker) holdRange(rec *reception) error {
 	if other, overlap := s.overlapLocked(h.shard, h.desc.Range); overlap {
 		return &shard.ServerBusyError{Store: s.id, Why: fmt.Sprintf("%s overlaps %s here", h.shard, other), Wait: time.Second}
 	}
-	s.placeholders[h.shard] = h.desc.Range
-	rec.holds = true
+	s.placeholders[h.shard] = placeholder{Range: h.desc.Range, by: rec}
 	return nil
 }
 
@@ -323,8 +322,7 @@ func (rec *reception) unhold() {
 	s := rec.store
 	s.mu.Lock()
 	rec.over = true
-	if rec.holds {
-		rec.holds = false
+	if s.placeholders[rec.head.shard].by == rec {
 		delete(s.placeholders, rec.head.shard)
 	}
 	s.mu.Unlock()
@@ -481,7 +479,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 		s.broken("install a snapshot of "+r.id.String(), errors.New("raft took a snapshot that was not staged"))
 		return
 	}
-	if !r.turn(lifeAccepted) || !st.rec.turn(receptionTake) {
+	if !r.turn(lifeAccept) || !st.rec.turn(receptionTake) {
 		return
 	}
 	r.staged = nil
@@ -534,7 +532,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 // installed makes the new state known, then does what the rest of the append asked for.
 func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) {
 	s := w.store
-	if !r.turn(lifeInstalled) {
+	if !r.turn(lifeInstall) {
 		return
 	}
 	r.log.Reset(rs)
@@ -549,6 +547,8 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.time.Store(uint64(rs.Applied.Time))
 	r.outcomes = outcomes{}
 	r.logBytes = 0
+	r.size = shardSize{queued: r.size.queued}
+	r.dropEarly()
 	r.held = false
 	s.setDescriptor(r, rs.Desc)
 	r.noteLeader()

@@ -103,7 +103,7 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.refuseWaiting(r.notLeader())
 		r.abandon()
 		r.failReads(r.notLeader())
-		r.changing, r.truncated = nil, 0
+		r.changing, r.splitting, r.truncated = nil, nil, 0
 	}
 	if o := s.opt.Observer; o != nil && st.Leading {
 		o.Led(r.id, r.self, st.Term)

@@ -77,12 +77,21 @@ type StoreConfig struct {
 	CacheBytes, MemTableBytes int64
 	// SnapshotBytesPerSecond limits snapshots received; 0 is no limit.
 	SnapshotBytesPerSecond int64
+	// SplitBytes is the size from which on shards are split; zero is DefaultSplitBytes, less than zero is never.
+	SplitBytes int64
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.
 	Workers int
 	// LogEntries is how long a shard's log grows before it is cut; default raftstore.DefaultLogEntries.
 	LogEntries uint64
+}
+
+func (c *StoreConfig) splitBytes() uint64 {
+	if c.SplitBytes == 0 {
+		return DefaultSplitBytes
+	}
+	return uint64(max(c.SplitBytes, 0))
 }
 
 // maxMemberID leaves the ids below shard.FirstUserID to members and what may come.

@@ -86,7 +86,8 @@ func (a *storeAgent) openStore() error {
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
-		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, LogEntries: c.LogEntries, Observer: n.cfg.Observer, OnBroken: n.broken})
+		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), LogEntries: c.LogEntries,
+		Observer: n.cfg.Observer, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
 		return err
@@ -129,8 +130,11 @@ func (a *storeAgent) run() {
 	for {
 		if a.open() == nil {
 			a.register()
-		} else if a.due() {
-			a.heartbeat()
+		} else {
+			a.splitGrown()
+			if a.due() {
+				a.heartbeat()
+			}
 		}
 		pause := agentPoll
 		if a.joined() {

@@ -27,6 +27,7 @@ var nemeses = []nemesis{
 	{"clock", (*cluster).bendClock},
 	{"transfer", (*cluster).transfer},
 	{"replace", (*cluster).replace},
+	{"split", (*cluster).split},
 }
 
 // harm does one evil thing after the other until the phase is over.

@@ -76,6 +76,12 @@ func (c *conn) TransferLeader(ctx context.Context, addr string, id shard.ID, to 
 	return err
 }
 
+func (c *conn) Split(ctx context.Context, addr string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
+	return ask(ctx, c.h, addr, "split", 64, func(ctx context.Context, s *server) ([]*shard.Descriptor, error) {
+		return s.node.Split(ctx, id, epoch, at, into)
+	})
+}
+
 func (c *conn) RemoveStore(ctx context.Context, addr string, id shard.StoreID) error {
 	return (&placementAt{c.h, addr}).RemoveStore(ctx, id)
 }
