@@ -53,16 +53,15 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	if r.Cluster != 0 && r.Cluster != l.cluster {
 		return nil, &shard.WrongClusterError{Want: r.Cluster, Have: l.cluster}
 	}
-	moved, known, removed := l.view.addrChanged(r.Store, r.Addr)
+	rec, known := l.view.record(r.Store)
 	if !known {
 		return nil, &shard.InvalidError{Why: fmt.Sprintf("%s was never registered with this cluster; start it on an empty directory", r.Store)}
 	}
-	if removed {
+	if rec.removed {
 		return &beat.Answer{Removed: true}, nil
 	}
-	if moved {
-		rec := storeRecord{id: r.Store, addr: r.Addr}
-		if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(r.Store)), rec.encode())}}); err != nil {
+	if rec.addr != r.Addr {
+		if err := s.recordAddr(ctx, l, rec, r.Addr); err != nil {
 			return nil, fmt.Errorf("record the new address of %s: %w", r.Store, err)
 		}
 	}
@@ -70,7 +69,8 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	a.Now = shard.Millis(s.millis())
 	a.Members, a.Stores = s.Members(), l.view.allStores()
 	a.Create = l.view.toCreate(r.Store, maxCreatesPerAnswer)
-	for _, p := range l.view.repairs(r.Store, maxStepsPerAnswer) {
+	plans := l.view.repairs(r.Store, maxStepsPerAnswer)
+	for _, p := range plans {
 		in, err := s.instruction(ctx, p)
 		if err != nil {
 			return nil, err
@@ -78,7 +78,35 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 		a.Instructions = append(a.Instructions, in)
 	}
 	// The answer carries placement's time: only a leader's counts.
-	return a, s.confirm(ctx, l)
+	if err := s.confirm(ctx, l); err != nil {
+		return a, err
+	}
+	l.view.sent(plans)
+	return a, nil
+}
+
+// recordAddr writes where a store listens by now.
+//
+// INVARIANT: never over the word of an administrator that the store was removed, which may be on its way: the write holds
+// only against the record that this leader knows. If another one is there, it is read.
+func (s *Server) recordAddr(ctx context.Context, l *leadership, old storeRecord, addr string) error {
+	key := idKey(prefixStore, uint64(old.id))
+	rec := storeRecord{id: old.id, addr: addr}
+	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, old.encode())}, Ops: []raw.Op{putOp(key, rec.encode())}})
+	if err != nil || res.Failed < 0 {
+		return err
+	}
+	a, err := s.meta.Read(ctx, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
+	if err != nil {
+		return err
+	}
+	if len(a.Rows) == 1 && a.Rows[0].Found {
+		if rec, err = decodeStore(a.Rows[0].Value); err != nil {
+			return err
+		}
+		l.view.loadStore(rec)
+	}
+	return errRaced // the next store heartbeat finds what is there
 }
 
 // instruction gives a step its form on the wire, and a new learner its id.
@@ -133,16 +161,6 @@ func (v *view) isUp(id shard.StoreID) bool {
 		}
 	}
 	return false
-}
-
-func (v *view) addrChanged(id shard.StoreID, addr string) (moved, known, removed bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	sv := v.stores[id]
-	if sv == nil {
-		return false, false, false
-	}
-	return sv.record.addr != addr, true, sv.record.removed
 }
 
 // maintain does what a leader does without being asked: the first shards, the windows, the hints.

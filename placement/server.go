@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -24,6 +25,11 @@ type Options struct {
 	Replicas int
 	// SplitKeys are where the first shards are cut; none makes one shard.
 	SplitKeys []shard.Key
+	// Coverage counts which rows of the tables of states are taken; nil in production.
+	Coverage *fsm.Coverage
+	// OnBroken is called when this member met what cannot happen: the process should end. Called with locks held: it must
+	// not block.
+	OnBroken func(error)
 	// Stores is how many stores must have registered before the first shards are made; 0 means Replicas.
 	Stores int
 }
@@ -165,6 +171,7 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 		return nil, err
 	}
 	l.view = newView(s.env)
+	l.view.coverage, l.view.illegal = s.opt.Coverage, s.illegal
 	err = s.scan(ctx, prefixStore, func(v []byte) error {
 		r, err := decodeStore(v)
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -27,13 +28,20 @@ type view struct {
 	unsaved map[shard.ID]bool
 	// changing are shards whose last known descriptor shows a change of membership under way.
 	changing map[shard.ID]bool
+	// steps are what was planned for shards and shows no effect yet.
+	steps    map[shard.ID]*operator.Track
 	watchers []*watcher
 	ended    bool
+
+	coverage *fsm.Coverage // nil in production
+	// illegal is told of an order of events that no table of states knows. It is called with mu held.
+	illegal func(error)
 }
 
 type storeView struct {
 	record storeRecord
-	seen   env.Time // of its last heartbeat to this leader; 0: none yet
+	state  storeState // see storeTable; as of the last look
+	seen   env.Time   // of its last heartbeat to this leader; 0: none yet
 	last   beat.Report
 }
 
@@ -48,16 +56,22 @@ type routeView struct {
 func newView(e env.Env) *view {
 	return &view{env: e, begun: e.Now(), stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
 		routes: make(map[shard.ID]*routeView), pending: make(map[shard.StoreID]map[shard.ID]*shard.Descriptor),
-		unsaved: make(map[shard.ID]bool), changing: make(map[shard.ID]bool)}
+		unsaved: make(map[shard.ID]bool), changing: make(map[shard.ID]bool),
+		steps: make(map[shard.ID]*operator.Track), illegal: func(err error) { panic(err) }}
 }
 
 func (v *view) loadStore(r storeRecord) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if sv := v.stores[r.id]; sv != nil {
-		sv.record = r
-	} else {
-		v.stores[r.id] = &storeView{record: r}
+	sv := v.stores[r.id]
+	if sv == nil {
+		sv = &storeView{}
+		v.stores[r.id] = sv
+	}
+	r.removed = r.removed || sv.record.removed // for ever, whatever was read before it
+	sv.record = r
+	if r.removed {
+		v.turnLocked(sv, storeRemove)
 	}
 	v.wakeLocked(0)
 }
@@ -101,6 +115,7 @@ func (v *view) observe(r *beat.Report) (needFull bool) {
 	needFull = sv.seen == 0 && !r.Full
 	if !needFull {
 		sv.seen = v.env.Now()
+		v.turnLocked(sv, storeHeard)
 	}
 	moved := sv.record.addr != r.Addr
 	sv.last = *r
@@ -149,6 +164,7 @@ func (v *view) observeLedLocked(store shard.StoreID, l *beat.Led) {
 	if l.Term < rv.term {
 		return
 	}
+	v.followLocked(l)
 	changed := !known || old.Epoch != l.Desc.Epoch || rv.leader != l.Leader || rv.term != l.Term
 	rv.leader, rv.store, rv.term, rv.applied, rv.bytes = l.Leader, store, l.Term, l.Applied, l.Bytes
 	if changed {
@@ -190,20 +206,6 @@ func (v *view) allStoresLocked() []beat.Store {
 	return out
 }
 
-// stateLocked is what a store is held for. A leader gives every store the time since it began itself.
-func (v *view) stateLocked(sv *storeView, now env.Time) beat.State {
-	age := now.Sub(max(sv.seen, v.begun))
-	switch {
-	case sv.record.removed:
-		return beat.Removed
-	case age > downAfter:
-		return beat.Down
-	case age > suspectAfter || sv.seen == 0:
-		return beat.Suspect
-	}
-	return beat.Up
-}
-
 // upStores are the ids of those that can be given replicas.
 func (v *view) upStores() []shard.StoreID {
 	var out []shard.StoreID
@@ -230,6 +232,8 @@ func (v *view) repairs(store shard.StoreID, max int) []plan {
 	look := slices.Sorted(maps.Keys(v.changing))
 	if removed {
 		look = slices.Sorted(maps.Keys(v.routes))
+	} else {
+		v.dropIdleLocked()
 	}
 	for _, id := range look {
 		rv := v.routes[id]
@@ -237,7 +241,8 @@ func (v *view) repairs(store shard.StoreID, max int) []plan {
 		if !ok || rv == nil || rv.store != store {
 			continue
 		}
-		if st := operator.Repair(d, store, stores); st.Change != nil || st.TransferTo != 0 {
+		st := operator.Repair(d, store, stores)
+		if v.trackLocked(d, st) {
 			if out = append(out, plan{desc: d, step: st}); len(out) == max {
 				break
 			}

@@ -104,6 +104,7 @@ func Charts() []fsm.Chart {
 // It reports false if the store broke: the event must have no effect then.
 func (r *replica) turn(on lifeEvent) bool {
 	if err := r.checkLife(); err != nil {
+		r.w.store.opt.Coverage.Fault(err)
 		r.w.store.broken(fmt.Sprintf("%s of %s meets %q", r.self, r.id, lifeTable.Event(on)), err)
 		return false
 	}

@@ -5,7 +5,18 @@ package fsm
 // It is not safe for concurrent use. In a simulated world one task runs at a time.
 type Coverage struct {
 	tables map[string][]int // by the name of the table, then by the number of the row
+	faults []string
 }
+
+// Fault notes that something was not where its life says, or met what its table does not know. c may be nil.
+func (c *Coverage) Fault(err error) {
+	if c != nil {
+		c.faults = append(c.faults, err.Error())
+	}
+}
+
+// Faults are what was noted, in the order in which it happened.
+func (c *Coverage) Faults() []string { return c.faults }
 
 func (c *Coverage) note(table string, row int) {
 	if c.tables == nil {

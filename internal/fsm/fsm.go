@@ -110,7 +110,9 @@ func (t *Table[S, E]) Turn(life *S, on E, c *Coverage) error {
 	to, kind := t.Next(*life, on)
 	switch kind {
 	case Illegal:
-		return fmt.Errorf("a bug: %s on %q while %q: the table of states has no such row", t.spec.Name, t.Event(on), t.State(*life))
+		err := fmt.Errorf("a bug: %s on %q while %q: the table of states has no such row", t.spec.Name, t.Event(on), t.State(*life))
+		c.Fault(err)
+		return err
 	case Taken:
 		if c != nil {
 			c.note(t.spec.Name, int(t.at(*life, on).row))
