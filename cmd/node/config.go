@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -43,6 +44,8 @@ type Config struct {
 	Wire Wire
 	// Observer watches the replicas of all parts; nil in production.
 	Observer raftstore.Observer
+	// Coverage counts which rows of the tables of states are taken; nil in production.
+	Coverage *fsm.Coverage
 
 	Placement *PlacementConfig // nil: no placement member here
 	Store     *StoreConfig     // nil: no store here

@@ -69,7 +69,7 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
 		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
-		LogEntries: c.LogEntries, Observer: n.cfg.Observer, OnBroken: n.broken})
+		LogEntries: c.LogEntries, Observer: n.cfg.Observer, Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 		split = append(split, shard.RawKey([]byte(k)))
 	}
 	m.server = placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: m.store, client: n.env.Rand()}, Members: list,
-		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores})
+		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	n.goTask("placement", func() { m.server.Run(n.ctx) })
 	n.goTask("member", m.run)
 	return nil

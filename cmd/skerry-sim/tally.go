@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/skerrydb/skerry/tests/states"
 )
 
 // tally adds up results and prints how it goes.
@@ -13,10 +15,11 @@ type tally struct {
 	steps, messages       uint64
 	operations, ambiguous int
 	kinds                 map[string]int
+	rows                  map[string][]int // as in sim.Result
 }
 
 func newTally() *tally {
-	return &tally{begun: time.Now(), printed: time.Now(), kinds: make(map[string]int)}
+	return &tally{begun: time.Now(), printed: time.Now(), kinds: make(map[string]int), rows: make(map[string][]int)}
 }
 
 func (t *tally) add(l *line) {
@@ -29,6 +32,16 @@ func (t *tally) add(l *line) {
 	if l.Err != "" {
 		t.failed++
 		t.kinds[l.Kind]++
+	}
+	for name, n := range l.Rows {
+		sum := t.rows[name]
+		for len(sum) < len(n) {
+			sum = append(sum, 0)
+		}
+		for i := range n {
+			sum[i] += n[i]
+		}
+		t.rows[name] = sum
 	}
 	if time.Since(t.printed) > 10*time.Second {
 		t.print(false)
@@ -44,4 +57,22 @@ func (t *tally) print(final bool) {
 	}
 	fmt.Printf("%s: %d worlds, %d failed %v, %.1f simulated hours in %s (%.0f simulated seconds per second), %d operations (%d ambiguous), %d messages, %d steps\n",
 		what, t.worlds, t.failed, t.kinds, t.simulated.Hours(), took.Round(time.Second), t.simulated.Seconds()/took.Seconds(), t.operations, t.ambiguous, t.messages, t.steps)
+}
+
+// printRows lists the rows of the tables of states that no world took: what nobody saw working.
+func (t *tally) printRows() {
+	all, missed := 0, []string{}
+	for _, c := range states.All() {
+		n := t.rows[c.Name]
+		for i, r := range c.Rows {
+			all++
+			if i >= len(n) || n[i] == 0 {
+				missed = append(missed, c.Name+": "+r.String())
+			}
+		}
+	}
+	fmt.Printf("%d of %d rows of the tables of states were never taken\n", len(missed), all)
+	for _, m := range missed {
+		fmt.Println("  " + m)
+	}
 }

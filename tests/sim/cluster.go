@@ -7,6 +7,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/tests/sim/simnet"
 	"github.com/skerrydb/skerry/tests/sim/world"
 )
@@ -34,6 +35,7 @@ type cluster struct {
 	slots     [maxSlots]slot
 	ttls      map[int]*ttlKey
 	faults    map[string]int
+	rows      fsm.Coverage // of the tables of states, over all processes
 }
 
 func newCluster(w *world.World, main *world.Machine, k *Knobs) *cluster {

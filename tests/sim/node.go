@@ -46,7 +46,7 @@ func (s *server) start() {
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
 		Logger: slog.New(&logHandler{m: m}), Join: c.joinAddrs(),
 		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
-		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m)}
+		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m), Coverage: &c.rows}
 	if s.member != 0 {
 		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil

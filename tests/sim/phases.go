@@ -51,7 +51,18 @@ func (c *cluster) run() error {
 		return err
 	}
 	c.killAll()
+	if err := c.checkStates(); err != nil {
+		return err
+	}
 	return c.checkHistory()
+}
+
+// checkStates finds what was not where its life says, or met what its table of states does not know.
+func (c *cluster) checkStates() error {
+	if f := c.rows.Faults(); len(f) > 0 {
+		return fmt.Errorf("states: %s", f[0])
+	}
+	return nil
 }
 
 // core heals all servers but one, which stays broken for the whole phase, and demands that every slot of keys makes
@@ -173,6 +184,9 @@ func (c *cluster) until(what string, d time.Duration, f func() bool) error {
 
 func (c *cluster) untilBut(down *server, what string, d time.Duration, f func() bool) error {
 	for end := c.w.Now() + d; !f(); {
+		if err := c.checkStates(); err != nil {
+			return err
+		}
 		if c.w.Now() > end {
 			c.auditor.describe()
 			return fmt.Errorf("liveness: no %s within %s", what, d)

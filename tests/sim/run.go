@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/tests/sim/world"
+	"github.com/skerrydb/skerry/tests/states"
 )
 
 // Options say which world to run and what to print.
@@ -37,6 +38,8 @@ type Result struct {
 	Fingerprint uint64
 	Checkpoints []uint64 `json:"-"`
 	Faults      map[string]int
+	// Rows says how often each row of the tables of states was taken: by the name of the table, then by the row's number.
+	Rows map[string][]int `json:",omitempty"`
 }
 
 // Run runs the world of a seed.
@@ -70,6 +73,10 @@ func Run(o Options) *Result {
 	}
 	if c != nil {
 		r.Operations, r.Ambiguous, r.Refused, r.Messages, r.Faults = len(c.ops), c.ambiguous, c.refused, c.net.Delivered, c.faults
+		r.Rows = make(map[string][]int)
+		for _, t := range states.All() {
+			r.Rows[t.Name] = c.rows.Taken(&t)
+		}
 	}
 	return r
 }
