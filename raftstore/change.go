@@ -217,7 +217,9 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	w.commitStates()
 	r.log.Shrink()
 	s.logger.Info("replica destroyed", "shard", r.id, "replica", r.self)
-	w.bury(r.id, next, span, r.life)
+	if r.checkLife("after it is", lifeRemove) {
+		w.bury(r.id, next, span, r.life)
+	}
 }
 
 // bury writes a shard's tombstone, and removes the data of span, off the worker; life ends with that. Until it is done

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"fmt"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -103,12 +104,7 @@ func Charts() []fsm.Chart {
 //
 // It reports false if the store broke: the event must have no effect then.
 func (r *replica) turn(on lifeEvent) bool {
-	if err := r.checkLife(); err != nil {
-		r.w.store.opt.Coverage.Fault(err)
-		r.w.store.broken(fmt.Sprintf("%s of %s meets %q", r.self, r.id, lifeTable.Event(on)), err)
-		return false
-	}
-	return r.w.store.turnLife(r.id, &r.life, on)
+	return r.checkLife("before it is", on) && r.w.store.turnLife(r.id, &r.life, on)
 }
 
 // turnLife is turn for a life that has no replica.
@@ -120,27 +116,30 @@ func (s *Store) turnLife(id shard.ID, life *lifeState, on lifeEvent) bool {
 	return err == nil
 }
 
-// checkLife compares a life with the fields that depend on it.
-func (r *replica) checkLife() error {
+// checkLife compares a life with the fields that depend on it. If they differ it stops the store and reports false.
+func (r *replica) checkLife(when string, on lifeEvent) bool {
 	ok := true
 	switch r.life {
 	case lifeAbsent:
 		ok = r.awakeAt < 0 && r.w.replicas[r.id] != r
 	case lifeUninitialised:
-		ok = !r.born() && r.gen != 0
+		ok = !r.born() && r.gen != 0 && !r.held
 	case lifeFrozen:
 		ok = r.awakeAt < 0
 	case lifeAsleep:
-		ok = r.born() && r.awakeAt < 0 && r.gen != 0
+		ok = r.born() && r.awakeAt < 0 && r.gen != 0 && (!r.held || r.freezing)
 	case lifeActive:
-		ok = r.born() && r.awakeAt >= 0 && r.gen != 0
+		ok = r.born() && r.awakeAt >= 0 && r.gen != 0 && (!r.held || r.freezing)
 	case lifeInstalling:
-		ok = r.awakeAt >= 0 && r.gen != 0
+		ok = r.awakeAt >= 0 && r.gen != 0 && (r.held || bug.InstallNotHeld.On())
 	case lifeDestroying, lifeTombstoned:
 		ok = r.held && r.awakeAt < 0 && r.gen == 0
 	}
 	if ok {
-		return nil
+		return true
 	}
-	return fmt.Errorf("a bug: it should be %s, but has data: %t, gets ticks: %t, is held: %t, generation %d", r.life, r.born(), r.awakeAt >= 0, r.held, r.gen)
+	err := fmt.Errorf("a bug: it should be %s, but has data: %t, gets ticks: %t, is held: %t, generation %d", r.life, r.born(), r.awakeAt >= 0, r.held, r.gen)
+	r.w.store.opt.Coverage.Fault(err)
+	r.w.store.broken(fmt.Sprintf("look at %s of %s %s %s", r.self, r.id, when, lifeTable.Event(on)), err)
+	return false
 }

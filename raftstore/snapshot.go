@@ -550,6 +550,9 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.size = shardSize{queued: r.size.queued}
 	r.dropEarly()
 	r.held = false
+	if !r.checkLife("after it is", lifeInstall) {
+		return
+	}
 	s.setDescriptor(r, rs.Desc)
 	r.noteLeader()
 	r.noteExpiring()
