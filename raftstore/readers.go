@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -138,6 +139,9 @@ func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, d
 	now, err := viewTime(rd, r.id)
 	if err != nil {
 		return raw.Answer{}, false, err
+	}
+	if bug.ExpiryByLocalClock.On() {
+		now = max(now, due)
 	}
 	return q.Run(rd, desc.Range, now, due)
 }

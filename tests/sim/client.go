@@ -65,9 +65,17 @@ func (w *worker) run() {
 		default:
 			w.one(ctx)
 		}
-		_ = w.env.Sleep(ctx, w.c.w.Between(0, w.c.knobs.Think))
+		_ = w.env.Sleep(ctx, w.c.w.Between(0, w.c.think()))
 	}
 	_ = w.db.Close()
+}
+
+// think is how long clients wait between two operations, at most; while progress is waited for they hurry.
+func (c *cluster) think() time.Duration {
+	if c.hurry {
+		return min(c.knobs.Think, 20*time.Millisecond)
+	}
+	return c.knobs.Think
 }
 
 var kindNames = [...]string{"get", "put", "delete", "cas", "batch", "scan"}
@@ -93,7 +101,7 @@ func (w *worker) one(ctx context.Context) {
 		end = math.MaxInt64
 	}
 	c.count(in.Group, out.Ambiguous)
-	if !out.Ambiguous {
+	if !out.Ambiguous && in.Kind != history.Get && in.Kind != history.Scan && out.OK {
 		c.slots[in.Group%maxSlots].lastOK = end
 	}
 	c.ops = append(c.ops, porcupine.Operation{ClientId: w.id, Input: in, Output: out, Call: begun, Return: end})
@@ -157,7 +165,7 @@ const (
 // slot is how far a slot is.
 type slot struct {
 	generation, ops, open int
-	lastOK                int64 // time of the history at which an operation last succeeded
+	lastOK                int64 // time of the history at which a write last succeeded
 }
 
 // group is the present group of a slot.

@@ -45,10 +45,10 @@ func (s *server) start() {
 	s.host = c.net.Host(m, s.addr)
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
 		Logger: slog.New(&logHandler{m: m}), Join: c.joinAddrs(),
-		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
+		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
 		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m)}
 	if s.member != 0 {
-		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, LogEntries: c.knobs.LogEntries}
+		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil
 	}
 	life := s.lives
