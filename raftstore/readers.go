@@ -143,7 +143,11 @@ func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, d
 	if bug.ExpiryByLocalClock.On() {
 		now = max(now, due)
 	}
-	return q.Run(rd, desc.Range, now, due)
+	rng := desc.Range
+	if bug.ScanNotClamped.On() && q.Kind == raw.Scan {
+		rng = shard.ModeRange(shard.ModeRaw)
+	}
+	return q.Run(rd, rng, now, due)
 }
 
 func viewTime(rd *engine.Reader, id shard.ID) (shard.Millis, error) {
