@@ -9,9 +9,9 @@ import (
 // Limits of liveness, in simulated time. They are far above what is usual: who misses one hangs.
 const (
 	bootLimit     = time.Minute
-	coreLimit     = time.Minute
-	healedLimit   = time.Minute
-	clientsLimit  = time.Minute
+	coreLimit     = 4 * time.Minute
+	healedLimit   = 2 * time.Minute
+	clientsLimit  = 2 * time.Minute
 	settledLimit  = 2 * time.Minute
 	comparedLimit = time.Minute
 	asleepLimit   = 3 * time.Minute
