@@ -7,8 +7,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/keys"
 	pb "go.etcd.io/raft/v3/raftpb"
-
-	"github.com/skerrydb/skerry/internal/bug"
 )
 
 // LogBatch collects what one pass of a worker appends to the logs of many shards. It is filled, committed, and waited
@@ -71,7 +69,7 @@ func (b *LogBatch) Append(l *Log, entries []*pb.Entry, hs *HardState, commit uin
 	}
 	// INVARIANT: what lies behind the last entry of an append is deleted with it, in the order of the appends. Otherwise
 	// LastIndex would name entries of a leader that lost, once raft's own memory of the log is empty.
-	if last < l.written && !bug.StaleLogTail.On() {
+	if last < l.written {
 		s := keys.LogBetween(l.shard, last+1, l.written)
 		b.note(b.batch().DeleteRange(s.Start, s.End, nil))
 	}

@@ -80,11 +80,24 @@ func (c *cluster) think() time.Duration {
 
 var kindNames = [...]string{"get", "put", "delete", "cas", "batch", "scan"}
 
+// kind draws what an operation does.
+func (c *cluster) kind() history.Kind {
+	k := history.Kind(c.w.IntN(len(kindNames)))
+	read := k == history.Get || k == history.Scan
+	switch {
+	case c.knobs.Mix == "reads" && !c.hurry && !read && c.w.Chance(0.8):
+		return history.Get
+	case c.knobs.Mix == "writes" && read && c.w.Chance(0.8):
+		return history.Put + history.Kind(c.w.IntN(4))
+	}
+	return k
+}
+
 // one executes one operation and notes what came of it.
 func (w *worker) one(ctx context.Context) {
 	c := w.c
 	w.seq++
-	in := history.Input{Group: c.group(c.w.IntN(c.knobs.Groups)), Kind: history.Kind(c.w.IntN(len(kindNames))), Key: c.w.IntN(history.GroupKeys), Want: w.was}
+	in := history.Input{Group: c.group(c.w.IntN(c.knobs.Groups)), Kind: c.kind(), Key: c.w.IntN(history.GroupKeys), Want: w.was}
 	in.Value = fmt.Sprintf("c%d.%d", w.id, w.seq)
 	begun := c.tick()
 	w.pending = c.w.Now()

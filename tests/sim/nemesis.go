@@ -30,6 +30,7 @@ var nemeses = []nemesis{
 	{"split", (*cluster).split},
 	{"flap", (*cluster).flap},
 	{"cut-client", (*cluster).cutClient},
+	{"bounce", (*cluster).bounce},
 }
 
 // harm does one evil thing after the other until the phase is over.
@@ -86,7 +87,7 @@ func (c *cluster) anyServer() *server {
 
 // later runs f after a while, as a task of the world.
 func (c *cluster) later(least, most time.Duration, f func()) {
-	d := c.w.Between(least, most)
+	d := c.w.Scale(least, most)
 	c.env.Go("later", func() {
 		_ = c.env.Sleep(context.Background(), d)
 		f()
@@ -167,6 +168,18 @@ func (c *cluster) cutOneWay() {
 		c.main.Log("heal %s to %s", a, b)
 		c.net.Heal(a.addr, b.addr)
 	})
+}
+
+// bounce ends processes and starts them again at once, before anybody has noticed.
+func (c *cluster) bounce() {
+	for range 1 + c.w.IntN(3) {
+		s := c.servers[c.w.IntN(len(c.servers))]
+		if s.up() && s.node != nil {
+			s.crash()
+			s.start()
+		}
+		_ = c.env.Sleep(context.Background(), c.w.Scale(time.Millisecond, 8*c.knobs.Tick))
+	}
 }
 
 // flap cuts and heals single directions between servers, many times in a short while.
@@ -281,12 +294,24 @@ func (c *cluster) blackout() {
 	}
 }
 
+// rate is how fast a clock goes: as wrong as allowed in most cases, because what breaks breaks there.
+func (c *cluster) rate() float64 {
+	d := c.knobs.Drift
+	switch c.w.IntN(3) {
+	case 0:
+		return 1 - d
+	case 1:
+		return 1 + d
+	}
+	return 1 - d + 2*d*float64(c.w.IntN(1001))/1000
+}
+
 func (c *cluster) bendClock() {
 	s := c.anyServer()
 	if !s.up() {
 		return
 	}
-	rate := 1 - c.knobs.Drift + 2*c.knobs.Drift*float64(c.w.IntN(1001))/1000
+	rate := c.rate()
 	jump := c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew)
 	c.main.Log("the clock of %s goes at %.4f and jumps by %s", s, rate, jump)
 	s.machine.SetRate(rate)

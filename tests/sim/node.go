@@ -39,8 +39,7 @@ func (s *server) start() {
 	s.lives++
 	m := c.w.NewMachine(s.String())
 	s.machine, s.broken = m, nil
-	drift := c.knobs.Drift
-	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), 1-drift+2*drift*float64(c.w.IntN(1001))/1000, c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
+	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), c.rate(), c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
 	m.Delay = s.disk.delay
 	s.host = c.net.Host(m, s.addr)
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),

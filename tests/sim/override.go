@@ -34,6 +34,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"dup":      floatKnob(func(k *Knobs) *float64 { return &k.Net.Duplicate }),
 	"reorder":  floatKnob(func(k *Knobs) *float64 { return &k.Net.Reorder }),
 	"late":     floatKnob(func(k *Knobs) *float64 { return &k.Net.Late }),
+	"mix":      func(k *Knobs, v string) error { k.Mix = v; return nil },
 	"strategy": func(k *Knobs, v string) error { k.Strategy = v; return k.checkStrategy() },
 	"nemeses": func(k *Knobs, v string) error {
 		k.Nemeses = nil
