@@ -32,12 +32,8 @@ func (s *Server) Register(ctx context.Context, addr, version string) (beat.Regis
 	}
 	r := storeRecord{id: shard.StoreID(id), addr: addr}
 	key := idKey(prefixStore, id)
-	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, r.encode())}})
-	if err != nil {
-		return beat.Registration{}, fmt.Errorf("register a store: %w", err)
-	}
-	if res.Failed >= 0 {
-		return beat.Registration{}, fmt.Errorf("register a store: id %d is taken: %w", id, errRaced)
+	if err := s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, r.encode())}}); err != nil {
+		return beat.Registration{}, fmt.Errorf("register a store under id %d: %w", id, err)
 	}
 	l.view.loadStore(r)
 	s.log.Info("store registered", "store", r.id, "addr", addr, "version", version)
@@ -53,15 +49,18 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	if r.Cluster != 0 && r.Cluster != l.cluster {
 		return nil, &shard.WrongClusterError{Want: r.Cluster, Have: l.cluster}
 	}
-	rec, known := l.view.record(r.Store)
+	moved, known, removed := l.view.addrChanged(r.Store, r.Addr)
 	if !known {
 		return nil, &shard.InvalidError{Why: fmt.Sprintf("%s was never registered with this cluster; start it on an empty directory", r.Store)}
 	}
-	if rec.removed {
+	if removed {
 		return &beat.Answer{Removed: true}, nil
 	}
-	if rec.addr != r.Addr {
-		if err := s.recordAddr(ctx, l, rec, r.Addr); err != nil {
+	if moved {
+		old, _ := l.view.record(r.Store)
+		rec := old
+		rec.addr = r.Addr
+		if err := s.replaceStore(ctx, l, old, rec); err != nil {
 			return nil, fmt.Errorf("record the new address of %s: %w", r.Store, err)
 		}
 	}
@@ -83,30 +82,6 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	}
 	l.view.sent(plans)
 	return a, nil
-}
-
-// recordAddr writes where a store listens by now.
-//
-// INVARIANT: never over the word of an administrator that the store was removed, which may be on its way: the write holds
-// only against the record that this leader knows. If another one is there, it is read.
-func (s *Server) recordAddr(ctx context.Context, l *leadership, old storeRecord, addr string) error {
-	key := idKey(prefixStore, uint64(old.id))
-	rec := storeRecord{id: old.id, addr: addr}
-	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, old.encode())}, Ops: []raw.Op{putOp(key, rec.encode())}})
-	if err != nil || res.Failed < 0 {
-		return err
-	}
-	a, err := s.meta.Read(ctx, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
-	if err != nil {
-		return err
-	}
-	if len(a.Rows) == 1 && a.Rows[0].Found {
-		if rec, err = decodeStore(a.Rows[0].Value); err != nil {
-			return err
-		}
-		l.view.loadStore(rec)
-	}
-	return errRaced // the next store heartbeat finds what is there
 }
 
 // instruction gives a step its form on the wire, and a new learner its id.
@@ -137,12 +112,23 @@ func (s *Server) RemoveStore(ctx context.Context, id shard.StoreID) error {
 	if n := len(l.view.upStores()); n <= s.opt.Replicas && l.view.isUp(id) {
 		return &shard.InvalidError{Why: fmt.Sprintf("%s is up and there is no other store for its replicas; add a store first", id)}
 	}
+	if rec.removed {
+		return nil
+	}
+	old := rec
 	rec.removed = true
-	if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(id)), rec.encode())}}); err != nil {
+	if err := s.replaceStore(ctx, l, old, rec); err != nil {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
 	l.view.loadStore(rec)
 	return nil
+}
+
+// replaceStore writes a store's record if it still is what this leader knows: a new address must not bring back a store
+// that is being removed.
+func (s *Server) replaceStore(ctx context.Context, l *leadership, old, rec storeRecord) error {
+	key := idKey(prefixStore, uint64(rec.id))
+	return s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, old.encode())}, Ops: []raw.Op{putOp(key, rec.encode())}})
 }
 
 func (v *view) record(id shard.StoreID) (storeRecord, bool) {
@@ -161,6 +147,16 @@ func (v *view) isUp(id shard.StoreID) bool {
 		}
 	}
 	return false
+}
+
+func (v *view) addrChanged(id shard.StoreID, addr string) (moved, known, removed bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	sv := v.stores[id]
+	if sv == nil {
+		return false, false, false
+	}
+	return sv.record.addr != addr, true, sv.record.removed
 }
 
 // maintain does what a leader does without being asked: the first shards, the windows, the hints.
@@ -219,12 +215,8 @@ func (s *Server) bootstrap(ctx context.Context, l *leadership) error {
 	}
 	ds := firstShards(s.opt.SplitKeys, operator.Spread(n, s.opt.Replicas, up), first)
 	key := recordKey(recordBootstrap)
-	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, encodeShards(ds))}})
-	if err != nil {
+	if err := s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, encodeShards(ds))}}); err != nil {
 		return err
-	}
-	if res.Failed >= 0 {
-		return errRaced // another leader was first; its list is read in the next term
 	}
 	for _, d := range ds {
 		l.view.loadShard(d)

@@ -1,8 +1,6 @@
 package placement
 
 import (
-	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
-	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // clocked is a world whose time the test sets.
@@ -67,8 +64,7 @@ func TestStoreStates(t *testing.T) {
 				if rapid.IntRange(0, 9).Draw(t, "remove") == 9 {
 					removed = true
 				}
-				v.loadStore(storeRecord{id: 1, addr: "a", removed: removed && rapid.Bool().Draw(t, "fresh")})
-				removed = v.stores[1].record.removed
+				v.loadStore(storeRecord{id: 1, addr: "a", removed: removed})
 			case 4: // somebody looks
 				age := now.Sub(max(heard, v.begun))
 				want := beat.Up
@@ -92,61 +88,6 @@ func TestStoreStates(t *testing.T) {
 			t.Errorf("never taken: %s", chart.Rows[i])
 		}
 	}
-}
-
-// removing lets an administrator remove a store just before its new address is written.
-type removing struct {
-	metaOf
-	first func()
-}
-
-func (m *removing) Commit(ctx context.Context, cmd *raw.Command) (raw.Result, error) {
-	if f := m.first; f != nil {
-		m.first = nil
-		f()
-	}
-	return m.metaOf.Commit(ctx, cmd)
-}
-
-// TestRemovalOutlivesNewAddress: a store that moves while it is removed stays removed, also for the next leader.
-func TestRemovalOutlivesNewAddress(t *testing.T) {
-	s, ms := members(t, 2)
-	ctx := t.Context()
-	steps(t, ms)
-	reg := must[beat.Registration](t)(ms[0].Register(ctx, "a:1", "test"))
-	meta := &removing{metaOf: metaOf{s, 1}}
-	ms[0].meta = meta
-	meta.first = func() {
-		if err := ms[0].RemoveStore(ctx, reg.Store); err != nil {
-			t.Error(err)
-		}
-	}
-	if _, err := beatFrom(ms[0], reg.Store, nil); !errors.Is(err, errRaced) {
-		t.Fatalf("got %v", err)
-	}
-	for i := range ms {
-		s.elect(i + 1)
-		steps(t, ms)
-		steps(t, ms)
-		if a := must[*beat.Answer](t)(beatFrom(ms[i], reg.Store, nil)); !a.Removed {
-			t.Fatalf("leader %d takes it back", i+1)
-		}
-	}
-}
-
-// TestNewAddressAfterLostAnswer: an address that was written although its leader never heard so is not a dead end.
-func TestNewAddressAfterLostAnswer(t *testing.T) {
-	s, ms := members(t, 1)
-	steps(t, ms)
-	reg := must[beat.Registration](t)(ms[0].Register(t.Context(), "a:1", "test"))
-	rec := storeRecord{id: reg.Store, addr: "addr" + "x"}
-	if _, err := (metaOf{s, 1}).Commit(t.Context(), &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(reg.Store)), rec.encode())}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := beatFrom(ms[0], reg.Store, nil); !errors.Is(err, errRaced) {
-		t.Fatalf("got %v", err)
-	}
-	must[*beat.Answer](t)(beatFrom(ms[0], reg.Store, nil))
 }
 
 // TestStepsAreFollowed: a story of repairs, from plan to effect, with leaders that report late, stores that come back, and

@@ -68,7 +68,6 @@ func (v *view) loadStore(r storeRecord) {
 		sv = &storeView{}
 		v.stores[r.id] = sv
 	}
-	r.removed = r.removed || sv.record.removed // for ever, whatever was read before it
 	sv.record = r
 	if r.removed {
 		v.turnLocked(sv, storeRemove)

@@ -3,7 +3,6 @@ package raftstore
 import (
 	"fmt"
 
-	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -131,7 +130,7 @@ func (r *replica) checkLife(when string, on lifeEvent) bool {
 	case lifeActive:
 		ok = r.born() && r.awakeAt >= 0 && r.gen != 0 && (!r.held || r.freezing)
 	case lifeInstalling:
-		ok = r.awakeAt >= 0 && r.gen != 0 && (r.held || bug.InstallNotHeld.On())
+		ok = r.awakeAt >= 0 && r.gen != 0 && r.held
 	case lifeDestroying, lifeTombstoned:
 		ok = r.held && r.awakeAt < 0 && r.gen == 0
 	}

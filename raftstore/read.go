@@ -246,6 +246,9 @@ func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due s
 		// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
 		// or as it was written since.
 		now := shard.Millis(r.time.Load())
+		if bug.ExpiryByLocalClock.On() {
+			now = max(now, due)
+		}
 		ans, needsClock, err = q.Run(latest{s}, desc.Range, now, due)
 	} else {
 		ans, needsClock, err = s.evaluateView(r, q, desc, due)
