@@ -76,6 +76,12 @@
 // reader. A follower asks its leader for a barrier first (follower.go). A key that is due, but not ended by the shard's
 // time, costs one clock entry for all who met it (awaitClock).
 //
+// # Lives
+//
+// What a replica, and a snapshot on its way in or out, may go through stands in tables (life.go, transfer.go; drawn in
+// docs/states.md). They are asked before anything happens, and compared with the fields that depend on them; what they do
+// not know stops the store.
+//
 // # Where the rules of the design's section 4 live
 //
 //	1  sync.go; the holding back of votes in group         11  replica.go (readView), read.go (leaseView, holds),
