@@ -159,6 +159,11 @@ func testCall(t *testing.T, p *pair) {
 	busy := &shard.ServerBusyError{Store: 1001, Why: "full", Wait: time.Second}
 	p.to.do = func(context.Context, *call.Request) call.Reply { return call.Reply{Err: busy} }
 	checkSame(t, "busy", busy, busy, p.Call(ctx, 1001, &call.Request{Kind: call.Barrier}).Err)
+	// The store's clock may be a little ahead of the caller's.
+	p.to.do = func(context.Context, *call.Request) call.Reply { return call.Reply{Err: context.DeadlineExceeded} }
+	if err := p.Call(ctx, 1001, &call.Request{Kind: call.Barrier}).Err; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("late by the store's clock: %v", err)
+	}
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	p.to.do = func(ctx context.Context, _ *call.Request) call.Reply { <-ctx.Done(); return call.Reply{Err: ctx.Err()} }
