@@ -203,8 +203,22 @@ func testSnapshot(t *testing.T, p *pair) {
 	if err := p.SendSnapshot(ctx, 1001, []byte("header:"), chunks(0, 0)); err != nil || string(p.to.snapshotBytes()) != "header:" {
 		t.Errorf("empty: %q, %v", p.to.snapshotBytes(), err)
 	}
-	if err := p.SendSnapshot(testContext(t), 1001, nil, chunks(5, 16<<20)); err != nil || len(p.to.snapshotBytes()) != 80<<20 {
-		t.Errorf("large: %d bytes, %v", len(p.to.snapshotBytes()), err)
+	// More than a window, so that the receiver must have taken some before the last is sent.
+	size := 0
+	p.to.snapshot = func(_ context.Context, _ []byte, next func() ([]byte, error)) error {
+		for {
+			b, err := next()
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			size += len(b)
+		}
+	}
+	if err := p.SendSnapshot(ctx, 1001, nil, chunks(9, windowBytes/8)); err != nil || size != windowBytes/8*9 {
+		t.Fatalf("large: %d bytes, %v", size, err)
 	}
 	// The source breaks: the sender gets its own error back, and the receiver does not take the end for the end.
 	broke, seen, began := errors.New("the disk broke"), make(chan error, 1), make(chan struct{}, 1)
@@ -226,7 +240,7 @@ func testSnapshot(t *testing.T, p *pair) {
 		return nil, broke
 	})
 	if !errors.Is(err, broke) {
-		t.Errorf("sender broke: %v", err)
+		t.Fatalf("sender broke: %v", err)
 	}
 	if err := <-seen; err == io.EOF {
 		t.Error("the receiver took half a snapshot for a whole one")
