@@ -50,6 +50,8 @@ type ShardInfo struct {
 	Leader  shard.Replica
 	Term    uint64
 	Applied uint64
+	// Bytes is about the size of its data, keys and values as they are; 0 if it was not measured yet.
+	Bytes uint64
 }
 
 // ReplicaInfo is a replica as its own store sees it.
@@ -186,7 +188,7 @@ func (a *Admin) ShardByID(ctx context.Context, id shard.ID) (ShardInfo, error) {
 }
 
 func shardInfo(r *beat.Route) ShardInfo {
-	s := ShardInfo{ID: r.Desc.ID, Range: r.Desc.Range, Epoch: r.Desc.Epoch, Replicas: slices.Clone(r.Desc.Replicas), Term: r.Term, Applied: r.Applied}
+	s := ShardInfo{ID: r.Desc.ID, Range: r.Desc.Range, Epoch: r.Desc.Epoch, Replicas: slices.Clone(r.Desc.Replicas), Term: r.Term, Applied: r.Applied, Bytes: r.Bytes}
 	s.Users, s.HasUsers = userRange(r.Desc.Range)
 	s.Leader, _ = r.Desc.Replica(r.Leader)
 	return s

@@ -92,6 +92,10 @@ func (m memory) TransferLeader(context.Context, string, shard.ID, shard.StoreID)
 	return shard.ErrUnavailable
 }
 
+func (m memory) Split(ctx context.Context, _ string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
+	return node(m).Split(ctx, id, epoch, at, into)
+}
+
 func (m memory) Close() error { return nil }
 
 // open makes a client over the in-memory way.
@@ -130,6 +134,21 @@ func (n node) RemoveStore(context.Context, shard.StoreID) error { return shard.E
 
 func (n node) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreID) error {
 	return n.Stores[n.Leader(id)].Store.TransferLeader(ctx, id, to)
+}
+
+func (n node) Split(ctx context.Context, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
+	s := n.Stores[n.Leader(id)].Store
+	if into > 0 {
+		var err error
+		if at, _, err = s.SplitPoints(id, into); err != nil {
+			return nil, err
+		}
+	}
+	d, err := s.Descriptor(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.Split(ctx, id, epoch, at, n.SplitIDs(d, len(at)))
 }
 
 func (n node) Change(context.Context, shard.ID, shard.Epoch, shard.Change) error {

@@ -28,6 +28,8 @@ type Conn interface {
 	Replicas(ctx context.Context, addr string, id shard.ID) ([]rpc.ReplicaInfo, error)
 	// TransferLeader asks a node to hand over a shard's leadership.
 	TransferLeader(ctx context.Context, addr string, id shard.ID, to shard.StoreID) error
+	// Split asks a node to cut a shard that it leads at keys, or, without any, into parts of about equal size.
+	Split(ctx context.Context, addr string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error)
 	// RemoveStore asks a placement member to declare a store gone for good.
 	RemoveStore(ctx context.Context, addr string, id shard.StoreID) error
 	// Close ends everything that is under way.
@@ -69,6 +71,10 @@ func (c *rpcConn) Replicas(ctx context.Context, addr string, id shard.ID) ([]rpc
 
 func (c *rpcConn) TransferLeader(ctx context.Context, addr string, id shard.ID, to shard.StoreID) error {
 	return c.conns.Node(addr).TransferLeader(ctx, id, to)
+}
+
+func (c *rpcConn) Split(ctx context.Context, addr string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
+	return c.conns.Node(addr).Split(ctx, id, epoch, at, into)
 }
 
 func (c *rpcConn) RemoveStore(ctx context.Context, addr string, id shard.StoreID) error {

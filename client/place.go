@@ -112,6 +112,9 @@ func (p *place) ask(ctx context.Context, f func(ctx context.Context, addr string
 			return ctx.Err()
 		}
 		last = fmt.Errorf("placement at %s: %w", addr, err)
+		if as[*shard.InvalidError](err) {
+			return last // the leader has refused, and another member can only say who leads
+		}
 		if lead := p.refused(addr, err); lead != "" && !slices.Contains(queue[:i+1], lead) {
 			queue = slices.Insert(queue, i+1, lead)
 		}

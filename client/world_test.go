@@ -59,6 +59,12 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+func (w *world) Call(_ string, f func()) { f() }
+
+func (w *world) WithTimeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
 func (w *world) NewEvent(string) env.Event { return &worldEvent{w: w} }
 
 type worldEvent struct {
@@ -137,6 +143,10 @@ func (p *fakePlacement) RemoveStore(context.Context, string, shard.StoreID) erro
 
 func (p *fakePlacement) TransferLeader(context.Context, string, shard.ID, shard.StoreID) error {
 	return shard.ErrUnavailable
+}
+
+func (p *fakePlacement) Split(context.Context, string, shard.ID, shard.Epoch, []shard.Key, int) ([]*shard.Descriptor, error) {
+	return nil, shard.ErrUnavailable
 }
 
 func (p *fakePlacement) Close() error { return nil }

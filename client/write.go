@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -154,6 +155,10 @@ func (w *write) unheard(to shard.Replica, err error) writeEvent {
 	w.lost = err
 	if isRejected(err) {
 		w.verdict = err
+	}
+	if bug.SendAgain.On() && w.e.over() == nil {
+		w.e.db.routes.forgetLeader(w.rt.desc.ID, to)
+		return refused
 	}
 	if stop := w.e.learn(&w.rt, to, err); stop != nil {
 		return w.lostTrack(stop)

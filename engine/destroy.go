@@ -61,6 +61,10 @@ func (b *StateBatch) DestroyReplica(id shard.ID, next shard.ReplicaID, span *sha
 	b.deleteSpan(keys.LogSpan(id))
 }
 
+// MarkDestroying marks the data of a range for destruction on behalf of a shard that has no replica here: FinishDestroy
+// follows once the batch is visible. Use: a split whose right side was removed from this store before it was born.
+func (b *StateBatch) MarkDestroying(id shard.ID, span shard.Range) { b.addMark(id, span) }
+
 func (b *StateBatch) addMark(id shard.ID, span shard.Range) {
 	k := keys.State(id, keys.StateDestroying)
 	marks, err := readMarks(k, b.get)
@@ -129,7 +133,11 @@ func (e *Engine) removeData(b *StateBatch, s keys.Span) error {
 	if err := e.SyncWAL(); err != nil {
 		return err
 	}
-	return e.write("excise", func() error {
+	err = e.write("excise", func() error {
 		return e.db.Excise(context.Background(), pebble.KeyRange{Start: s.Start, End: s.End})
 	})
+	if err == nil {
+		e.noteIngested()
+	}
+	return err
 }

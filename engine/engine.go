@@ -37,6 +37,10 @@ type Options struct {
 	// OnBroken is called once, when the store has to stop, with the reason. It may be called on any goroutine, while
 	// locks of the engine are held: it must not call the engine nor block.
 	OnBroken func(error)
+	// Synced is called after a batch that asked for it is on disk, with the sequence number up to which the write-ahead
+	// log is durable; after an ingest or excise too. Simulated disks use it, which let only one goroutine at a time call
+	// the engine; it is nil in production.
+	Synced func(seq uint64)
 }
 
 // Cache is a cache of uncompressed blocks that several engines share.
@@ -59,6 +63,9 @@ type Engine struct {
 	log      *slog.Logger
 
 	onBroken func(error)
+	synced   func(seq uint64) // nil in production
+	// unfinished is empty in production.
+	unfinished unfinished
 	// broken is the first error that stopped the store, nil while it runs.
 	broken atomic.Pointer[stopped]
 	closed atomic.Bool
@@ -80,7 +87,8 @@ type stopped struct {
 
 // Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
 func Open(dir string, o Options) (*Engine, error) {
-	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken, exciseBytes: defaultExciseBytes}
+	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken, synced: o.Synced,
+		exciseBytes: defaultExciseBytes}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -135,7 +143,7 @@ func (e *Engine) path(elem ...string) string {
 }
 
 // Close closes the store and unlocks its directory. Everything made from the engine is closed first, and no call is
-// under way.
+// under way. (With Options.Synced, it closes views and discards snapshots itself.)
 //
 // A store that stopped in the middle of a write cannot be closed: Close returns the reason, and the directory stays
 // locked until the process ends.
@@ -146,6 +154,7 @@ func (e *Engine) Close() error {
 	if s := e.broken.Load(); s != nil && s.stuck {
 		return s.err
 	}
+	e.closeUnfinished()
 	err := e.db.Close()
 	if err2 := e.lock.Close(); err == nil {
 		err = err2
@@ -251,12 +260,21 @@ func (e *Engine) iter(s keys.Span) (*pebble.Iterator, error) {
 
 // SyncWAL returns when everything that was committed before, by any batch, is on disk.
 func (e *Engine) SyncWAL() error {
-	return e.write("sync write-ahead log", func() error {
+	var seq uint64
+	err := e.write("sync write-ahead log", func() error {
 		b := e.db.NewBatch()
 		defer b.Close()
 		if err := b.LogData(nil, nil); err != nil {
 			return err
 		}
-		return b.Commit(pebble.Sync)
+		if err := b.Commit(pebble.Sync); err != nil {
+			return err
+		}
+		seq = e.seqOf(b)
+		return nil
 	})
+	if err == nil {
+		e.noteSynced(seq)
+	}
+	return err
 }

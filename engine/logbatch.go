@@ -21,6 +21,7 @@ type LogBatch struct {
 	appends   []logAppend
 	err       error // of filling; returned by Commit
 	committed time.Time
+	seq       uint64 // of its last operation, if Options.Synced asks for it
 }
 
 // logAppend is what becomes visible in a Log at Commit.
@@ -116,6 +117,7 @@ func (b *LogBatch) Commit() error {
 		b.b = nil // whether Pebble still uses it is not known
 		return err
 	}
+	b.seq = b.e.seqOf(b.b)
 	for _, a := range b.appends {
 		end := a.entries[len(a.entries)-1]
 		a.l.last = position{index: end.GetIndex(), term: end.GetTerm()}
@@ -140,5 +142,6 @@ func (b *LogBatch) Wait() error {
 	if err != nil {
 		return b.e.fail(fmt.Errorf("sync raft logs: %w", err))
 	}
+	b.e.noteSynced(b.seq)
 	return b.e.check()
 }

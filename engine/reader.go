@@ -25,6 +25,7 @@ type Reader struct {
 func (e *Engine) NewReader() *Reader {
 	r := &Reader{e: e}
 	r.it, r.err = e.iter(keys.Span{})
+	e.began(r)
 	return r
 }
 
@@ -101,6 +102,7 @@ func (r *Reader) Scan(rg shard.Range, reverse bool, f func(k shard.Key, v []byte
 
 // Close gives up the view.
 func (r *Reader) Close() error {
+	r.e.ended(r)
 	if r.it == nil {
 		return nil
 	}

@@ -86,7 +86,16 @@ func (e *Engine) Record(name string) ([]byte, bool, error) {
 // SetRecord writes a small record of the store and syncs it.
 func (e *Engine) SetRecord(name string, v []byte) error {
 	k := keys.Record(name)
-	return e.write("write "+keys.Format(k), func() error {
-		return e.db.Set(k, encodeRecord(k, v), pebble.Sync)
+	b := e.db.NewBatch()
+	err := e.write("write "+keys.Format(k), func() error {
+		if err := b.Set(k, encodeRecord(k, v), nil); err != nil {
+			return err
+		}
+		return b.Commit(pebble.Sync)
 	})
+	if err != nil {
+		return err // whether Pebble still uses the batch is not known
+	}
+	e.noteSynced(e.seqOf(b))
+	return b.Close()
 }

@@ -55,6 +55,7 @@ func (e *Engine) NewSnapshotSink(id shard.ID, name string) (*SnapshotSink, error
 	}
 	s := &SnapshotSink{e: e, id: id, dir: dir}
 	s.sst = tableSet{e: e, dir: dir}
+	e.began(s)
 	return s, nil
 }
 
@@ -154,6 +155,7 @@ func (s *SnapshotSink) Bytes() int64 { return s.bytes }
 
 // Discard removes what was received. It may be called at any time, also after Install, and more than once.
 func (s *SnapshotSink) Discard() {
+	s.e.ended(s)
 	_ = s.fail(errors.New("discarded"))
 	s.rows, s.mem = nil, nil
 	s.sst.discard()

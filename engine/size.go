@@ -57,21 +57,33 @@ type sample struct {
 	below  uint64
 }
 
-// maxSamples bounds the memory of MiddleKey; the key found is off by at most one sample's distance, a thousandth.
+// maxSamples bounds the memory of CutKeys; a key found is off by at most one sample's distance, a thousandth.
 const maxSamples = 1024
 
-// MiddleKey finds a key at which a range falls into two halves of about equal bytes: a prefix, so that the versions of
-// one key are never parted, and not the first one, so that both halves hold keys. ok is false if the range holds fewer
-// than two prefixes. It reads all keys of the range: it is for the background.
-func (e *Engine) MiddleKey(r shard.Range) (shard.Key, bool, error) {
+// Cut is a key at which a range falls apart, and the bytes of everything of the range below it.
+type Cut struct {
+	Key   shard.Key
+	Below uint64
+}
+
+// CutKeys finds at most parts-1 keys at which a range falls into parts of about equal bytes, and the bytes of all of it.
+// They ascend; each is a prefix, so that the versions of one key are never parted, and none is the first prefix, so that
+// every part holds keys. There are fewer where the range holds fewer prefixes. Bytes are those of keys and values as
+// they are, whatever Pebble makes of them on disk, so that every replica and every run finds the same.
+//
+// It reads the keys of the whole range: it is for the background.
+func (e *Engine) CutKeys(r shard.Range, parts int) (cuts []Cut, total uint64, err error) {
 	s := keys.DataSpan(r)
 	if s.Empty() {
-		return nil, false, nil
+		return nil, 0, nil
+	}
+	if err := e.check(); err != nil {
+		return nil, 0, err
 	}
 	var samples []sample
-	var total, stride uint64 = 0, 1
 	var prefix []byte
-	err := e.sizes(s, func(k []byte, bytes uint64) bool {
+	stride := uint64(1)
+	err = e.sizes(s, func(k []byte, bytes uint64) bool {
 		if p := keys.Prefix(k); prefix == nil || !keys.Equal(p, prefix) {
 			// The first prefix cannot be cut at: nothing would lie below it.
 			if n := len(samples); prefix != nil && (n == 0 || total-samples[n-1].below >= stride) {
@@ -85,17 +97,39 @@ func (e *Engine) MiddleKey(r shard.Range) (shard.Key, bool, error) {
 		total += bytes
 		return true
 	})
-	if err != nil || len(samples) == 0 {
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, at := range spread(samples, total, parts) {
+		k, _ := keys.DecodeData(samples[at].prefix)
+		cuts = append(cuts, Cut{Key: k, Below: samples[at].below})
+	}
+	return cuts, total, nil
+}
+
+// spread chooses the samples nearest to the bounds between equal parts, ascending, no sample twice.
+func spread(samples []sample, total uint64, parts int) []int {
+	var out []int
+	from := 0
+	for i := 1; i < parts && from < len(samples); i++ {
+		want := total / uint64(parts) * uint64(i)
+		best := from
+		for j := from + 1; j < len(samples) && dist(samples[j].below, want) <= dist(samples[best].below, want); j++ {
+			best = j
+		}
+		out = append(out, best)
+		from = best + 1
+	}
+	return out
+}
+
+// MiddleKey is the key of CutKeys for two parts; ok is false if the range holds fewer than two prefixes.
+func (e *Engine) MiddleKey(r shard.Range) (shard.Key, bool, error) {
+	cuts, _, err := e.CutKeys(r, 2)
+	if err != nil || len(cuts) == 0 {
 		return nil, false, err
 	}
-	best := samples[0]
-	for _, c := range samples[1:] {
-		if dist(c.below, total/2) < dist(best.below, total/2) {
-			best = c
-		}
-	}
-	k, _ := keys.DecodeData(best.prefix)
-	return k, true, nil
+	return cuts[0].Key, true, nil
 }
 
 // thin keeps every second sample.

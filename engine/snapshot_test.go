@@ -287,6 +287,23 @@ func TestSizeAndMiddle(t *testing.T) {
 	if k, ok, err := e.MiddleKey(shard.Range{Start: shard.Key("xa\x00"), End: shard.Key("xb\x00")}); err != nil || ok {
 		t.Fatal(k, ok, err)
 	}
+	// Four parts of about equal bytes: the large values are most of them, and all cuts but perhaps the first lie there.
+	cuts, total, err := e.CutKeys(d.Range, 4)
+	if err != nil || len(cuts) != 3 || total < 1_300_000 || total > 1_500_000 {
+		t.Fatal(cuts, total, err)
+	}
+	for i, c := range cuts {
+		if want := total / 4 * uint64(i+1); dist(c.Below, want) > 30_000 {
+			t.Fatalf("cut %d at %s has %d of %d bytes below it", i, c.Key, c.Below, total)
+		}
+		if i > 0 && cuts[i-1].Key.Compare(c.Key) >= 0 {
+			t.Fatalf("cuts do not ascend: %v", cuts)
+		}
+	}
+	// There are no more cuts than prefixes after the first.
+	if cuts, _, err := e.CutKeys(shard.ModeRange(shard.ModeTxn), 5); err != nil || len(cuts) != 1 {
+		t.Fatal(cuts, err)
+	}
 	if size, err := e.ApproximateSize(rng("q", "q")); err != nil || size != 0 {
 		t.Fatal(size, err)
 	}

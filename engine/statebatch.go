@@ -321,8 +321,12 @@ func (b *StateBatch) Commit(sync bool) error {
 	err := b.e.write("write state batch", func() error { return b.e.db.Apply(b.b, opts) })
 	if err != nil {
 		b.b = nil // whether Pebble still uses it is not known
+		return err
 	}
-	return err
+	if sync {
+		b.e.noteSynced(b.e.seqOf(b.b))
+	}
+	return nil
 }
 
 // maxStateHint bounds what a batch allocates before it is known to need it.

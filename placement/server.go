@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -139,6 +140,9 @@ func (s *Server) leading() (*leadership, error) {
 // INVARIANT: ids and timestamps are answered only after this. A deposed leader could otherwise hand out a timestamp
 // below one that its successor has already handed out.
 func (s *Server) confirm(ctx context.Context, l *leadership) error {
+	if bug.LeadWithoutLease.On() {
+		return nil
+	}
 	term, err := s.meta.Confirm(ctx)
 	if err == nil && term != l.term {
 		err = &shard.NotLeaderError{Shard: shard.MetaID, Leader: s.meta.Leader()}

@@ -27,7 +27,7 @@ type view struct {
 	unsaved map[shard.ID]bool
 	// changing are shards whose last known descriptor shows a change of membership under way.
 	changing map[shard.ID]bool
-	watchers map[*watcher]struct{}
+	watchers []*watcher
 	ended    bool
 }
 
@@ -48,7 +48,7 @@ type routeView struct {
 func newView(e env.Env) *view {
 	return &view{env: e, begun: e.Now(), stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
 		routes: make(map[shard.ID]*routeView), pending: make(map[shard.StoreID]map[shard.ID]*shard.Descriptor),
-		unsaved: make(map[shard.ID]bool), changing: make(map[shard.ID]bool), watchers: make(map[*watcher]struct{})}
+		unsaved: make(map[shard.ID]bool), changing: make(map[shard.ID]bool)}
 }
 
 func (v *view) loadStore(r storeRecord) {
@@ -283,7 +283,7 @@ func (v *view) takeUnsaved(max int) []*shard.Descriptor {
 func (v *view) routeLocked(d *shard.Descriptor) beat.Route {
 	r := beat.Route{Desc: d}
 	if rv := v.routes[d.ID]; rv != nil {
-		r.Leader, r.Term, r.Applied = rv.leader, rv.term, rv.applied
+		r.Leader, r.Term, r.Applied, r.Bytes = rv.leader, rv.term, rv.applied, rv.bytes
 	}
 	return r
 }

@@ -65,7 +65,7 @@ func (s *Server) Watch(ctx context.Context, send func(*beat.Routes) error) error
 func (v *view) subscribe(w *watcher) []beat.Route {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.watchers[w] = struct{}{}
+	v.watchers = append(v.watchers, w)
 	if v.ended {
 		w.wake.Wake()
 	}
@@ -80,7 +80,7 @@ func (v *view) subscribe(w *watcher) []beat.Route {
 func (v *view) unsubscribe(w *watcher) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.watchers, w)
+	v.watchers = slices.DeleteFunc(v.watchers, func(o *watcher) bool { return o == w })
 }
 
 // changes takes what a watcher has not seen yet.
@@ -100,7 +100,7 @@ func (v *view) changes(w *watcher) (routes []beat.Route, stores, ended bool) {
 
 // wakeLocked tells the watchers that a shard changed, or, with 0, that stores did.
 func (v *view) wakeLocked(id shard.ID) {
-	for w := range v.watchers {
+	for _, w := range v.watchers {
 		if id == 0 {
 			w.stores = true
 		} else {

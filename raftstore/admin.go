@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -40,7 +41,9 @@ func (s *Store) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreI
 		if v := r.view.Load(); v != nil {
 			lease = v.lease
 		}
-		r.withdraw()
+		if !bug.LeaseOverTransfer.On() {
+			r.withdraw()
+		}
 		err := r.group.TransferLeader(target.ID)
 		if err != nil {
 			r.publish(lease) // nothing was begun

@@ -33,7 +33,7 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 		done(r.notLeader())
 		return
 	}
-	if err := r.machine.Desc.CheckEpoch(epoch, true); err != nil {
+	if err := r.checkEpoch(epoch, true); err != nil {
 		done(err)
 		return
 	}
@@ -42,8 +42,8 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 		done(err)
 		return
 	}
-	if r.changing != nil {
-		done(&shard.ServerBusyError{Store: r.w.store.id, Why: "another membership change of " + r.id.String() + " is in flight", Wait: busyWait})
+	if r.changing != nil || r.splitting != nil {
+		done(&shard.ServerBusyError{Store: r.w.store.id, Why: "another change of " + r.id.String() + " is in flight", Wait: busyWait})
 		return
 	}
 	if self, ok := next.Replica(r.self); !next.Joint() && (!ok || self.Role != shard.Voter) {
@@ -156,7 +156,7 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 	s := w.store
 	_, dying := w.dying[c.shard]
 	switch {
-	case !plausible(uint64(c.to)), dying:
+	case !plausible(uint64(c.to)), dying, w.frozen[c.shard] != nil:
 	case r != nil && r.self > c.to:
 		s.sendDestroyed(from, c.shard, c.to) // an older id never comes back beside a newer one
 	case r != nil && !r.held:
@@ -185,6 +185,7 @@ func (w *worker) onDestroy(from shard.StoreID, r *replica, c *control) {
 func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	s := w.store
 	r.withdraw()
+	r.dropEarly()
 	r.desc.Store(nil)
 	r.held = true
 	r.gen = 0 // INVARIANT (rule 3): responses to this group are dropped
@@ -196,11 +197,14 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	r.countLeading(false)
 	s.replicas.Delete(r.id)
 	s.reclaimer.forget(r.id)
+	if o := s.opt.Observer; o != nil {
+		o.Destroyed(r.id, r.self)
+	}
 	var span *shard.Range
 	if r.born() {
 		span = &r.machine.Desc.Range
 		s.mu.Lock()
-		s.placeholders[r.id] = *span
+		s.placeholders[r.id] = placeholder{Range: *span}
 		s.shards.Delete(r.id)
 		s.mu.Unlock()
 	}
@@ -217,23 +221,30 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 // shard is born here, because the tombstone is what would forbid it.
 func (w *worker) bury(id shard.ID, next shard.ReplicaID, span *shard.Range) {
 	s := w.store
-	w.dying[id] = struct{}{}
+	grave := &burial{}
+	w.dying[id] = grave
 	s.goTask("destroy", func() {
 		b := s.engine.NewStateBatch()
 		defer b.Close()
 		b.DestroyReplica(id, next, span)
-		if err := b.Commit(true); err != nil {
+		var err error
+		s.env.Call("bury replica", func() { err = b.Commit(true) })
+		if err == nil && span != nil {
+			s.env.Call("destroy data", func() { err = s.engine.FinishDestroy(id, *span) })
+		}
+		if err != nil {
 			s.broken("destroy "+id.String(), err)
 			return
 		}
 		if span != nil {
-			if err := s.engine.FinishDestroy(id, *span); err != nil {
-				s.broken("destroy "+id.String(), err)
-				return
-			}
 			s.unhold(id)
 		}
-		w.task(func() { delete(w.dying, id) })
+		w.task(func() {
+			delete(w.dying, id)
+			for _, f := range grave.then {
+				f()
+			}
+		})
 	})
 }
 

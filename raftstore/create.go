@@ -67,6 +67,7 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 		if old := w.replicas[rs.Shard]; old != nil {
 			// Nothing of the old group may be written any more: it may be marked, with messages of this pass in it.
 			old.gen, old.held = 0, true
+			old.dropEarly()
 			w.rest(old)
 		}
 		s.adopt(r)
@@ -87,6 +88,9 @@ func (w *worker) planCreate(d *shard.Descriptor) (rs engine.ReplicaState, ok boo
 		if r.born() || r.self != self.ID || r.held {
 			return rs, false, nil
 		}
+		if s.overlaps(d) {
+			return rs, false, nil // what it became was split, and a part of that is here: it gets a snapshot
+		}
 		// A message of an earlier created replica gave birth to this one. Its term and vote are promises.
 		if r.hard.Term >= rs.Hard.Term {
 			rs.Hard.Term, rs.Hard.Vote = r.hard.Term, r.hard.Vote
@@ -103,11 +107,16 @@ func (w *worker) planCreate(d *shard.Descriptor) (rs engine.ReplicaState, ok boo
 	if dead && self.ID < next {
 		return rs, false, &shard.InvalidError{Why: fmt.Sprintf("%s of %s was removed from %s and must not come back", self.ID, d.ID, s.id)}
 	}
-	s.mu.Lock()
-	other, overlap := s.overlapLocked(d.ID, d.Range)
-	s.mu.Unlock()
-	if overlap {
-		return rs, false, &shard.InvalidError{Why: fmt.Sprintf("%s overlaps %s on %s", d, other, s.id)}
+	if w.frozen[d.ID] != nil || s.overlaps(d) {
+		return rs, false, &shard.InvalidError{Why: fmt.Sprintf("%s overlaps another shard on %s", d, s.id)}
 	}
 	return rs, true, nil
+}
+
+// overlaps reports whether another shard with data, or a placeholder, lies in a descriptor's range.
+func (s *Store) overlaps(d *shard.Descriptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, overlap := s.overlapLocked(d.ID, d.Range)
+	return overlap
 }

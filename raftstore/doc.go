@@ -38,6 +38,7 @@
 //	liveness  other stores' heartbeats, the   three ticks, or a shard to wake       when the store closes
 //	          wake queue
 //	reclaim   the walks over expired keys     ten ticks                             when the store closes or breaks
+//	sizer     the walks that measure shards   twenty ticks                          when the store closes or breaks
 //	reader    a job of the queue of reads     exists while there are any, at most   when the queue is empty
 //	          that take their time            maxReaders
 //	barrier   one question of a follower to   one per replica with follower reads   with the answer, or its time
@@ -54,7 +55,7 @@
 // # Locks
 //
 // Leaves all: Store.mu (ranges and placeholders, closing), inbox.mu, syncLoop.mu, liveness.mu, readers.mu,
-// reclaimer.mu, snapshots.mu. None is held while another is taken, with two exceptions: a reception's mu is held around
+// reclaimer.mu, sizer.mu, snapshots.mu. None is held while another is taken, with two exceptions: a reception's mu is held around
 // its sink's disk writes and around snapshots.mu, and snapshots.mu is never held around it. No lock is held across a call
 // that blocks in env.
 //
@@ -88,6 +89,5 @@
 //	8  propose.go, read.go, handle.go; again in apply      19  sleep.go, liveness.go
 //	9  propose.go (admitWrite), outcome.go
 //	10 clock.go, read.go (awaitClock), reclaim.go; the rest in apply and shard/raw
-//
-// Rule 14 (split) is not here yet.
+//	14 split.go, freeze.go; ready.go (applyFrom); read.go (onRound: no renewal)
 package raftstore

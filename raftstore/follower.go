@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -33,12 +34,16 @@ func (r *replica) acceptFollowerRead(c *Call) {
 		r.fail(c, &shard.NotReadyError{Shard: r.id, Why: "this replica has no data yet"})
 		return
 	}
-	if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+	if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
 		r.fail(c, err)
 		return
 	}
 	if len(r.follower.waiting) >= maxWaitingReads || len(r.follower.told) >= maxWaitingReads {
 		r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "too many reads wait for " + r.id.String(), Wait: busyWait})
+		return
+	}
+	if bug.FollowerReadsAlone.On() {
+		r.w.store.readers.submit(readJob{r: r, desc: r.machine.Desc, call: *c})
 		return
 	}
 	r.follower.waiting = append(r.follower.waiting, *c)

@@ -39,7 +39,7 @@ func (s *Store) Handle(asks []call.Ask) {
 		}
 		if c.Req.Kind == call.Read {
 			r.lastRead.Store(int64(now))
-			if v := r.leaseView(); v != nil && now < v.lease && s.readLeased(r, v, &c, &leased) {
+			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, &leased) {
 				continue
 			}
 		}
@@ -159,7 +159,7 @@ func (w *worker) accept(c *Call) {
 		c.fail(&shard.NotFoundError{Shard: c.Req.Shard, Store: w.store.id})
 		return
 	}
-	if !r.born() || r.held {
+	if !r.born() || r.held && !r.freezing {
 		c.fail(&shard.NotReadyError{Shard: r.id, Why: "this replica waits for its data"})
 		return
 	}
@@ -187,11 +187,18 @@ func (w *worker) accept(c *Call) {
 	}
 }
 
-// acceptLeasedOrQueued takes a read that comes to the worker. If a lease began meanwhile the readers take it.
+// acceptLeasedOrQueued takes a read that comes to the worker. If a lease began meanwhile the readers take it, at once or
+// when what is committed now is visible here: a lease is a confirmed round.
 func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
 	if v := r.leaseView(); v != nil && w.now < v.lease && v.desc.CheckEpoch(c.Req.Epoch, false) == nil {
-		w.store.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
-		return
+		if r.caughtUp() {
+			w.store.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
+			return
+		}
+		if len(r.confirmed) < maxWaitingReads {
+			r.confirmed = append(r.confirmed, confirmedReads{index: r.committed.Load(), calls: []Call{*c}})
+			return
+		}
 	}
 	r.acceptRead(c)
 }
@@ -207,7 +214,7 @@ func (w *worker) acceptRefresh(r *replica, c *Call) {
 		c.fail(r.notLeader())
 		return
 	}
-	if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+	if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
 		c.fail(err)
 		return
 	}

@@ -15,6 +15,7 @@ type Metrics struct {
 	leaderChanges      atomic.Uint64
 	snapshotsInstalled atomic.Uint64
 	reclaimedKeys      atomic.Uint64
+	splits             atomic.Uint64
 }
 
 // Counter is one of a store's counters.
@@ -38,5 +39,6 @@ func (s *Store) Counters() []Counter {
 		{"leader_changes_total", "Changes of leader, role or term seen by replicas here.", m.leaderChanges.Load()},
 		{"snapshots_installed_total", "Snapshots installed here.", m.snapshotsInstalled.Load()},
 		{"reclaimed_keys_total", "Expired keys removed by entries that this store proposed.", m.reclaimedKeys.Load()},
+		{"splits_total", "Splits applied here.", m.splits.Load()},
 	}
 }

@@ -77,6 +77,9 @@ type Options struct {
 	LogEntries uint64
 	// SnapshotBytesPerSecond limits what this store receives in snapshots; zero is no limit.
 	SnapshotBytesPerSecond int64
+	// SplitBytes is the size from which on this store wants the shards that it leads to be split, see TakeSplits; zero is
+	// never.
+	SplitBytes uint64
 	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
 	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
@@ -86,6 +89,8 @@ type Options struct {
 	WallTime bool
 	// OnBroken is called once when the store stops because going on could damage data.
 	OnBroken func(error)
+	// Observer watches from outside; nil in production.
+	Observer Observer
 }
 
 func (o *Options) setDefaults() {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -89,7 +90,7 @@ func (r *replica) acceptOutcome(c *Call) {
 		r.outcomeThisTerm(c)
 		return
 	}
-	if !r.group.AppliedOwnTerm() {
+	if !r.group.AppliedOwnTerm() && !bug.NeverTooEarly.On() {
 		r.fail(c, &shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
 		return
 	}
@@ -156,7 +157,7 @@ func (r *replica) unknown(why string) error { return &shard.AmbiguousError{Shard
 // INVARIANT (rule 9): the set is read before every Propose and kept to the end of the term; without it a delayed
 // attempt could take effect after "never" was answered.
 func (r *replica) cancel(op call.OpID) bool {
-	if _, again := r.cancelled[op]; again {
+	if _, again := r.cancelled[op]; again || bug.NeverForgotten.On() {
 		return true
 	}
 	if r.w.store.cancelled.Add(1) > maxCancelled {
@@ -185,6 +186,9 @@ const maxSearchedEntries = 16 << 10
 
 // searchLog looks for an attempt in the entries (since, last]. intact says that the log holds all of them.
 func (r *replica) searchLog(op call.OpID, since, last uint64) (found, intact bool, err error) {
+	if bug.OutcomeAgesOut.On() {
+		since = max(since, r.first()-1)
+	}
 	if since+1 < r.first() || last > since+maxSearchedEntries {
 		return false, false, nil
 	}

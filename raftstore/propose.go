@@ -37,7 +37,7 @@ func (r *replica) admitWrite(c *Call) error {
 	if !r.group.Leading() || r.group.Muted() {
 		return r.notLeader()
 	}
-	if err := r.machine.Desc.CheckEpoch(req.Epoch, false); err != nil {
+	if err := r.checkEpoch(req.Epoch, false); err != nil {
 		return err
 	}
 	if _, gone := r.cancelled[req.Op]; gone {
@@ -83,6 +83,9 @@ func recentIn(since, first, last, kept uint64) bool {
 func (r *replica) proposeWaiting() {
 	if len(r.waiting) == 0 {
 		return
+	}
+	if r.splitting != nil && r.group.Leading() {
+		return // behind the split they would be stale: they wait for it, and are refused, or go on if it had no effect
 	}
 	if !r.group.Leading() {
 		r.refuseWaiting(r.notLeader())

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
@@ -44,6 +45,16 @@ func (r *replica) holds(v *readView, now env.Time) bool {
 	return cur != nil && cur.gen == v.gen && now < cur.lease && !r.w.store.hung.Load() && r.w.store.broke.Load() == nil
 }
 
+// caughtUp reports whether everything is visible here that may be visible anywhere.
+//
+// INVARIANT (rule 11): a read under a lease begins only then. A leader applies an entry once it is on its own disk, but
+// commits it, and tells so, as soon as it is on the disks of a majority: behind a slow disk it is a follower, by a
+// follower read, that shows an entry first, and the leader must not answer from before it. committed is stored before
+// the messages that carry it leave, and is loaded before applied.
+func (r *replica) caughtUp() bool {
+	return r.committed.Load() <= r.applied.Load() || bug.LeaseBehindCommit.On()
+}
+
 // acceptRead queues a read that could not be answered from a lease.
 func (r *replica) acceptRead(c *Call) {
 	if !r.group.Leading() || r.group.Muted() {
@@ -55,7 +66,7 @@ func (r *replica) acceptRead(c *Call) {
 		return
 	}
 	if c.Req.Kind == call.Read {
-		if err := r.machine.Desc.CheckEpoch(c.Req.Epoch, false); err != nil {
+		if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
 			r.fail(c, err)
 			return
 		}
@@ -103,7 +114,13 @@ func (r *replica) onRound(rd group.Read) {
 	round := r.round
 	r.round = nil
 	r.wokenAt = 0
-	r.publish(env.Time(r.group.LeaseUntil(group.Instant(round.at))))
+	lease := env.Time(r.group.LeaseUntil(group.Instant(round.at)))
+	if r.splitting != nil {
+		// INVARIANT (rule 11 iv): no renewal while a split is proposed and unapplied. Others may have applied it, elected a
+		// leader of the right side when their promise to us was over, and taken writes that are not here yet.
+		lease = 0
+	}
+	r.publish(lease)
 	if len(round.calls) > 0 {
 		r.confirmed = append(r.confirmed, confirmedReads{index: rd.Index, calls: round.calls})
 		r.serveConfirmed()
@@ -154,7 +171,7 @@ func (r *replica) expireRound() {
 // maybeRenew steps a round ahead of the end of a lease that is in use, so that readers do not wait for one.
 func (r *replica) maybeRenew() {
 	v := r.view.Load()
-	if v == nil || r.round != nil || !r.group.Leading() || r.group.Transferring() {
+	if v == nil || r.round != nil || !r.group.Leading() || r.group.Transferring() || r.splitting != nil {
 		return // a transfer begun, even if given up, ends leases to the end of the term
 	}
 	timeout := r.w.store.opt.electionTimeout()
@@ -229,6 +246,9 @@ func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due s
 		// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
 		// or as it was written since.
 		now := shard.Millis(r.time.Load())
+		if bug.ExpiryByLocalClock.On() {
+			now = max(now, due)
+		}
 		ans, needsClock, err = q.Run(latest{s}, desc.Range, now, due)
 	} else {
 		ans, needsClock, err = s.evaluateView(r, q, desc, due)

@@ -1,12 +1,12 @@
 package raftstore
 
 import (
-	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -16,7 +16,7 @@ import (
 // appliedBy is one replica's part of the state batch of a pass: what to do once the batch is visible.
 type appliedBy struct {
 	r        *replica
-	response *raftpb.Message
+	response *raftpb.Message // nil: the rest of raft's batch waits for a split, see apply
 	replies  []pendingReply
 	dones    []func() // of admin entries
 	changes  []appliedChange
@@ -50,6 +50,7 @@ func (w *worker) handle(r *replica, eff *group.Effects) {
 	for _, l := range eff.Lost {
 		r.lose(l.Token.(*proposal))
 	}
+	r.committed.Store(r.group.Committed())
 	for _, m := range eff.Send {
 		if m.GetType() == raftpb.MsgSnap {
 			w.store.sendSnapshot(r, m)
@@ -109,6 +110,12 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 			p.send = append(p.send, m)
 		}
 	}
+	if bug.ResponseBeforeSync.On() {
+		for _, m := range p.send {
+			w.out.add(w.store, r.id, m)
+		}
+		p.send = nil
+	}
 	if len(p.local)+len(p.send) > 0 {
 		w.synced = append(w.synced, p)
 	}
@@ -138,20 +145,48 @@ func (w *worker) commitLogs() {
 //
 // INVARIANT (rule 2): the applied index is written in the same batch as the effects that it covers.
 func (w *worker) apply(r *replica, a *group.Apply) {
+	w.applyFrom(r, a, 0, nil)
+}
+
+// applyFrom applies the entries of a from position on. If one is a split whose right sides cannot be frozen at once, it
+// stops before that, holds the replica, and goes on in a later pass. rights are those of the split at position.
+func (w *worker) applyFrom(r *replica, a *group.Apply, position int, rights []*right) {
 	if w.states == nil {
 		w.states = w.store.engine.NewStateBatch()
 	}
-	by := &appliedBy{r: r, response: a.Response}
+	by := &appliedBy{r: r}
 	w.applied = append(w.applied, by) // at once: if an entry breaks the store, those of the earlier ones are answered
-	for _, e := range a.Entries {
-		if !w.applyEntry(r, e, by) {
+	for i := position; i < len(a.Entries); i++ {
+		e := a.Entries[i]
+		if ev := r.splitOf(e); ev != nil && rights == nil {
+			inline := true
+			now := w.freezeRights(ev, r.group.Heard(), func(frozen []*right) {
+				if rights = frozen; !inline {
+					r.held, r.freezing = false, false
+					w.applyFrom(r, a, i, frozen)
+					r.mark()
+				}
+			})
+			if inline = now; !now {
+				r.held, r.freezing = true, true
+				break
+			}
+		}
+		if !w.applyEntry(r, e, by, rights) {
 			return
 		}
+		rights = nil
+		if i == len(a.Entries)-1 {
+			by.response = a.Response
+		}
+	}
+	if bug.AppliedLater.On() && r.machine.Applied.Index%4 != 0 {
+		return
 	}
 	w.states.SetApplied(r.id, r.machine.Applied)
 }
 
-func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
+func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy, rights []*right) bool {
 	ent := apply.Entry{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
 	var change *raftpb.ConfChangeV2
 	if e.GetType() == raftpb.EntryConfChangeV2 {
@@ -163,35 +198,31 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy) bool {
 		ent.Data, ent.Change = nil, change.GetContext()
 	}
 	before := r.machine.Desc
+	bytes := w.states.Bytes()
 	res, err := r.machine.Apply(ent, w.states)
+	r.size.grew(bytes, w.states.Bytes())
 	if err != nil {
 		w.store.broken(fmt.Sprintf("%s: apply entry %d of term %d", r.id, ent.Index, ent.Term), err)
 		return false
 	}
 	w.store.metrics.appliedEntries.Add(1)
-	if res.Event != nil {
-		w.stageEvent(r, res.Event, by)
-		by.events = append(by.events, res.Event)
-		if ch, ok := res.Event.(*apply.Changed); ok {
-			by.changes = append(by.changes, appliedChange{change, ch.Desc})
-			r.noteRemoved(before, r.machine.Desc)
-		}
-	}
-	r.finish(ent.Index, ent.Term, &res, by)
-	return true
-}
-
-// stageEvent writes the durable part of an event into the batch of the entry itself.
-func (w *worker) stageEvent(r *replica, ev apply.Event, by *appliedBy) {
-	switch ev := ev.(type) {
+	w.store.observeApplied(r, e, &res)
+	switch ev := res.Event.(type) {
+	case nil:
 	case *apply.Changed:
 		r.withdraw() // before the batch that changes the descriptor is released
 		w.states.SetDescriptor(ev.Desc)
+		by.events = append(by.events, ev)
+		by.changes = append(by.changes, appliedChange{change, ev.Desc})
+		r.noteRemoved(before, r.machine.Desc)
 	case *apply.Split:
-		// Evaluated, but nothing here gives birth to the right side yet, and nobody proposes one. Going on would leave its
-		// keys to no shard; the batch is not committed once the store has stopped.
-		w.store.broken("apply a split of "+r.id.String(), errors.New("this version does not split shards"))
+		w.stageSplit(r, ev, rights)
+		by.events = append(by.events, &splitDone{Split: ev, rights: rights})
+	default:
+		by.events = append(by.events, ev)
 	}
+	r.finish(ent.Index, ent.Term, &res, by)
+	return true
 }
 
 // commitStates makes the effects of the pass visible and then tells everyone who waits for them.
@@ -233,8 +264,10 @@ func (w *worker) onApplied(by *appliedBy) {
 	for _, c := range by.changes {
 		w.store.checkConfState(r, c.desc, r.group.ApplyChange(c.change))
 	}
-	if err := r.group.Deliver(by.response); err != nil {
-		w.store.logger.Debug("apply response refused", "shard", r.id, "err", err)
+	if by.response != nil {
+		if err := r.group.Deliver(by.response); err != nil {
+			w.store.logger.Debug("apply response refused", "shard", r.id, "err", err)
+		}
 	}
 	for _, ev := range by.events {
 		w.onEvent(r, ev)
@@ -250,6 +283,7 @@ func (w *worker) onApplied(by *appliedBy) {
 		r.reply(&by.replies[i].call, &by.replies[i].rep)
 	}
 	r.noteExpiring()
+	r.noteSize()
 	r.serveConfirmed()
 	r.mark()
 }
@@ -262,6 +296,8 @@ func (w *worker) onEvent(r *replica, ev apply.Event) {
 		w.store.setDescriptor(r, ev.Desc)
 		r.noteLeader()
 		r.onChanged(ev.Desc)
+	case *splitDone:
+		w.onSplit(r, ev)
 	case *apply.Truncated:
 		w.truncateLog(r, ev)
 	}

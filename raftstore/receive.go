@@ -4,6 +4,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -69,7 +70,7 @@ func (w *worker) birth(m message) *replica {
 		s.broken("read the tombstone of "+m.id.String(), err)
 		return nil
 	}
-	if ok && to < next {
+	if ok && to < next && !bug.ForgetTombstone.On() {
 		s.sendDestroyed(m.from, m.id, to)
 		return nil
 	}

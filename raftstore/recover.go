@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -24,7 +25,11 @@ func (s *Store) recover() error {
 					"keep it, and bring the store back under a new id", rs.Shard, rs.Desc.Range, id)
 			}
 		}
-		r, err := s.newReplica(rs, group.Instant(now), 0)
+		heard := group.Instant(0)
+		if bug.VoteAtOnceAfterStart.On() {
+			heard = 1
+		}
+		r, err := s.newReplica(rs, group.Instant(now), heard)
 		if err != nil {
 			return fmt.Errorf("recover %s: %w", rs.Shard, err)
 		}
@@ -50,6 +55,9 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 		return nil, err
 	}
 	r.group = g
+	if o := s.opt.Observer; o != nil {
+		o.Started(&rs)
+	}
 	r.applied.Store(rs.Applied.Index)
 	r.time.Store(uint64(rs.Applied.Time))
 	return r, nil

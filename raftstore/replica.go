@@ -25,8 +25,14 @@ type replica struct {
 	machine apply.Machine
 	hard    engine.HardState // as last written
 
-	// dirty: in worker.dirty. held: an install or a destruction runs outside the worker; the group's Readys wait.
+	// dirty: in worker.dirty. held: an install or a destruction runs outside the worker, or the right sides of a split
+	// are being frozen on other workers; the group's Readys wait.
 	dirty, held bool
+	// freezing: it is held for a split, which takes two passes of other workers: requests need not be refused.
+	freezing bool
+	// early is what an uninitialised replica keeps for the time after its birth, earlyAt when the first came; see freeze.go.
+	early   *message
+	earlyAt env.Time
 	// awakeAt is the position in worker.awake, -1 while asleep.
 	awakeAt int
 
@@ -53,15 +59,17 @@ type replica struct {
 	// --- admin, see admin.go
 
 	changing   *proposal       // the one membership change in flight
+	splitting  *proposal       // the one split in flight
 	removed    []shard.Replica // told to destroy themselves until they say they have
 	truncated  uint64          // a truncation up to here is proposed; 0: none
 	snapshots  int             // being sent from here
 	minPinned  uint64          // the log is not cut above this while snapshots > 0
 	staged     *staged         // received, not yet taken by raft
 	sleep      sleepState
-	unreported bool     // in worker.unreported
-	counted    bool     // in worker.leaders
-	expiring   bool     // known to the reclaimer
+	unreported bool // in worker.unreported
+	counted    bool // in worker.leaders
+	expiring   bool // known to the reclaimer
+	size       shardSize
 	askedAt    env.Time // see maybeAsk
 	activeAt   env.Time // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
@@ -69,13 +77,15 @@ type replica struct {
 
 	// --- the read side: any goroutine
 
-	view     atomic.Pointer[readView]
-	led      atomic.Pointer[shard.Replica] // who leads
-	applied  atomic.Uint64
-	desc     atomic.Pointer[shard.Descriptor] // nil while there is no data to read; a new pointer at each change
-	peers    atomic.Pointer[[]shard.Replica]  // where the other replicas are, as far as is known
-	time     atomic.Uint64                    // shard time, Millis
-	lastRead atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
+	view    atomic.Pointer[readView]
+	led     atomic.Pointer[shard.Replica] // who leads
+	applied atomic.Uint64
+	// committed is the commit index that other replicas may have heard of from this one. See caughtUp.
+	committed atomic.Uint64
+	desc      atomic.Pointer[shard.Descriptor] // nil while there is no data to read; a new pointer at each change
+	peers     atomic.Pointer[[]shard.Replica]  // where the other replicas are, as far as is known
+	time      atomic.Uint64                    // shard time, Millis
+	lastRead  atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
 }
 
 // readView is what lets a leader answer reads on the caller's goroutine. It is immutable; the pointer to it is the
@@ -103,12 +113,15 @@ func (r *replica) mark() {
 func (r *replica) born() bool { return r.machine.Desc != nil }
 
 // withdraw takes the read view away. See readView.
-func (r *replica) withdraw() { r.view.Store(nil) }
+func (r *replica) withdraw() {
+	r.view.Store(nil)
+	r.observeLease(0, 0)
+}
 
 // publish makes the read view say what the replica knows now, if it may serve at all.
 // A lease that still runs is kept when the view continues the last one.
 func (r *replica) publish(lease env.Time) {
-	if !r.group.Leading() || !r.group.AppliedOwnTerm() || r.held || r.group.Muted() {
+	if !r.group.Leading() || !r.group.AppliedOwnTerm() || r.held && !r.freezing || r.group.Muted() {
 		r.withdraw()
 		return
 	}
@@ -121,9 +134,11 @@ func (r *replica) publish(lease env.Time) {
 			return
 		}
 		r.view.Store(&readView{desc: old.desc, gen: old.gen, term: old.term, lease: lease})
+		r.observeLease(old.term, lease)
 		return
 	}
 	r.view.Store(&readView{desc: r.machine.Desc, gen: r.w.newViewGen(), term: r.group.Term(), lease: lease})
+	r.observeLease(r.group.Term(), lease)
 }
 
 // leader is the replica that leads, as far as is known here; zero otherwise.
@@ -148,6 +163,9 @@ func (r *replica) canServe() bool {
 // reply completes a call and gives back what it was admitted with.
 func (r *replica) reply(c *Call, rep *call.Reply) {
 	r.release(c)
+	if rep.Err != nil {
+		rep.Err = r.w.store.withCurrent(rep.Err)
+	}
 	if rep.Err == nil || rep.Term == 0 {
 		rep.Term, rep.Applied = r.group.Term(), r.machine.Applied.Index
 	}

@@ -56,6 +56,7 @@ func (w *worker) report(out *beat.Report, full bool) {
 			r.reportLed(out)
 		}
 	}
+	w.reportChildren(out)
 	for _, r := range w.unreported {
 		r.unreported = false
 	}
@@ -78,13 +79,35 @@ func (r *replica) reportLed(out *beat.Report) {
 	if !r.canServe() {
 		return
 	}
-	led := beat.Led{Desc: r.machine.Desc, Leader: r.self, Term: r.group.Term(), Applied: r.machine.Applied.Index}
+	led := beat.Led{Desc: r.machine.Desc, Leader: r.self, Term: r.group.Term(), Applied: r.machine.Applied.Index, Bytes: r.size.bytes}
+	r.size.reported = r.size.bytes
 	for _, p := range r.machine.Desc.Replicas {
 		if live, _ := r.w.store.live.isLive(p.Store); !live {
 			led.Down = append(led.Down, p.ID)
 		}
 	}
 	out.Led = append(out.Led, led)
+}
+
+// child is a shard that was born beside its left's leader and has no leader itself yet, as far as is known here.
+type child struct {
+	desc *shard.Descriptor
+	told int
+}
+
+// maxChildReports is how often a child is reported without a leader: whoever leads it reports it then, and until then
+// placement must not see a gap where its left was.
+const maxChildReports = 20
+
+// reportChildren reports the right sides of splits together with their left, before they have a leader.
+func (w *worker) reportChildren(out *beat.Report) {
+	w.children = slices.DeleteFunc(w.children, func(c child) bool {
+		return c.told >= maxChildReports || w.store.Leader(c.desc.ID).ID != 0
+	})
+	for i := range w.children {
+		w.children[i].told++
+		out.Led = append(out.Led, beat.Led{Desc: w.children[i].desc})
+	}
 }
 
 // tellPlacement puts a shard on the list of the next report.

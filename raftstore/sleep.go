@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -152,7 +153,7 @@ func (r *replica) idle() bool {
 	return r.w.now.Sub(r.activeAt) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		r.w.now.Sub(env.Time(r.lastRead.Load())) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		len(r.waiting)+len(r.reads)+len(r.confirmed)+len(r.clockWaiters)+len(r.proposals) == 0 &&
-		r.round == nil && r.snapshots == 0 && r.changing == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
+		r.round == nil && r.snapshots == 0 && r.changing == nil && r.splitting == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
 		r.follower.idle() && !r.clockOut
 }
 
@@ -214,7 +215,11 @@ func (r *replica) onAccept(c *control) {
 }
 
 func (r *replica) fallAsleep() {
-	r.withdraw()
+	if v := r.view.Load(); bug.SleepKeepsLease.On() && v != nil {
+		r.publish(r.w.now.Add(10 * r.w.store.opt.electionTimeout()))
+	} else {
+		r.withdraw()
+	}
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	r.w.rest(r)
 	r.log.Shrink()

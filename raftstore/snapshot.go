@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
@@ -176,8 +177,8 @@ type reception struct {
 	mu   sync.Mutex
 	sink *engine.SnapshotSink // nil before the first chunk and after the end
 
-	// Guarded by Store.mu. holds: the placeholder of the shard is this one's. over: it never will be (again).
-	holds, over bool
+	// over: it will not hold a placeholder (again). Guarded by Store.mu.
+	over bool
 }
 
 // staged is a reception whose data is complete on this disk, on the shard's worker until raft takes it.
@@ -262,11 +263,10 @@ func (w *worker) expectSnapshot(rec *reception) error {
 	if _, taken := s.placeholders[h.shard]; taken {
 		return &shard.ServerBusyError{Store: s.id, Why: "another snapshot of this shard is being received", Wait: time.Second}
 	}
-	if other, overlap := s.overlapLocked(h.shard, h.desc.Range); overlap {
+	if other, overlap := s.overlapLocked(h.shard, h.desc.Range); overlap && !bug.SnapshotOverNeighbour.On() {
 		return &shard.ServerBusyError{Store: s.id, Why: fmt.Sprintf("%s overlaps %s here", h.shard, other), Wait: time.Second}
 	}
-	s.placeholders[h.shard] = h.desc.Range
-	rec.holds = true
+	s.placeholders[h.shard] = placeholder{Range: h.desc.Range, by: rec}
 	return nil
 }
 
@@ -299,8 +299,7 @@ func (rec *reception) unhold() {
 	s := rec.store
 	s.mu.Lock()
 	rec.over = true
-	if rec.holds {
-		rec.holds = false
+	if s.placeholders[rec.head.shard].by == rec {
 		delete(s.placeholders, rec.head.shard)
 	}
 	s.mu.Unlock()
@@ -467,9 +466,12 @@ func (w *worker) install(r *replica, a *group.Append) {
 	w.commitStates()
 	gen := r.gen
 	ok := s.goTask("install", func() {
-		err := st.rec.take(func(sink *engine.SnapshotSink) error {
-			defer sink.Discard()
-			return sink.Install(in)
+		var err error
+		s.env.Call("install snapshot", func() {
+			err = st.rec.take(func(sink *engine.SnapshotSink) error {
+				defer sink.Discard()
+				return sink.Install(in)
+			})
 		})
 		w.task(func() {
 			if err != nil {
@@ -490,10 +492,18 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	s := w.store
 	r.log.Reset(rs)
 	r.machine.Desc, r.machine.Applied = rs.Desc, rs.Applied
+	if bug.SnapshotMissesTime.On() {
+		r.machine.Applied.Time = 0
+	}
 	r.applied.Store(rs.Applied.Index)
+	if o := s.opt.Observer; o != nil {
+		o.Installed(r.id, r.self, rs.Applied.Index, rs.Applied.Term)
+	}
 	r.time.Store(uint64(rs.Applied.Time))
 	r.outcomes = outcomes{}
 	r.logBytes = 0
+	r.size = shardSize{queued: r.size.queued}
+	r.dropEarly()
 	r.held = false
 	s.setDescriptor(r, rs.Desc)
 	r.noteLeader()

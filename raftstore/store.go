@@ -12,6 +12,12 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
+// placeholder holds a range against other shards.
+type placeholder struct {
+	shard.Range
+	by *reception // nil: a destruction, which takes it over from a reception and keeps it to its own end
+}
+
 // Store hosts every replica of one store over one engine. It owns all goroutines of this package; see doc.go for the
 // list. Safe for concurrent use.
 type Store struct {
@@ -25,7 +31,7 @@ type Store struct {
 
 	ctx    context.Context // done when the store closes
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	tasks  *env.Group
 
 	workers   []*worker
 	sync      *syncLoop
@@ -35,6 +41,7 @@ type Store struct {
 	live      *liveness
 	snapshots *snapshots
 	reclaimer *reclaimer
+	sizer     *sizer
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica
@@ -42,8 +49,8 @@ type Store struct {
 	// mu guards what spans shards. It is a leaf: nothing blocks under it.
 	mu     sync.Mutex
 	shards *shard.Map // of the replicas with data here: they never overlap
-	// placeholders hold ranges that are being installed or destroyed, by shard.
-	placeholders map[shard.ID]shard.Range
+	// placeholders hold ranges that are being received or destroyed, by shard.
+	placeholders map[shard.ID]placeholder
 
 	roundCtx   atomic.Uint64 // unique contexts of read rounds
 	inflight   atomic.Int64  // bytes of admitted writes
@@ -60,17 +67,19 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.tasks = env.NewGroup(o.Env, "store-tasks")
 	s.roused = o.Env.NewEvent("roused")
 	s.sync = &syncLoop{store: s, wake: o.Env.NewEvent("sync")}
 	s.readers = &readers{store: s}
 	s.clock = newClock(o.WallTime)
 	s.shards = shard.NewMap()
-	s.placeholders = make(map[shard.ID]shard.Range)
+	s.placeholders = make(map[shard.ID]placeholder)
 	s.snapshots = newSnapshots(s)
 	s.reclaimer = newReclaimer(s)
+	s.sizer = newSizer(s)
 	for i := range o.Workers {
 		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
-			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]struct{})})
+			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]*burial), frozen: make(map[shard.ID]*frozen)})
 	}
 	live, err := newLiveness(s)
 	if err != nil {
@@ -92,6 +101,7 @@ func (s *Store) start() {
 	s.goTask("ticker", func() { s.runTicker() })
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
+	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
 }
 
 // enter keeps Close from returning before leave is called; false if the store is closing already. Whoever uses the
@@ -102,7 +112,7 @@ func (s *Store) enter() bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	s.tasks.Add(1)
+	s.tasks.Add()
 	return true
 }
 

@@ -97,16 +97,26 @@ func (l *syncLoop) drain() bool {
 	if len(items) == 0 {
 		return false
 	}
-	for i := range items {
-		if b := items[i].batch; b != nil {
-			if err := b.Wait(); err != nil {
-				l.store.broken("sync the log", err)
-				return false
-			}
-		}
+	var err error
+	l.store.env.Call("sync log", func() { err = waitAll(items) })
+	if err != nil {
+		l.store.broken("sync the log", err)
+		return false
 	}
 	l.deliver(items)
 	return true
+}
+
+// waitAll waits for the batches in the order of their commits.
+func waitAll(items []syncItem) error {
+	for i := range items {
+		if b := items[i].batch; b != nil {
+			if err := b.Wait(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // deliver keeps the promises of synced items: one frame per store, one wake per worker.

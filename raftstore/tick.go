@@ -3,6 +3,7 @@ package raftstore
 import (
 	"time"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -48,7 +49,7 @@ func (s *Store) watchDisk() {
 			since = at
 		}
 	}
-	if since == 0 {
+	if since == 0 || bug.HungDiskLeads.On() {
 		s.hung.Store(false)
 		return
 	}
@@ -73,6 +74,10 @@ func (r *replica) onTick() {
 	r.expireRound()
 	r.expireCalls()
 	if r.group.Leading() {
+		if r.view.Load() == nil {
+			// A transfer that came to nothing, for instance: it leads, and whoever asks (placement) must hear it.
+			r.publish(0)
+		}
 		r.maybeRenew()
 		r.maybeTruncate()
 		r.maybeMute()
@@ -97,7 +102,10 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.refuseWaiting(r.notLeader())
 		r.abandon()
 		r.failReads(r.notLeader())
-		r.changing, r.truncated = nil, 0
+		r.changing, r.splitting, r.truncated = nil, nil, 0
+	}
+	if o := s.opt.Observer; o != nil && st.Leading {
+		o.Led(r.id, r.self, st.Term)
 	}
 	r.countLeading(st.Leading)
 	r.keepAwake()

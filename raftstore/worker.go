@@ -40,7 +40,12 @@ type worker struct {
 	applied []*appliedBy
 	// dying are the shards whose replica here is being destroyed: none is born until its tombstone is synced and its
 	// data is gone.
-	dying map[shard.ID]struct{}
+	dying map[shard.ID]*burial
+	// frozen are the shards of which a replica is about to be born by a split; early counts the kept messages of others.
+	frozen map[shard.ID]*frozen
+	early  int
+	// children are shards born beside their left's leader here that have no leader yet, for the reports to placement.
+	children []child
 	// ticked is when onTick last ran: the ticker comes more often than a tick, see runTicker.
 	ticked env.Time
 	// writing is when the batch was begun that the worker is now handing to the engine, as an env.Time; 0 if it is not.
@@ -147,6 +152,10 @@ func (w *worker) deliver(l *local) {
 
 // step gives a message of another store to its replica.
 func (w *worker) step(m message) {
+	if f := w.frozen[m.id]; f != nil {
+		f.keep(m)
+		return
+	}
 	r := w.replicas[m.id]
 	if r == nil {
 		if r = w.birth(m); r == nil {
@@ -166,6 +175,9 @@ func (w *worker) step(m message) {
 	r.wakeUp(wakeMessage)
 	if !r.born() {
 		r.learnPeer(shard.ReplicaID(m.msg.GetFrom()), m.from)
+		if w.keepEarly(r, m) {
+			return
+		}
 	}
 	if err := r.group.Step(m.msg, group.Instant(w.now)); err != nil {
 		w.store.metrics.droppedMessages.Add(1)

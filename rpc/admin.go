@@ -41,6 +41,12 @@ func (s *adminServer) Change(ctx context.Context, r *adminv1.ChangeRequest) (*ad
 	return &adminv1.ChangeReply{}, err
 }
 
+func (s *adminServer) Split(ctx context.Context, r *adminv1.SplitRequest) (*adminv1.SplitReply, error) {
+	at := convert(r.GetKeys(), func(k []byte) shard.Key { return k })
+	ds, err := s.n.Split(ctx, shard.ID(r.GetShardId()), shard.Epoch{ConfVer: r.GetConfVer(), Version: r.GetVersion()}, at, int(r.GetInto()))
+	return &adminv1.SplitReply{Descriptors: convert(ds, func(d *shard.Descriptor) []byte { return d.Append(nil) })}, err
+}
+
 func replicaTo(i ReplicaInfo) *adminv1.ReplicaStatus {
 	return &adminv1.ReplicaStatus{StoreId: uint64(i.Store), Descriptor_: i.Desc.Append(nil), ReplicaId: uint64(i.Replica),
 		LeaderReplicaId: uint64(i.Leader.ID), LeaderStoreId: uint64(i.Leader.Store), Term: i.Term, Applied: i.Applied,
@@ -129,4 +135,26 @@ func (n *NodeAt) Change(ctx context.Context, id shard.ID, epoch shard.Epoch, ch 
 	_, err = invoke(ctx, "change membership at "+n.addr, &adminv1.ChangeRequest{ShardId: uint64(id), ConfVer: epoch.ConfVer,
 		Version: epoch.Version, Change: ch.Append(nil)}, c.Change)
 	return err
+}
+
+// Split asks the node to split a shard that it leads, and returns the parts.
+func (n *NodeAt) Split(ctx context.Context, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
+	c, err := n.client()
+	if err != nil {
+		return nil, err
+	}
+	r, err := invoke(ctx, "split at "+n.addr, &adminv1.SplitRequest{ShardId: uint64(id), ConfVer: epoch.ConfVer, Version: epoch.Version,
+		Keys: convert(at, func(k shard.Key) []byte { return k }), Into: uint32(into)}, c.Split)
+	if err != nil {
+		return nil, err
+	}
+	var out []*shard.Descriptor
+	for _, b := range r.GetDescriptors() {
+		d, err := shard.DecodeDescriptor(b)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
 }

@@ -73,11 +73,11 @@ func memberFrom(m *placementv1.Member) beat.Member {
 }
 
 func routeTo(r beat.Route) *placementv1.Route {
-	return &placementv1.Route{Descriptor_: descTo(r.Desc), Leader: uint64(r.Leader), Term: r.Term, Applied: r.Applied}
+	return &placementv1.Route{Descriptor_: descTo(r.Desc), Leader: uint64(r.Leader), Term: r.Term, Applied: r.Applied, SizeBytes: r.Bytes}
 }
 
 func routeFrom(r *placementv1.Route) beat.Route {
-	return beat.Route{Desc: descFrom(r.GetDescriptor_()), Leader: shard.ReplicaID(r.GetLeader()), Term: r.GetTerm(), Applied: r.GetApplied()}
+	return beat.Route{Desc: descFrom(r.GetDescriptor_()), Leader: shard.ReplicaID(r.GetLeader()), Term: r.GetTerm(), Applied: r.GetApplied(), Bytes: r.GetSizeBytes()}
 }
 
 func routesTo(r *beat.Routes) *placementv1.Routes {

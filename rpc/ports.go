@@ -78,4 +78,6 @@ type Node interface {
 	Replicas(ctx context.Context, id shard.ID) ([]ReplicaInfo, error)
 	TransferLeader(ctx context.Context, id shard.ID, to shard.StoreID) error
 	Change(ctx context.Context, id shard.ID, epoch shard.Epoch, c shard.Change) error
+	// Split cuts a shard that is led here at keys, or, without any, into parts of about equal size.
+	Split(ctx context.Context, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error)
 }

@@ -221,7 +221,7 @@ func (t *Transport) Call(ctx context.Context, to shard.StoreID, req *call.Reques
 	}
 	if req.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
+		ctx, cancel = t.env.WithTimeout(ctx, req.Timeout)
 		defer cancel()
 	}
 	res, err := invoke(ctx, "call "+to.String(), &raftv1.CallRequest{ClusterId: uint64(cluster), ToStoreId: uint64(to),

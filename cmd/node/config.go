@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -30,11 +31,18 @@ type Config struct {
 	// Memory keeps everything in memory, for playing and for tests: it is lost at the end.
 	Memory bool
 	// FS is the filesystem of DataDir; nil is the real one.
-	FS      vfs.FS
+	FS vfs.FS
+	// Disk, if not nil, gives each part ("placement", "store") a filesystem of its own, and what is told how far its
+	// write-ahead log is on disk: engine.Options.Synced. For simulated disks.
+	Disk    func(part string) (fs vfs.FS, synced func(seq uint64))
 	Version string
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.
 	Env env.Env
+	// Wire is the network; nil is gRPC. The node closes it.
+	Wire Wire
+	// Observer watches the replicas of all parts; nil in production.
+	Observer raftstore.Observer
 
 	Placement *PlacementConfig // nil: no placement member here
 	Store     *StoreConfig     // nil: no store here
@@ -60,6 +68,8 @@ type PlacementConfig struct {
 	Stores int
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
+	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.
+	LogEntries uint64
 }
 
 // StoreConfig is this node's store.
@@ -67,10 +77,21 @@ type StoreConfig struct {
 	CacheBytes, MemTableBytes int64
 	// SnapshotBytesPerSecond limits snapshots received; 0 is no limit.
 	SnapshotBytesPerSecond int64
+	// SplitBytes is the size from which on shards are split; zero is DefaultSplitBytes, less than zero is never.
+	SplitBytes int64
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.
 	Workers int
+	// LogEntries is how long a shard's log grows before it is cut; default raftstore.DefaultLogEntries.
+	LogEntries uint64
+}
+
+func (c *StoreConfig) splitBytes() uint64 {
+	if c.SplitBytes == 0 {
+		return DefaultSplitBytes
+	}
+	return uint64(max(c.SplitBytes, 0))
 }
 
 // maxMemberID leaves the ids below shard.FirstUserID to members and what may come.

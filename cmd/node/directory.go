@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -20,7 +21,8 @@ const callTimeout = 2 * time.Second
 // directory knows where placement is: the addresses that were configured, those that heartbeat answers told, and who
 // led last. Safe for concurrent use.
 type directory struct {
-	conns *rpc.Conns
+	env  env.Env
+	wire Wire
 
 	mu      sync.Mutex
 	addrs   []string
@@ -28,8 +30,8 @@ type directory struct {
 	leader  string
 }
 
-func newDirectory(conns *rpc.Conns, addrs []string) *directory {
-	return &directory{conns: conns, addrs: slices.Clone(addrs), members: make(map[shard.StoreID]string)}
+func newDirectory(e env.Env, w Wire, addrs []string) *directory {
+	return &directory{env: e, wire: w, addrs: slices.Clone(addrs), members: make(map[shard.StoreID]string)}
 }
 
 // learn takes the members as placement told them. A member without an id, as a store remembers it, is an address to
@@ -90,7 +92,7 @@ type search struct {
 //
 // A member of another cluster does not end the search, because an address may have been given to somebody else. It
 // decides only if nobody else answered: the error then is final, see there.
-func (d *directory) ask(ctx context.Context, f func(ctx context.Context, p *rpc.PlacementAt) error) error {
+func (d *directory) ask(ctx context.Context, f func(ctx context.Context, p rpc.Placement) error) error {
 	s := &search{d: d, queue: d.list(), tried: make(map[string]bool)}
 	for len(s.queue) > 0 {
 		addr := s.queue[0]
@@ -99,8 +101,8 @@ func (d *directory) ask(ctx context.Context, f func(ctx context.Context, p *rpc.
 			continue
 		}
 		s.tried[addr] = true
-		one, cancel := context.WithTimeout(ctx, callTimeout)
-		err := f(one, d.conns.Placement(addr))
+		one, cancel := d.env.WithTimeout(ctx, callTimeout)
+		err := f(one, d.wire.Placement(addr))
 		cancel()
 		if err == nil {
 			d.setLeader(addr)
@@ -132,9 +134,9 @@ func (s *search) follow(ctx context.Context, addr string, err error) {
 	case !errors.Is(err, shard.ErrUnavailable): // it hangs, or it leads and cannot
 		return
 	}
-	one, cancel := context.WithTimeout(ctx, callTimeout)
+	one, cancel := s.d.env.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	info, err := s.d.conns.Node(addr).Info(one)
+	info, err := s.d.wire.Node(one, addr)
 	if err != nil {
 		return
 	}

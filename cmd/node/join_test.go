@@ -86,8 +86,8 @@ func TestJoinByOneAddress(t *testing.T) {
 
 // TestAsk: whom a search asks and how it ends.
 func TestAsk(t *testing.T) {
-	conns := rpc.NewConns(nil)
-	defer func() { _ = conns.Close() }()
+	wire := newGRPCWire(env.Real{})
+	defer func() { _ = wire.Close() }()
 	addrs := freeAddrs(t, 3)
 	wrong := &shard.WrongClusterError{Want: 1, Have: 2}
 	notLeader := &shard.NotLeaderError{Shard: shard.MetaID}
@@ -109,8 +109,8 @@ func TestAsk(t *testing.T) {
 		{"a refusal ends it", []error{&shard.InvalidError{Why: "no"}}, 1, invalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, asked := newDirectory(conns, addrs), 0
-			err := d.ask(testContext(t), func(context.Context, *rpc.PlacementAt) error {
+			d, asked := newDirectory(env.Real{}, wire, addrs), 0
+			err := d.ask(testContext(t), func(context.Context, rpc.Placement) error {
 				asked++
 				return c.answers[asked-1]
 			})
@@ -173,11 +173,11 @@ func TestRegisterAtOnce(t *testing.T) {
 func TestKilledWhileRegistering(t *testing.T) {
 	ctx := testContext(t)
 	p := startReady(t, placementConfig(""))
-	lost, err := p.conns.Placement(p.Addr()).Register(ctx, "127.0.0.1:1", "test")
+	lost, err := p.wire.Placement(p.Addr()).Register(ctx, "127.0.0.1:1", "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	written, err := p.conns.Placement(p.Addr()).Register(ctx, "127.0.0.1:1", "test")
+	written, err := p.wire.Placement(p.Addr()).Register(ctx, "127.0.0.1:1", "test")
 	if err != nil {
 		t.Fatal(err)
 	}

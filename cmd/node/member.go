@@ -20,7 +20,7 @@ import (
 type member struct {
 	n         *Node
 	engine    *engine.Engine
-	transport *rpc.Transport
+	transport Transport
 	store     *raftstore.Store
 	server    *placement.Server
 }
@@ -61,14 +61,15 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 		return err
 	}
 	self := shard.StoreID(c.ID)
-	m.transport = rpc.NewTransport(n.env, n.conns, self, m.knownCluster())
+	m.transport = n.wire.Transport(self, m.knownCluster())
 	list := memberList(members)
 	for _, b := range list {
 		m.transport.SetAddr(b.Store, b.Addr)
 	}
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
-		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true, OnBroken: n.broken})
+		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
+		LogEntries: c.LogEntries, Observer: n.cfg.Observer, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}
@@ -121,12 +122,13 @@ func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string, b
 		return false, fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
 			"this node must not begin another cluster; bring the placement directory back, or move the store directory away", beside.Cluster, beside.Store)
 	}
-	for id, addr := range members {
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		addr := members[id]
 		if id == c.ID {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(m.n.ctx, callTimeout)
-		info, err := m.n.conns.Node(addr).Info(ctx)
+		ctx, cancel := m.n.env.WithTimeout(m.n.ctx, callTimeout)
+		info, err := m.n.wire.Node(ctx, addr)
 		cancel()
 		if err == nil && info.Cluster != 0 {
 			return true, m.joinLate(c, members, info.Cluster)
@@ -139,7 +141,7 @@ func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string, b
 // part. The leader remembers the answer before this member votes for the first time.
 func (m *member) joinLate(c *PlacementConfig, members map[uint64]string, cluster shard.ClusterID) error {
 	m.n.dir.learn(memberList(members))
-	err := m.n.dir.ask(m.n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error { return p.JoinMember(ctx, shard.StoreID(c.ID)) })
+	err := m.n.dir.ask(m.n.ctx, func(ctx context.Context, p rpc.Placement) error { return p.JoinMember(ctx, shard.StoreID(c.ID)) })
 	if err != nil {
 		return fmt.Errorf("the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
 	}

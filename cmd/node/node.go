@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/raftstore"
-	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -26,13 +24,13 @@ type Node struct {
 	env    env.Env
 	log    *slog.Logger
 	addr   string
-	conns  *rpc.Conns
-	server *rpc.Server
+	wire   Wire
+	server Server
 	dir    *directory
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	tasks  *env.Group
 	done   chan struct{}
 
 	// open is held for reading by whoever looks at an engine without being served (metrics, Ready), so that Close does
@@ -59,25 +57,26 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	if c.Env == nil {
 		c.Env = env.Real{}
 	}
-	l, err := net.Listen("tcp", c.Listen)
+	if c.Wire == nil {
+		c.Wire = newGRPCWire(c.Env)
+	}
+	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; is another node running there?", c.Listen, err)
 	}
-	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), conns: rpc.NewConns(nil)}
+	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {
-		n.addr = l.Addr().String()
+		n.addr = server.Addr()
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.dir = newDirectory(n.conns, c.Join)
-	n.server = rpc.NewServer(c.Env, nil)
+	n.dir = newDirectory(c.Env, c.Wire, c.Join)
 	n.server.ServeNode(n)
 	if err := n.startParts(); err != nil {
-		_ = l.Close()
 		_ = n.Close()
 		return nil, err
 	}
 	n.goTask("serve", func() {
-		if err := n.server.Serve(l); err != nil {
+		if err := n.server.Serve(); err != nil {
 			n.broken(err)
 		}
 	})
@@ -119,6 +118,9 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 		o.FS, dir = vfs.NewMem(), part
 		o.CacheBytes, o.MemTableBytes = 16<<20, 16<<20
 	}
+	if n.cfg.Disk != nil {
+		o.FS, o.Synced = n.cfg.Disk(part)
+	}
 	e, err := engine.Open(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", part, err)
@@ -134,7 +136,7 @@ func (n *Node) workers(configured int) int {
 }
 
 func (n *Node) goTask(name string, f func()) {
-	n.tasks.Add(1)
+	n.tasks.Add()
 	n.env.Go(name, func() {
 		defer n.tasks.Done()
 		f()
@@ -224,7 +226,19 @@ func (n *Node) Close() error {
 	if n.member != nil {
 		err = errors.Join(err, n.member.close())
 	}
-	return errors.Join(err, n.conns.Close())
+	return errors.Join(err, n.wire.Close())
+}
+
+// Abandon closes the engines and nothing else. It is for the simulator, which has ended all tasks of the node where they
+// stood, as a crash does.
+func (n *Node) Abandon() {
+	n.cancel()
+	if m := n.member; m != nil {
+		defer func() { _ = m.engine.Close() }()
+	}
+	if a := n.store; a != nil {
+		_ = a.engine.Close()
+	}
 }
 
 // stores are the raft stores of this node that serve users.

@@ -23,6 +23,9 @@ const heartbeatInterval = time.Second
 // store that starts while placement is away can still talk to the others.
 const addrsRecord = "addresses"
 
+// instructTimeout bounds one step of an operator; placement sends it again.
+const instructTimeout = 5 * time.Second
+
 // storeAgent is this node's store: it registers, opens the store, and keeps placement and store in touch.
 type storeAgent struct {
 	n      *Node
@@ -30,7 +33,7 @@ type storeAgent struct {
 
 	mu        sync.Mutex
 	ident     engine.Ident
-	transport *rpc.Transport
+	transport Transport
 	store     *raftstore.Store
 	heard     bool        // a heartbeat was answered
 	told      beat.Report // the counts of the last report, for metrics
@@ -77,13 +80,14 @@ func (a *storeAgent) start() error {
 // openStore opens the store under its identity.
 func (a *storeAgent) openStore() error {
 	n, c := a.n, a.n.cfg.Store
-	t := rpc.NewTransport(n.env, n.conns, a.ident.Store, a.ident.Cluster)
+	t := n.wire.Transport(a.ident.Store, a.ident.Cluster)
 	if err := a.loadAddrs(t); err != nil {
 		return err
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
-		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, OnBroken: n.broken})
+		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), LogEntries: c.LogEntries,
+		Observer: n.cfg.Observer, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
 		return err
@@ -126,8 +130,11 @@ func (a *storeAgent) run() {
 	for {
 		if a.open() == nil {
 			a.register()
-		} else if a.due() {
-			a.heartbeat()
+		} else {
+			a.splitGrown()
+			if a.due() {
+				a.heartbeat()
+			}
 		}
 		pause := agentPoll
 		if a.joined() {
@@ -146,7 +153,7 @@ func (a *storeAgent) due() bool {
 // register asks placement for an id, once in the life of a directory.
 func (a *storeAgent) register() {
 	var reg beat.Registration
-	err := a.n.dir.ask(a.n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
+	err := a.n.dir.ask(a.n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
 		reg, err = p.Register(ctx, a.n.addr, a.n.cfg.Version)
 		return err
@@ -180,7 +187,7 @@ func (a *storeAgent) heartbeat() {
 	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
 	a.mu.Unlock()
 	var answer *beat.Answer
-	err = n.dir.ask(n.ctx, func(ctx context.Context, p *rpc.PlacementAt) error {
+	err = n.dir.ask(n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
 		answer, err = p.Heartbeat(ctx, r)
 		return err
@@ -244,7 +251,7 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 
 // instruct tries one step of an operator. If it does not work out, placement sends it again.
 func (a *storeAgent) instruct(in beat.Instruction) {
-	ctx, cancel := context.WithTimeout(a.n.ctx, 5*time.Second)
+	ctx, cancel := a.n.env.WithTimeout(a.n.ctx, instructTimeout)
 	defer cancel()
 	var err error
 	switch {
@@ -284,7 +291,7 @@ func (a *storeAgent) learnAddrs(stores []beat.Store) {
 	}
 }
 
-func (a *storeAgent) loadAddrs(t *rpc.Transport) error {
+func (a *storeAgent) loadAddrs(t Transport) error {
 	b, ok, err := a.engine.Record(addrsRecord)
 	if err != nil || !ok {
 		return err

@@ -20,11 +20,11 @@ const leaderPollInterval = 100 * time.Millisecond
 func (a *app) ctlShardCmd(format *output.Format) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shard",
-		Short: "shards: list them, look at one, move its leader",
+		Short: "shards: list them, look at one, move its leader, split it",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.shardListCmd(format), a.shardGetCmd(format), a.shardTransferCmd())
+	cmd.AddCommand(a.shardListCmd(format), a.shardGetCmd(format), a.shardTransferCmd(), a.shardSplitCmd(format))
 	return cmd
 }
 
@@ -41,6 +41,7 @@ type shardRow struct {
 	Leader      uint64       `json:"leader_store,omitempty"`
 	Term        uint64       `json:"term"`
 	Applied     uint64       `json:"applied"`
+	Bytes       uint64       `json:"bytes,omitempty"` // about; absent: not measured yet
 	Replicas    []replicaRow `json:"replicas"`
 }
 
@@ -67,7 +68,7 @@ type replicaLog struct {
 func makeShardRow(s *client.ShardInfo) shardRow {
 	start := output.MakeBinary(s.Users.Start)
 	row := shardRow{ID: uint64(s.ID), Start: start.Text, StartBase64: start.Base64, ConfVer: s.Epoch.ConfVer, Version: s.Epoch.Version,
-		Leader: uint64(s.Leader.Store), Term: s.Term, Applied: s.Applied}
+		Leader: uint64(s.Leader.Store), Term: s.Term, Applied: s.Applied, Bytes: s.Bytes}
 	if len(s.Users.End) > 0 {
 		end := output.MakeBinary(s.Users.End)
 		row.End, row.EndBase64 = end.Text, end.Base64
@@ -109,7 +110,7 @@ func (a *app) printShards(shards iter.Seq2[client.ShardInfo, error], format outp
 			Shards        []shardRow `json:"shards"`
 		}{output.SchemaVersion, docs})
 	}
-	return output.WriteTable(a.out, []string{"SHARD", "START", "END", "EPOCH", "LEADER", "REPLICAS"}, rows)
+	return output.WriteTable(a.out, []string{"SHARD", "START", "END", "EPOCH", "SIZE", "LEADER", "REPLICAS"}, rows)
 }
 
 func shardColumns(s *client.ShardInfo) []string {
@@ -132,7 +133,11 @@ func shardColumns(s *client.ShardInfo) []string {
 		}
 		replicas = append(replicas, text)
 	}
-	return []string{s.ID.String(), start, end, s.Epoch.String(), leader, strings.Join(replicas, ",")}
+	size := "-"
+	if s.Bytes > 0 {
+		size = output.Bytes(float64(s.Bytes))
+	}
+	return []string{s.ID.String(), start, end, s.Epoch.String(), size, leader, strings.Join(replicas, ",")}
 }
 
 func (a *app) shardGetCmd(format *output.Format) *cobra.Command {
@@ -190,7 +195,7 @@ func (a *app) printShard(s *client.ShardInfo, replicas []client.ReplicaInfo, for
 		}{output.SchemaVersion, row})
 	}
 	c := shardColumns(s)
-	fmt.Fprintf(a.out, "shard   %s\nkeys    from %s to %s\nepoch   %s\nleader  %s, term %d\n\n", c[0], c[1], c[2], c[3], c[4], s.Term)
+	fmt.Fprintf(a.out, "shard   %s\nkeys    from %s to %s\nepoch   %s\nsize    %s\nleader  %s, term %d\n\n", c[0], c[1], c[2], c[3], c[4], c[5], s.Term)
 	rows := make([][]string, 0, len(replicas))
 	for _, r := range replicas {
 		rows = append(rows, replicaColumns(&r))

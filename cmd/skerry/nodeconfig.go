@@ -51,9 +51,18 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 		if c.Placement == nil && len(c.Join) == 0 {
 			return c, errors.New("a store needs a cluster: name its placement members with --join host:4400")
 		}
-		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate)}
+		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
+			SplitBytes: splitBytes(v.Size(keySplitSize))}
 	}
 	return c, checkUnused(&c, v)
+}
+
+// splitBytes is the setting as node takes it, where zero is the default and not never.
+func splitBytes(size int64) int64 {
+	if size == 0 {
+		return -1
+	}
+	return size
 }
 
 func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {

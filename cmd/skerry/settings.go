@@ -33,6 +33,7 @@ const (
 	keyCache         = "cache"
 	keyMemTable      = "mem-table"
 	keySnapshotRate  = "snapshot-rate"
+	keySplitSize     = "split-size"
 	keyAdmin         = "admin"
 	keyLogLevel      = "log-level"
 	keyLogFormat     = "log-format"
@@ -58,6 +59,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data"},
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
+		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never"},
 		config.Setting{Key: keyAdmin, Kind: config.Text, Usage: "address of the HTTP listener for /metrics, /livez, /readyz, /debug/pprof (default none)", Check: checkAddr},
 		config.Setting{Key: keyLogLevel, Kind: config.Text, Default: "info", Usage: "debug, info, warn or error", Check: checkLogLevel},
 		config.Setting{Key: keyLogFormat, Kind: config.Text, Default: "text", Usage: "text or json", Check: oneOf("text", "json")},
@@ -69,7 +71,7 @@ var (
 	clientKeys    = []string{keyAddr, keyTimeout}
 	nodeKeys      = []string{keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile}
-	storeKeys     = []string{keyJoin, keyCache, keyMemTable, keySnapshotRate}
+	storeKeys     = []string{keyJoin, keyCache, keyMemTable, keySnapshotRate, keySplitSize}
 )
 
 func checkAddr(text string) error {

@@ -38,12 +38,18 @@ type Env interface {
 	Go(name string, f func())
 	// Sleep returns after d, or with ctx's error as soon as ctx is done.
 	Sleep(ctx context.Context, d time.Duration) error
+	// Call runs f, which blocks on a disk and not in this package. The simulator lets other tasks run before it, for as
+	// long as the disk takes. The name says what for.
+	Call(name string, f func())
+	// WithTimeout is context.WithTimeout by the clock of this Env.
+	WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
 	// NewEvent makes an Event with no wake pending.
 	NewEvent(name string) Event
 }
 
 // Event wakes one task: Wake leaves a token (at most one), Wait takes it. It stands for channels and condition
-// variables, which the simulator cannot schedule. Any number of tasks may Wake; one task at a time may Wait.
+// variables, which the simulator cannot schedule. Any number of tasks may Wake, and Wait: a token is taken by one of
+// those who wait.
 type Event interface {
 	// Wake never blocks.
 	Wake()

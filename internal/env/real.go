@@ -35,6 +35,14 @@ func (Real) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Call calls f.
+func (Real) Call(_ string, f func()) { f() }
+
+// WithTimeout is context.WithTimeout.
+func (Real) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}
+
 // NewEvent makes an Event over a channel of one token.
 func (Real) NewEvent(string) Event { return &realEvent{token: make(chan struct{}, 1)} }
 

@@ -7,6 +7,7 @@ package operator
 import (
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -56,6 +57,8 @@ func Repair(d *shard.Descriptor, leader shard.StoreID, stores []Store) Step {
 		}
 	}
 	switch {
+	case bug.RemoveBeforeAdd.On() && len(lost) > 0 && len(d.Replicas) == 3:
+		return Step{Change: &shard.Change{Kind: shard.EnterJoint, Demote: []shard.ReplicaID{lost[0].ID}}}
 	case len(lost) > 0 && len(spare) > 0:
 		return Step{Change: &shard.Change{Kind: shard.EnterJoint, Promote: []shard.ReplicaID{spare[0].ID}, Demote: []shard.ReplicaID{lost[0].ID}}}
 	case len(lost) > 0:

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerrydb/skerry/internal/bug"
 )
 
 // A lease is a remembered ReadIndex: the acknowledgements of a round are promises of its voters not to elect another
@@ -43,6 +45,12 @@ func leaseSpan(electionTicks int, tick time.Duration, drift float64) Instant {
 // INVARIANT: once a transfer was begun, the leader neither uses nor renews a lease until its term ends, even if the
 // transfer is given up: the MsgTimeoutNow, or a vote request made of it, may arrive at any time, and ignores promises.
 func (g *Group) LeaseUntil(t Instant) Instant {
+	switch {
+	case bug.LeaseIgnoresDrift.On() && g.leading:
+		return t + Instant(g.electionTicks)*g.tick
+	case bug.LeaseOverTransfer.On() && g.leading:
+		return t + g.lease
+	}
 	if !g.leading || g.transferring {
 		return 0
 	}
@@ -69,6 +77,10 @@ func (g *Group) noteHeard(now Instant) {
 // E-th after hearing a leader comes no sooner than the promise to that leader ends. Raft's timer is reset by the same
 // messages as sinceHeard, and it never campaigns on fewer than E ticks.
 func (g *Group) Tick(now Instant) bool {
+	if bug.BunchedTicks.On() {
+		g.rn.Tick()
+		return true
+	}
 	if now < g.lastTick+g.tick {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -165,6 +166,10 @@ func (g *Group) release(msgs []*pb.Message) (send, hold []*pb.Message) {
 	for _, m := range msgs {
 		switch m.GetType() {
 		case pb.MsgVote:
+			if bug.VoteBeforeSync.On() {
+				send = append(send, m)
+				continue
+			}
 			hold = append(hold, m)
 			continue
 		case pb.MsgApp, pb.MsgHeartbeat, pb.MsgSnap, pb.MsgTimeoutNow:

@@ -118,6 +118,8 @@ type Route struct {
 	Term   uint64
 	// Applied is an applied index of the shard, for the first write (at most once).
 	Applied uint64
+	// Bytes is about the size of the shard's data; 0: not known.
+	Bytes uint64
 }
 
 // Routes is one message of the route stream: a full picture first, then deltas, and a full one again whenever the

@@ -44,6 +44,7 @@ type Cluster struct {
 	opt     Options
 	client  uint64
 	seq     atomic.Uint64
+	ids     atomic.Uint64 // of splits
 	started time.Time
 	mu      sync.RWMutex // of the Members' Store, Engine and life, which clients read while a nemesis changes them
 }
@@ -255,6 +256,15 @@ func (c *Cluster) Status(id shard.StoreID, sid shard.ID) raftstore.ReplicaStatus
 		return raftstore.ReplicaStatus{}
 	}
 	return st[0]
+}
+
+// StatusOf is a store's picture of all its replicas; an error if it is down.
+func (c *Cluster) StatusOf(ctx context.Context, id shard.StoreID) ([]raftstore.ReplicaStatus, error) {
+	s, _ := c.store(id)
+	if s == nil {
+		return nil, shard.ErrUnavailable
+	}
+	return s.Status(ctx, 0)
 }
 
 // Do sends a request to one store.

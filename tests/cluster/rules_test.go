@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,6 +46,53 @@ func TestNothingIsAcknowledgedBeforeItIsSynced(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	if acked.Load() {
 		t.Fatal("a write was acknowledged by one synced log of three")
+	}
+}
+
+// Rule 11: an entry is committed by the disks of two followers and shown by one of them, while the leader's own disk has
+// not synced it. The leader has a lease, and must not answer from before what was shown. On a loaded machine the hung
+// disk may cost the leader its lease before anything is seen: then it is tried again.
+func TestLeaseReadsWhatFollowersShow(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	get := &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Body: getBody("k"), Timeout: time.Second}
+	value := func(rep call.Reply) string {
+		a, err := raw.DecodeAnswer(rep.Body)
+		if rep.Err != nil || err != nil {
+			return ""
+		}
+		return string(a.Rows[0].Value)
+	}
+	seen := false
+	for round := 1; round <= 100 && !seen; round++ {
+		want := strconv.Itoa(round)
+		mustPut(t, c, d, "k", "old")
+		mustGet(t, c, d, "k", "old")
+		lead := c.Leader(d.ID)
+		write := attempt(d, c.Status(lead, d.ID), call.OpID{Client: 1, Seq: uint64(round)}, "k", want)
+		c.Stores[lead].Disk.Hang()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c.Do(lead, write)
+		}()
+		shown := *get
+		shown.Follower = true
+		for begun := time.Now(); time.Since(begun) < 150*time.Millisecond; {
+			if value(c.DoFor(others(lead)[0], &shown, 20*time.Millisecond)) != want {
+				continue
+			}
+			seen = c.Stores[lead].Store.Lease(d.ID) != 0
+			if v := value(c.DoFor(lead, get, 20*time.Millisecond)); v == "old" {
+				t.Errorf("the leader answers from before what a follower has shown")
+			}
+			break
+		}
+		c.Stores[lead].Disk.Release()
+		<-done
+	}
+	if !seen {
+		t.Error("never did a leader have a lease when a follower showed more than it")
 	}
 }
 
@@ -212,6 +260,10 @@ func TestGivenUpTransferEndsLeases(t *testing.T) {
 	if c.Stores[lead].Store.Lease(d.ID) != 0 {
 		t.Fatal("a lease survives the beginning of a transfer")
 	}
+	// Placement asks whether it leads and nothing else: that must not need a read or a write of somebody.
+	c.WaitFor("the leader to know that it leads", func() bool {
+		return c.Stores[lead].Store.Leading(d.ID) == term || c.Status(lead, d.ID).Term != term
+	})
 	for i := range 20 {
 		mustPut(t, c, d, "k", fmt.Sprint(i))
 		mustGet(t, c, d, "k", fmt.Sprint(i))

@@ -68,7 +68,7 @@ func setting(t testing.TB, name string, value uint64) uint64 {
 type nemesis struct {
 	c      *Cluster
 	rnd    *rand.Rand
-	counts [4]int
+	counts [5]int
 }
 
 func (n *nemesis) run(t testing.TB, end time.Time) {
@@ -93,6 +93,9 @@ func (n *nemesis) run(t testing.TB, end time.Time) {
 		case 3:
 			n.transfer()
 			continue
+		case 4:
+			n.split()
+			continue
 		}
 		time.Sleep(time.Duration(n.rnd.IntN(2000)) * time.Millisecond)
 	}
@@ -111,8 +114,18 @@ func (n *nemesis) transfer() {
 	}
 }
 
+// split cuts some shard between two groups of keys; that it may be refused does not matter.
+func (n *nemesis) split() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	key := linearKey(n.rnd.IntN(linearGroups), 0)[:3]
+	if s, err := n.c.DB.Admin().Shard(ctx, key); err == nil {
+		_, _ = n.c.DB.Admin().Split(ctx, s.ID, key)
+	}
+}
+
 func (n *nemesis) story() string {
-	return fmt.Sprintf("%d kills, %d pauses, %d cuts, %d rounds of transfers", n.counts[0], n.counts[1], n.counts[2], n.counts[3])
+	return fmt.Sprintf("%d kills, %d pauses, %d cuts, %d rounds of transfers, %d splits tried", n.counts[0], n.counts[1], n.counts[2], n.counts[3], n.counts[4])
 }
 
 // linearClient does one operation after the other on random groups.

@@ -28,23 +28,24 @@ type rule struct {
 
 var rules = []rule{
 	{pkg: "internal/env"},
+	{pkg: "internal/bug"},
 	{pkg: "internal/codec", pure: true},
 	{pkg: "internal/invariant", pure: true},
-	{pkg: "shard", may: []string{"internal/codec", "internal/invariant"}, pure: true},
+	{pkg: "shard", may: []string{"internal/bug", "internal/codec", "internal/invariant"}, pure: true},
 	{pkg: "shard/call", may: []string{"shard", "internal/codec"}, pure: true},
 	{pkg: "shard/raw", may: []string{"shard", "internal/codec"}, pure: true},
 	{pkg: "shard/raw/rawtest", may: []string{"shard", "shard/raw"}},
 	{pkg: "shard/beat", may: []string{"shard"}, pure: true},
 	{pkg: "engine/keys", may: []string{"shard", "internal/codec"}, pure: true},
-	{pkg: "engine", may: []string{"shard", "engine/keys", "internal/codec", "internal/env", "internal/invariant"}},
-	{pkg: "raftstore/group", may: []string{"shard", "internal/codec", "internal/invariant"}, pure: true},
-	{pkg: "raftstore/apply", may: []string{"shard", "shard/call", "shard/raw", "internal/codec"}, pure: true},
-	{pkg: "raftstore", may: []string{"shard", "shard/call", "shard/raw", "shard/beat", "engine", "raftstore/group", "raftstore/apply", "internal/env", "internal/codec", "internal/invariant"}},
+	{pkg: "engine", may: []string{"internal/bug", "shard", "engine/keys", "internal/codec", "internal/env", "internal/invariant"}},
+	{pkg: "raftstore/group", may: []string{"internal/bug", "shard", "internal/codec", "internal/invariant"}, pure: true},
+	{pkg: "raftstore/apply", may: []string{"internal/bug", "shard", "shard/call", "shard/raw", "internal/codec"}, pure: true},
+	{pkg: "raftstore", may: []string{"internal/bug", "shard", "shard/call", "shard/raw", "shard/beat", "engine", "raftstore/group", "raftstore/apply", "internal/env", "internal/codec", "internal/invariant"}},
 	{pkg: "placement/tso", pure: true},
-	{pkg: "placement/operator", may: []string{"shard"}, pure: true},
-	{pkg: "placement", may: []string{"shard", "shard/raw", "shard/beat", "placement/operator", "placement/tso", "internal/env", "internal/codec"}},
+	{pkg: "placement/operator", may: []string{"internal/bug", "shard"}, pure: true},
+	{pkg: "placement", may: []string{"internal/bug", "shard", "shard/raw", "shard/beat", "placement/operator", "placement/tso", "internal/env", "internal/codec"}},
 	{pkg: "rpc", may: []string{"shard", "shard/call", "shard/beat", "proto", "internal/env", "internal/codec"}},
-	{pkg: "client", may: []string{"shard", "shard/call", "shard/raw", "shard/beat", "rpc", "proto", "internal/env", "internal/codec"}},
+	{pkg: "client", may: []string{"internal/bug", "shard", "shard/call", "shard/raw", "shard/beat", "rpc", "proto", "internal/env", "internal/codec"}},
 }
 
 // doors names the packages through which a heavy library may be reached.

@@ -15,6 +15,7 @@ import (
 // Writes are sent once, and asked about when they were not answered.
 type client struct {
 	c      *cluster.Cluster
+	routes *routes
 	id     uint64
 	seq    uint64
 	stores int
@@ -25,10 +26,16 @@ type client struct {
 // patience is how long a client tries; then what it does not know is ambiguous.
 const patience = 5 * time.Second
 
-func (cl *client) read(d *shard.Descriptor, q *raw.Query) (raw.Answer, bool) {
-	req := &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Body: q.Append(nil), Timeout: 300 * time.Millisecond}
-	req.Follower = cl.rnd.IntN(3) == 0
+func (cl *client) read(key shard.Key, q *raw.Query) (raw.Answer, bool) {
+	body, follower := q.Append(nil), cl.rnd.IntN(3) == 0
 	for end := time.Now().Add(patience); time.Now().Before(end); {
+		d := cl.routes.of(key)
+		if d == nil {
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		// A request of its own for each attempt: one that was not waited for is still the store's.
+		req := &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Follower: follower, Body: body, Timeout: 300 * time.Millisecond}
 		rep := cl.c.DoFor(cl.pick(d.ID, req.Follower), req, 300*time.Millisecond)
 		if rep.Err == nil {
 			a, err := raw.DecodeAnswer(rep.Body)
@@ -52,6 +59,7 @@ func (cl *client) pick(id shard.ID, anybody bool) shard.StoreID {
 }
 
 func (cl *client) learn(id shard.ID, err error) {
+	cl.routes.learn(err)
 	var nl *shard.NotLeaderError
 	if errors.As(err, &nl) && nl.Leader.Store != 0 && cl.rnd.IntN(4) != 0 {
 		cl.hint[id] = nl.Leader.Store
@@ -69,9 +77,14 @@ const (
 	ambiguous                // perhaps
 )
 
-func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verdict) {
+func (cl *client) write(key shard.Key, cmd *raw.Command) (raw.Result, verdict) {
 	body := cmd.Append(nil)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
+		d := cl.routes.of(key)
+		if d == nil {
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
 		to := cl.pick(d.ID, false)
 		ref := cl.c.DoFor(to, &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: d.Epoch}, 200*time.Millisecond)
 		if ref.Err != nil {
@@ -84,7 +97,7 @@ func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verd
 		req := &call.Request{Kind: call.Write, Shard: d.ID, Epoch: d.Epoch, Timeout: time.Second, Body: body,
 			Op: call.OpID{Client: cl.id, Seq: cl.seq}, Term: ref.Term, Since: ref.Applied}
 		rep := cl.send(to, req)
-		if rep.Err != nil && !cluster.Definite(rep.Err) {
+		if rep.Err != nil && !definite(rep.Err) {
 			rep = cl.outcome(d, req)
 		}
 		switch {
@@ -94,7 +107,7 @@ func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verd
 				return raw.Result{}, ambiguous
 			}
 			return res, executed
-		case !cluster.Definite(rep.Err):
+		case !definite(rep.Err):
 			return raw.Result{}, ambiguous
 		}
 		cl.learn(d.ID, rep.Err)
@@ -103,6 +116,12 @@ func (cl *client) write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, verd
 		}
 	}
 	return raw.Result{}, nothing
+}
+
+// definite says that nothing happened: the shard may have been split meanwhile.
+func definite(err error) bool {
+	var stale *shard.StaleEpochError
+	return cluster.Definite(err) || errors.As(err, &stale)
 }
 
 // send makes an attempt. Sometimes the client is impatient, and asks while the attempt is under way, or even before the
@@ -123,7 +142,8 @@ func (cl *client) outcome(d *shard.Descriptor, req *call.Request) call.Reply {
 		rep := cl.c.DoFor(cl.pick(d.ID, false), ask, 300*time.Millisecond)
 		var never *call.NeverError
 		var amb *shard.AmbiguousError
-		if rep.Err == nil || errors.As(rep.Err, &never) || errors.As(rep.Err, &amb) {
+		var stale *shard.StaleEpochError // the attempt's own result: the question itself names no epoch
+		if rep.Err == nil || errors.As(rep.Err, &never) || errors.As(rep.Err, &amb) || errors.As(rep.Err, &stale) {
 			return rep
 		}
 		cl.learn(d.ID, rep.Err)

@@ -18,9 +18,6 @@ import (
 )
 
 const (
-	stores  = 3
-	shards  = 4
-	groups  = 24 // six in each shard
 	clients = 12
 	lists   = 8 // keys to which tokens are appended
 )
@@ -55,8 +52,6 @@ func layout() []*shard.Descriptor {
 	return out
 }
 
-func groupPrefix(group int) string { return fmt.Sprintf("%c-g%03d-", 'a'+group%shards, group) }
-
 func groupKey(group, key int) shard.Key {
 	return shard.RawKey([]byte(groupPrefix(group) + strconv.Itoa(key)))
 }
@@ -68,7 +63,7 @@ func listKey(list int) shard.Key {
 // world is a run.
 type world struct {
 	c      *cluster.Cluster
-	shards []*shard.Descriptor
+	routes *routes
 	rec    *history.Recorder
 
 	mu     sync.Mutex
@@ -93,7 +88,6 @@ func (w *world) do(cl *client, n int, in history.Input) (out history.Output, kno
 
 // execute reports known false for an operation that has certainly had no effect and told nothing.
 func (w *world) execute(cl *client, in history.Input) (out history.Output, known bool) {
-	d := w.shards[in.Group%shards]
 	key := groupKey(in.Group, in.Key)
 	cmd := &raw.Command{}
 	put := func(k int) {
@@ -101,14 +95,14 @@ func (w *world) execute(cl *client, in history.Input) (out history.Output, known
 	}
 	switch in.Kind {
 	case history.Get:
-		a, ok := cl.read(d, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
+		a, ok := cl.read(key, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
 		if ok {
 			out.Values[in.Key] = string(a.Rows[0].Value)
 		}
 		return out, ok
 	case history.Scan:
 		prefix := groupPrefix(in.Group)
-		a, ok := cl.read(d, &raw.Query{Kind: raw.Scan, Range: shard.Range{Start: shard.RawKey([]byte(prefix)), End: shard.RawKey([]byte(prefix + "\xff"))}})
+		a, ok := cl.read(key, &raw.Query{Kind: raw.Scan, Range: shard.Range{Start: shard.RawKey([]byte(prefix)), End: shard.RawKey([]byte(prefix + "\xff"))}})
 		for _, row := range a.Rows {
 			out.Values[row.Key[len(row.Key)-1]-'0'] = string(row.Value)
 		}
@@ -126,7 +120,7 @@ func (w *world) execute(cl *client, in history.Input) (out history.Output, known
 			put(k)
 		}
 	}
-	res, v := cl.write(d, cmd)
+	res, v := cl.write(key, cmd)
 	switch v {
 	case nothing:
 		return out, false
@@ -171,14 +165,14 @@ func (w *world) client(n int, cl *client, end time.Time) {
 
 // appendToken appends a token that there is only once to a list, by compare and swap.
 func (w *world) appendToken(cl *client, list int, token string) {
-	d, key := w.shards[list%shards], listKey(list)
+	key := listKey(list)
 	for range 20 {
-		a, ok := cl.read(d, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
+		a, ok := cl.read(key, &raw.Query{Kind: raw.Get, Keys: []shard.Key{key}})
 		if !ok {
 			break
 		}
 		old := string(a.Rows[0].Value)
-		res, v := cl.write(d, &raw.Command{Conditions: []raw.Condition{condition(key, old)},
+		res, v := cl.write(key, &raw.Command{Conditions: []raw.Condition{condition(key, old)},
 			Ops: []raw.Op{{Kind: raw.Put, Key: key, Value: []byte(old + token)}}})
 		if v == nothing || v == executed && res.Failed >= 0 {
 			continue
@@ -202,17 +196,18 @@ func TestLinearizable(t *testing.T) {
 	t.Logf("SKERRY_LINEAR_SEED=%d", seed)
 	ds := layout()
 	c := cluster.New(t, cluster.Options{Stores: stores, Shards: ds, Store: func(o *raftstore.Options) {
-		o.LogEntries = 256 // so that logs are cut under the questions of clients, and stores come back to snapshots
+		o.Workers = 1 + int(seed%3) // the sides of a split may belong to different ones
+		o.LogEntries = 256          // so that logs are cut under the questions of clients, and stores come back to snapshots
 	}})
-	w := &world{c: c, shards: ds, rec: history.NewRecorder(), tokens: make(map[string]verdict)}
+	w := &world{c: c, routes: newRoutes(c, ds), rec: history.NewRecorder(), tokens: make(map[string]verdict)}
 	for _, d := range ds {
 		c.Leader(d.ID)
 	}
-	n := newNemesis(c, rand.New(rand.NewPCG(seed, 0)), ds, stores)
+	n := newNemesis(c, rand.New(rand.NewPCG(seed, 0)), w.routes, stores)
 	end := time.Now().Add(length)
 	var wg sync.WaitGroup
 	for i := range clients {
-		cl := &client{c: c, id: uint64(i + 1), stores: stores, rnd: rand.New(rand.NewPCG(seed, uint64(i+1))), hint: make(map[shard.ID]shard.StoreID)}
+		cl := &client{c: c, routes: w.routes, id: uint64(i + 1), stores: stores, rnd: rand.New(rand.NewPCG(seed, uint64(i+1))), hint: make(map[shard.ID]shard.StoreID)}
 		wg.Go(func() { w.client(i, cl, end) })
 	}
 	n.run(end)
@@ -227,7 +222,13 @@ func (w *world) judge(t *testing.T) {
 	t.Logf("%d operations, %d of them ambiguous, %d tokens", w.rec.Len(), w.open, len(w.tokens))
 	w.rec.Check(t, time.Minute)
 	w.judgeTokens(t)
-	for _, d := range w.shards {
+	w.routes.ask()
+	if gaps := w.routes.gaps(); len(gaps) > 0 {
+		t.Errorf("no store holds %v", gaps)
+	}
+	ds := w.routes.all()
+	t.Logf("%d shards at the end", len(ds))
+	for _, d := range ds {
 		cluster.Same(w.c, d)
 	}
 }
@@ -236,7 +237,8 @@ func (w *world) judge(t *testing.T) {
 func (w *world) judgeTokens(t *testing.T) {
 	count := make(map[string]int)
 	for list := range lists {
-		d := w.shards[list%shards]
+		w.routes.ask()
+		d := w.routes.of(listKey(list))
 		v, _, err := w.c.Get(d, string(listKey(list).User()))
 		if err != nil {
 			t.Fatal(err)

@@ -15,8 +15,9 @@ import (
 type nemesis struct {
 	c      *cluster.Cluster
 	rnd    *rand.Rand
-	shards []*shard.Descriptor
+	routes *routes
 	stores int
+	splits int // still to be made
 
 	mu  sync.Mutex
 	cut map[[2]shard.StoreID]bool // from, to
@@ -25,8 +26,8 @@ type nemesis struct {
 	done  []string // what it did, for the report of a failure
 }
 
-func newNemesis(c *cluster.Cluster, rnd *rand.Rand, shards []*shard.Descriptor, stores int) *nemesis {
-	n := &nemesis{c: c, rnd: rnd, shards: shards, stores: stores, cut: make(map[[2]shard.StoreID]bool)}
+func newNemesis(c *cluster.Cluster, rnd *rand.Rand, routes *routes, stores int) *nemesis {
+	n := &nemesis{c: c, rnd: rnd, routes: routes, stores: stores, splits: maxSplits, cut: make(map[[2]shard.StoreID]bool)}
 	c.Net.SetFilter(n.keep)
 	return n
 }
@@ -71,7 +72,7 @@ func (n *nemesis) heal() {
 // harm does one evil thing. It returns when the store concerned is up again; links are healed by heal.
 func (n *nemesis) harm() {
 	id := n.anyStore()
-	switch n.rnd.IntN(10) {
+	switch n.rnd.IntN(16) {
 	case 0, 1:
 		percent := []int{0, 30, 100}[n.rnd.IntN(3)]
 		n.note("crash %s, %d%% unsynced kept", id, percent)
@@ -118,6 +119,34 @@ func (n *nemesis) harm() {
 		n.transfer()
 	case 8, 9:
 		n.blackout()
+	default:
+		n.split()
+	}
+}
+
+// maxSplits leaves some shards with more than one group of keys.
+const maxSplits = 16
+
+// split cuts the shard of some group of keys before that group, and in half of the cases at once takes a store away.
+func (n *nemesis) split() {
+	if n.splits == 0 {
+		return
+	}
+	key := groupPrefix(n.rnd.IntN(groups))
+	d := n.routes.of(shard.RawKey([]byte(key)))
+	if d == nil || string(d.Range.Start.User()) == key {
+		return
+	}
+	n.splits--
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	parts, err := n.c.TrySplit(ctx, d.ID, key)
+	n.note("split %s at %s into %d: %v", d.ID, key, len(parts), err)
+	if n.rnd.IntN(2) == 0 {
+		id := n.anyStore()
+		n.note("crash %s", id)
+		n.c.Crash(id, 0)
+		n.c.Start(id)
 	}
 }
 
@@ -141,7 +170,8 @@ func (n *nemesis) blackout() {
 // transfer moves the leadership of a few shards to anybody.
 func (n *nemesis) transfer() {
 	for range 3 {
-		d, to := n.shards[n.rnd.IntN(len(n.shards))], n.anyStore()
+		all := n.routes.all()
+		d, to := all[n.rnd.IntN(len(all))], n.anyStore()
 		for i := 1; i <= n.stores; i++ {
 			s := n.c.Stores[shard.StoreID(i)].Store
 			if s.Leading(d.ID) == 0 {

@@ -631,6 +631,127 @@ func (*ChangeReply) Descriptor() ([]byte, []int) {
 	return file_skerry_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
+type SplitRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// The epoch by which the caller knows the shard: sent again after it was done, the request is refused.
+	ConfVer       uint64   `protobuf:"varint,2,opt,name=conf_ver,json=confVer,proto3" json:"conf_ver,omitempty"`
+	Version       uint64   `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Keys          [][]byte `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`  // with their mode bytes, ascending, strictly inside the shard
+	Into          uint32   `protobuf:"varint,5,opt,name=into,proto3" json:"into,omitempty"` // without keys: into so many parts of about equal size
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitRequest) Reset() {
+	*x = SplitRequest{}
+	mi := &file_skerry_admin_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitRequest) ProtoMessage() {}
+
+func (x *SplitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_admin_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitRequest.ProtoReflect.Descriptor instead.
+func (*SplitRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SplitRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *SplitRequest) GetConfVer() uint64 {
+	if x != nil {
+		return x.ConfVer
+	}
+	return 0
+}
+
+func (x *SplitRequest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SplitRequest) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *SplitRequest) GetInto() uint32 {
+	if x != nil {
+		return x.Into
+	}
+	return 0
+}
+
+type SplitReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Descriptors   [][]byte               `protobuf:"bytes,1,rep,name=descriptors,proto3" json:"descriptors,omitempty"` // the parts in key order, in the encoding of package shard
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitReply) Reset() {
+	*x = SplitReply{}
+	mi := &file_skerry_admin_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitReply) ProtoMessage() {}
+
+func (x *SplitReply) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_admin_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitReply.ProtoReflect.Descriptor instead.
+func (*SplitReply) Descriptor() ([]byte, []int) {
+	return file_skerry_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SplitReply) GetDescriptors() [][]byte {
+	if x != nil {
+		return x.Descriptors
+	}
+	return nil
+}
+
 var File_skerry_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_skerry_admin_v1_admin_proto_rawDesc = "" +
@@ -682,12 +803,22 @@ const file_skerry_admin_v1_admin_proto_rawDesc = "" +
 	"\bconf_ver\x18\x02 \x01(\x04R\aconfVer\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x16\n" +
 	"\x06change\x18\x04 \x01(\fR\x06change\"\r\n" +
-	"\vChangeReply2\xbf\x02\n" +
+	"\vChangeReply\"\x86\x01\n" +
+	"\fSplitRequest\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x19\n" +
+	"\bconf_ver\x18\x02 \x01(\x04R\aconfVer\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x12\n" +
+	"\x04keys\x18\x04 \x03(\fR\x04keys\x12\x12\n" +
+	"\x04into\x18\x05 \x01(\rR\x04into\".\n" +
+	"\n" +
+	"SplitReply\x12 \n" +
+	"\vdescriptors\x18\x01 \x03(\fR\vdescriptors2\x84\x03\n" +
 	"\x05Admin\x12@\n" +
 	"\x04Node\x12\x1c.skerry.admin.v1.NodeRequest\x1a\x1a.skerry.admin.v1.NodeReply\x12L\n" +
 	"\bReplicas\x12 .skerry.admin.v1.ReplicasRequest\x1a\x1e.skerry.admin.v1.ReplicasReply\x12^\n" +
 	"\x0eTransferLeader\x12&.skerry.admin.v1.TransferLeaderRequest\x1a$.skerry.admin.v1.TransferLeaderReply\x12F\n" +
-	"\x06Change\x12\x1e.skerry.admin.v1.ChangeRequest\x1a\x1c.skerry.admin.v1.ChangeReplyB:Z8github.com/skerrydb/skerry/proto/skerry/admin/v1;adminv1b\x06proto3"
+	"\x06Change\x12\x1e.skerry.admin.v1.ChangeRequest\x1a\x1c.skerry.admin.v1.ChangeReply\x12C\n" +
+	"\x05Split\x12\x1d.skerry.admin.v1.SplitRequest\x1a\x1b.skerry.admin.v1.SplitReplyB:Z8github.com/skerrydb/skerry/proto/skerry/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_skerry_admin_v1_admin_proto_rawDescOnce sync.Once
@@ -701,7 +832,7 @@ func file_skerry_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_skerry_admin_v1_admin_proto_rawDescData
 }
 
-var file_skerry_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_skerry_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_skerry_admin_v1_admin_proto_goTypes = []any{
 	(*NodeRequest)(nil),           // 0: skerry.admin.v1.NodeRequest
 	(*NodeReply)(nil),             // 1: skerry.admin.v1.NodeReply
@@ -713,23 +844,27 @@ var file_skerry_admin_v1_admin_proto_goTypes = []any{
 	(*TransferLeaderReply)(nil),   // 7: skerry.admin.v1.TransferLeaderReply
 	(*ChangeRequest)(nil),         // 8: skerry.admin.v1.ChangeRequest
 	(*ChangeReply)(nil),           // 9: skerry.admin.v1.ChangeReply
+	(*SplitRequest)(nil),          // 10: skerry.admin.v1.SplitRequest
+	(*SplitReply)(nil),            // 11: skerry.admin.v1.SplitReply
 }
 var file_skerry_admin_v1_admin_proto_depIdxs = []int32{
-	3, // 0: skerry.admin.v1.ReplicaStatus.followers:type_name -> skerry.admin.v1.Follower
-	4, // 1: skerry.admin.v1.ReplicasReply.replicas:type_name -> skerry.admin.v1.ReplicaStatus
-	0, // 2: skerry.admin.v1.Admin.Node:input_type -> skerry.admin.v1.NodeRequest
-	2, // 3: skerry.admin.v1.Admin.Replicas:input_type -> skerry.admin.v1.ReplicasRequest
-	6, // 4: skerry.admin.v1.Admin.TransferLeader:input_type -> skerry.admin.v1.TransferLeaderRequest
-	8, // 5: skerry.admin.v1.Admin.Change:input_type -> skerry.admin.v1.ChangeRequest
-	1, // 6: skerry.admin.v1.Admin.Node:output_type -> skerry.admin.v1.NodeReply
-	5, // 7: skerry.admin.v1.Admin.Replicas:output_type -> skerry.admin.v1.ReplicasReply
-	7, // 8: skerry.admin.v1.Admin.TransferLeader:output_type -> skerry.admin.v1.TransferLeaderReply
-	9, // 9: skerry.admin.v1.Admin.Change:output_type -> skerry.admin.v1.ChangeReply
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3,  // 0: skerry.admin.v1.ReplicaStatus.followers:type_name -> skerry.admin.v1.Follower
+	4,  // 1: skerry.admin.v1.ReplicasReply.replicas:type_name -> skerry.admin.v1.ReplicaStatus
+	0,  // 2: skerry.admin.v1.Admin.Node:input_type -> skerry.admin.v1.NodeRequest
+	2,  // 3: skerry.admin.v1.Admin.Replicas:input_type -> skerry.admin.v1.ReplicasRequest
+	6,  // 4: skerry.admin.v1.Admin.TransferLeader:input_type -> skerry.admin.v1.TransferLeaderRequest
+	8,  // 5: skerry.admin.v1.Admin.Change:input_type -> skerry.admin.v1.ChangeRequest
+	10, // 6: skerry.admin.v1.Admin.Split:input_type -> skerry.admin.v1.SplitRequest
+	1,  // 7: skerry.admin.v1.Admin.Node:output_type -> skerry.admin.v1.NodeReply
+	5,  // 8: skerry.admin.v1.Admin.Replicas:output_type -> skerry.admin.v1.ReplicasReply
+	7,  // 9: skerry.admin.v1.Admin.TransferLeader:output_type -> skerry.admin.v1.TransferLeaderReply
+	9,  // 10: skerry.admin.v1.Admin.Change:output_type -> skerry.admin.v1.ChangeReply
+	11, // 11: skerry.admin.v1.Admin.Split:output_type -> skerry.admin.v1.SplitReply
+	7,  // [7:12] is the sub-list for method output_type
+	2,  // [2:7] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_skerry_admin_v1_admin_proto_init() }
@@ -743,7 +878,7 @@ func file_skerry_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_admin_v1_admin_proto_rawDesc), len(file_skerry_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	Admin_Replicas_FullMethodName       = "/skerry.admin.v1.Admin/Replicas"
 	Admin_TransferLeader_FullMethodName = "/skerry.admin.v1.Admin/TransferLeader"
 	Admin_Change_FullMethodName         = "/skerry.admin.v1.Admin/Change"
+	Admin_Split_FullMethodName          = "/skerry.admin.v1.Admin/Split"
 )
 
 // AdminClient is the client API for Admin service.
@@ -39,6 +40,9 @@ type AdminClient interface {
 	TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderReply, error)
 	// Change asks a shard's leader on this node for one step of membership.
 	Change(ctx context.Context, in *ChangeRequest, opts ...grpc.CallOption) (*ChangeReply, error)
+	// Split asks a shard's leader on this node to cut the shard, and returns when that is applied there. The node asks
+	// placement for the ids of the new shards.
+	Split(ctx context.Context, in *SplitRequest, opts ...grpc.CallOption) (*SplitReply, error)
 }
 
 type adminClient struct {
@@ -89,6 +93,16 @@ func (c *adminClient) Change(ctx context.Context, in *ChangeRequest, opts ...grp
 	return out, nil
 }
 
+func (c *adminClient) Split(ctx context.Context, in *SplitRequest, opts ...grpc.CallOption) (*SplitReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SplitReply)
+	err := c.cc.Invoke(ctx, Admin_Split_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -101,6 +115,9 @@ type AdminServer interface {
 	TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderReply, error)
 	// Change asks a shard's leader on this node for one step of membership.
 	Change(context.Context, *ChangeRequest) (*ChangeReply, error)
+	// Split asks a shard's leader on this node to cut the shard, and returns when that is applied there. The node asks
+	// placement for the ids of the new shards.
+	Split(context.Context, *SplitRequest) (*SplitReply, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -122,6 +139,9 @@ func (UnimplementedAdminServer) TransferLeader(context.Context, *TransferLeaderR
 }
 func (UnimplementedAdminServer) Change(context.Context, *ChangeRequest) (*ChangeReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Change not implemented")
+}
+func (UnimplementedAdminServer) Split(context.Context, *SplitRequest) (*SplitReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Split not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -216,6 +236,24 @@ func _Admin_Change_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_Split_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SplitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).Split(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_Split_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).Split(ctx, req.(*SplitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -238,6 +276,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Change",
 			Handler:    _Admin_Change_Handler,
+		},
+		{
+			MethodName: "Split",
+			Handler:    _Admin_Split_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

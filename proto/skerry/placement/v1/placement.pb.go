@@ -1034,6 +1034,7 @@ type Route struct {
 	Leader        uint64                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // about; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1092,6 +1093,13 @@ func (x *Route) GetTerm() uint64 {
 func (x *Route) GetApplied() uint64 {
 	if x != nil {
 		return x.Applied
+	}
+	return 0
+}
+
+func (x *Route) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
 	}
 	return 0
 }
@@ -1642,14 +1650,16 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\aremoved\x18\a \x01(\bR\aremoved\"7\n" +
 	"\rLocateRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\x8e\x01\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\xad\x01\n" +
 	"\x05Route\x12?\n" +
 	"\n" +
 	"descriptor\x18\x01 \x01(\v2\x1f.skerry.placement.v1.DescriptorR\n" +
 	"descriptor\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x18\n" +
-	"\aapplied\x18\x04 \x01(\x04R\aapplied\"\xda\x01\n" +
+	"\aapplied\x18\x04 \x01(\x04R\aapplied\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x05 \x01(\x04R\tsizeBytes\"\xda\x01\n" +
 	"\x06Routes\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x12\x1d\n" +
 	"\n" +

@@ -1,0 +1,83 @@
+package bug
+
+// The bugs, in the order of the places that they are planted in: log and promises, leases and reads, at most once,
+// identity and removal, placement, client.
+const (
+	None Bug = iota
+
+	VoteBeforeSync
+	ResponseBeforeSync
+	AppliedLater
+	IngestOvertakesLog
+	CommitLost
+	VoteAtOnceAfterStart
+	GateLeftToRaft
+
+	LeaseIgnoresDrift
+	LeaseOverTransfer
+	LeaseBehindCommit
+	BunchedTicks
+	ReadIndexTooEarly
+	FollowerReadsAlone
+	HungDiskLeads
+	SleepKeepsLease
+	ExpiryByLocalClock
+
+	SendAgain
+	NeverTooEarly
+	NeverForgotten
+	OutcomeAgesOut
+
+	SkipEpochCheck
+	SplitLosesVote
+	SplitKeepsEpoch
+	SplitForcesAll
+	SnapshotOverNeighbour
+	ScanNotClamped
+	ForgetTombstone
+	SnapshotMissesTime
+
+	UnpersistedIDs
+	UnpersistedTimestamps
+	RemoveBeforeAdd
+	LeadWithoutLease
+)
+
+var list = [...]Info{
+	VoteBeforeSync:       {"vote-before-sync", "a candidate asks for votes before its own term and vote are on disk"},
+	ResponseBeforeSync:   {"response-before-sync", "acknowledgements and votes leave before they are on disk"},
+	AppliedLater:         {"applied-later", "the applied index is written in a later batch than the effects that it covers"},
+	IngestOvertakesLog:   {"ingest-overtakes-log", "a snapshot is ingested before the log that was written ahead of it is synced"},
+	CommitLost:           {"commit-lost", "the commit index in the log's headers is not read at the start"},
+	VoteAtOnceAfterStart: {"vote-at-once-after-start", "a process that just started votes, although it may have promised a lease before"},
+	GateLeftToRaft:       {"gate-left-to-raft", "vote requests reach raft at once: its own stickiness shall protect the lease"},
+
+	LeaseIgnoresDrift:  {"lease-ignores-drift", "a lease runs for a whole election timeout by the leader's own clock"},
+	LeaseOverTransfer:  {"lease-over-transfer", "a leader that hands over goes on using its lease"},
+	LeaseBehindCommit:  {"lease-behind-commit", "a leased read does not wait for what the leader has committed and not applied"},
+	BunchedTicks:       {"bunched-ticks", "ticks are delivered however soon after another, and the promise counts ticks"},
+	ReadIndexTooEarly:  {"read-index-too-early", "a read index is taken before an entry of the leader's own term is applied"},
+	FollowerReadsAlone: {"follower-reads-alone", "a follower answers a read without asking its leader"},
+	HungDiskLeads:      {"hung-disk-leads", "a store whose disk hangs goes on leading"},
+	SleepKeepsLease:    {"sleep-keeps-lease", "a leader that falls asleep keeps its view, and answers from it"},
+	ExpiryByLocalClock: {"expiry-by-local-clock", "a read takes the store's own clock for the shard's time"},
+
+	SendAgain:      {"send-again", "the client sends a write again whose outcome it does not know"},
+	NeverTooEarly:  {"never-too-early", "an outcome is answered \"never\" before the entry of the leader's own term is applied"},
+	NeverForgotten: {"never-forgotten", "an attempt that was answered \"never\" is not remembered, and is proposed when it arrives late"},
+	OutcomeAgesOut: {"outcome-cut-log", "an outcome is answered \"never\" although the log does not reach back to the attempt"},
+
+	SkipEpochCheck:        {"skip-epoch-check", "a command is applied whatever the range has become since it was proposed"},
+	SplitLosesVote:        {"split-loses-vote", "the right side of a split forgets the vote of the replica that was here before it was born"},
+	SplitKeepsEpoch:       {"split-keeps-epoch", "a split does not raise the version"},
+	SplitForcesAll:        {"split-forces-all", "every replica of the right side campaigns at once, whether left leads there or not"},
+	SnapshotOverNeighbour: {"snapshot-over-neighbour", "a snapshot is accepted over the range of another replica"},
+	ScanNotClamped:        {"scan-not-clamped", "a page of a scan goes on beyond its shard"},
+	ForgetTombstone:       {"forget-tombstone", "a removed replica is born again by an old message"},
+	SnapshotMissesTime:    {"snapshot-misses-time", "a replica that was made by a snapshot begins with its own idea of the shard's time"},
+
+	UnpersistedIDs:        {"unpersisted-ids", "ids are given out beyond the bound that is written"},
+	UnpersistedTimestamps: {"unpersisted-timestamps", "timestamps are given out beyond the bound that is written"},
+	RemoveBeforeAdd:       {"remove-before-add", "repair demotes the replica of a store that is gone before another one stands in"},
+	LeadWithoutLease:      {"answer-without-confirming", "placement answers ids and timestamps without checking that it still leads"},
+}

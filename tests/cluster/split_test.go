@@ -1,0 +1,696 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
+)
+
+// Rule 14. Each was seen to fail with the guard that it is about taken out.
+
+// edit is what becomes of the raft messages of a cluster's stores.
+type edit struct {
+	mu   sync.Mutex
+	keep func(from, to shard.StoreID, id shard.ID, m *raftpb.Message) bool
+}
+
+func (e *edit) set(f func(from, to shard.StoreID, id shard.ID, m *raftpb.Message) bool) {
+	e.mu.Lock()
+	e.keep = f
+	e.mu.Unlock()
+}
+
+// into is an Options.Store.
+func (e *edit) into(o *raftstore.Options) {
+	from := o.Store
+	o.Transport = &Edited{Transport: o.Transport, Keep: func(to shard.StoreID, id shard.ID, m *raftpb.Message) bool {
+		e.mu.Lock()
+		keep := e.keep
+		e.mu.Unlock()
+		return keep == nil || keep(from, to, id, m)
+	}}
+}
+
+// byKey tells which of several shards holds a user's key.
+func byKey(ds []*shard.Descriptor, k string) *shard.Descriptor {
+	for _, d := range ds {
+		if d.Range.Contains(shard.RawKey([]byte(k))) {
+			return d
+		}
+	}
+	return nil
+}
+
+// born waits for a replica of a shard with data on a store.
+func born(c *Cluster, id shard.StoreID, d *shard.Descriptor) {
+	c.T.Helper()
+	c.WaitFor(fmt.Sprintf("%s on %s", d.ID, id), func() bool {
+		_, err := c.Stores[id].Store.Descriptor(d.ID)
+		return err == nil
+	})
+}
+
+// A shard is split in four while it is written to, on stores whose workers must agree about it or not. Every key stays
+// where it was, on all replicas, also after a crash of all; what was asked of the old shard is told about the new ones.
+func TestSplit(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
+			c := New(t, Options{Store: func(o *raftstore.Options) { o.Workers = workers }})
+			d := c.opt.Shards[0]
+			fill(t, c, d, "k", 400)
+			old := d
+			parts := c.Split(d.ID, "k-00100", "k-00200", "k-00300")
+			if len(parts) != 4 || parts[0].ID != d.ID || parts[3].Epoch.Version != 4 {
+				t.Fatal(parts)
+			}
+			lead := c.Leader(d.ID)
+			for kind, rep := range map[string]call.Reply{
+				"write":   c.Do(lead, attempt(old, c.Status(lead, d.ID), call.OpID{Client: 1, Seq: 1}, "k-00150", "x")),
+				"read":    c.Do(lead, &call.Request{Kind: call.Read, Shard: d.ID, Epoch: old.Epoch, Body: getBody("k-00150")}),
+				"refresh": c.Do(lead, &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: old.Epoch}),
+			} {
+				var stale *shard.StaleEpochError
+				if !errors.As(rep.Err, &stale) || len(stale.Current) != 4 {
+					t.Fatalf("%s by the old range: %v", kind, rep.Err)
+				}
+				for i, p := range parts {
+					if stale.Current[i].String() != p.String() {
+						t.Errorf("%s is told of %s, want %s", kind, stale.Current[i], p)
+					}
+				}
+			}
+			check := func() {
+				t.Helper()
+				for i := range 400 {
+					k := fmt.Sprintf("k-%05d", i)
+					mustGet(t, c, byKey(parts, k), k, fmt.Sprintf("v%d", i))
+				}
+				for _, p := range parts {
+					mustPut(t, c, p, string(p.Range.Start.User())+"a", "1")
+					same(c, p)
+				}
+			}
+			check()
+			for id := range c.Stores {
+				c.Crash(id, 0)
+			}
+			for id := range c.Stores {
+				c.Start(id)
+			}
+			check()
+		})
+	}
+}
+
+// The right side has a leader at once, where its left is led: no election timeout passes.
+func TestRightIsLedAtOnce(t *testing.T) {
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.Tick = 200 * time.Millisecond }}) // elections take two seconds and more
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "a", "1")
+	mustPut(t, c, d, "x", "1")
+	lead := c.Leader(d.ID)
+	begun := time.Now()
+	right := c.Split(d.ID, "m")[1]
+	mustGet(t, c, right, "x", "1")
+	if took := time.Since(begun); took > time.Second || c.Leader(right.ID) != lead {
+		t.Fatalf("after %s %s leads", took, c.Leader(right.ID))
+	}
+	mustGet(t, c, c.Status(lead, d.ID).Desc, "a", "1")
+}
+
+// splitBehind splits a shard while one follower does not hear of it by way of the left side, and waits until the right
+// side's leader has been elected. keepRight says which messages of the right side reach that follower.
+func splitBehind(t *testing.T, o Options, keepRight func(m *raftpb.Message) bool) (c *Cluster, e *edit, parts []*shard.Descriptor, lead, away shard.StoreID) {
+	e = &edit{}
+	store := o.Store
+	o.Store = func(so *raftstore.Options) {
+		e.into(so)
+		if store != nil {
+			store(so)
+		}
+	}
+	c = New(t, o)
+	d := c.opt.Shards[0]
+	fill(t, c, d, "k", 100)
+	lead = c.Leader(d.ID)
+	away = others(lead)[0]
+	c.WaitFor("everybody to follow", func() bool { return c.Status(away, d.ID).Applied.Index == c.Status(lead, d.ID).Applied.Index })
+	e.set(func(_, to shard.StoreID, id shard.ID, m *raftpb.Message) bool {
+		if to != away {
+			return true
+		}
+		if id == d.ID {
+			return m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() <= c.Status(away, d.ID).Last
+		}
+		return keepRight(m)
+	})
+	parts = c.Split(d.ID, "k-00050")
+	c.WaitFor("a leader of the right side", func() bool { return c.Stores[lead].Store.Leading(parts[1].ID) != 0 })
+	return c, e, parts, lead, away
+}
+
+// Right was born uninitialised by a vote request, and has voted. When its left here applies the split, its term and vote
+// are kept: asked again in that term, by somebody else, it refuses.
+func TestRightKeepsItsVote(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
+			c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Workers = workers }},
+				func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgVote })
+			right := parts[1]
+			c.WaitFor("its vote", func() bool { return c.Status(away, right.ID).Term == 6 })
+			if _, err := c.Stores[away].Store.Descriptor(right.ID); err == nil {
+				t.Fatal("it was born before its left was split")
+			}
+			third := others(lead)[1]
+			answer := make(chan *raftpb.Message, 16)
+			e.set(func(from, to shard.StoreID, id shard.ID, m *raftpb.Message) bool {
+				if id == right.ID && from == away && m.GetType() == raftpb.MsgVoteResp {
+					answer <- m
+				}
+				return to != away || id != right.ID
+			})
+			born(c, away, right)
+			voter, _ := right.ReplicaOn(away)
+			rival, _ := right.ReplicaOn(third)
+			ask := func(term uint64, context string) {
+				c.Stores[away].Store.Receive(third, raftFrame(right.ID, &raftpb.Message{Type: raftpb.MsgVote.Enum(), To: new(uint64(voter.ID)),
+					From: new(uint64(rival.ID)), Term: new(term), LogTerm: new(uint64(5)), Index: new(uint64(5)), Context: []byte(context)}))
+			}
+			ask(9, "") // it owes left's leader stillness, as left does
+			ask(6, "CampaignTransfer")
+			select {
+			case m := <-answer:
+				if m.GetTerm() != 6 {
+					t.Fatal("it broke the promise that it inherited")
+				}
+				if !m.GetReject() {
+					t.Fatal("it voted twice in one term")
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("no answer")
+			}
+			e.set(nil)
+			mustPut(t, c, right, "k-00099", "x")
+			same(c, right)
+		})
+	}
+}
+
+// What right's leader appends before right is born here is kept, and is there when it is, though nothing of it is heard
+// again and no snapshot comes.
+func TestEarlyAppendIsKept(t *testing.T) {
+	c, e, parts, _, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Tick = 100 * time.Millisecond }},
+		func(m *raftpb.Message) bool { return true })
+	right := parts[1]
+	c.WaitFor("right to be heard", func() bool { return c.Status(away, right.ID).Replica != 0 })
+	time.Sleep(100 * time.Millisecond) // the append follows the vote request
+	if st := c.Status(away, right.ID); st.Last != 0 {
+		t.Fatalf("an uninitialised replica has entries: %+v", st)
+	}
+	e.set(func(_, to shard.StoreID, id shard.ID, m *raftpb.Message) bool { return to != away || id != right.ID })
+	born(c, away, right)
+	c.WaitFor("the kept append", func() bool { return c.Status(away, right.ID).Last >= 6 })
+	if n := counter(c, away, "snapshots_installed_total"); n != 0 {
+		t.Fatal("a snapshot was needed")
+	}
+	e.set(nil)
+	mustPut(t, c, right, "k-00099", "x")
+	same(c, right)
+	if n := counter(c, away, "snapshots_installed_total"); n != 0 {
+		t.Fatal("a snapshot was needed")
+	}
+}
+
+// Right was removed from a store, and added there again, before its left there applied the split: it is not born from
+// the split, its data go, and the new replica gets a snapshot.
+func TestRemovedRightIsNotBorn(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("added again %t", again), func(t *testing.T) {
+			c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Workers = 2 }}, func(*raftpb.Message) bool { return true })
+			right := parts[1]
+			step := func(ch shard.Change) {
+				t.Helper()
+				c.WaitFor(ch.String(), func() bool {
+					return c.Stores[lead].Store.Change(context.Background(), right.ID, c.Status(lead, right.ID).Desc.Epoch, ch) == nil
+				})
+				right = c.Status(lead, right.ID).Desc
+			}
+			gone, _ := right.ReplicaOn(away)
+			step(shard.Change{Kind: shard.EnterJoint, Demote: []shard.ReplicaID{gone.ID}})
+			step(shard.Change{Kind: shard.LeaveJoint})
+			step(shard.Change{Kind: shard.RemoveLearner, Replica: gone})
+			c.WaitFor("its tombstone", func() bool {
+				next, ok, err := c.Stores[away].Engine.Tombstone(right.ID)
+				return err == nil && ok && next > gone.ID
+			})
+			fresh := shard.Replica{ID: 9000, Store: away, Role: shard.Learner}
+			if again {
+				step(shard.Change{Kind: shard.AddLearner, Replica: fresh})
+				c.WaitFor("the new replica", func() bool { return c.Status(away, right.ID).Replica == fresh.ID })
+			}
+			mustPut(t, c, right, "k-00099", "x")
+			e.set(nil)
+			c.WaitFor("the split", func() bool {
+				d, err := c.Stores[away].Store.Descriptor(parts[0].ID)
+				return err == nil && d.Epoch == parts[0].Epoch
+			})
+			if st := c.Status(away, right.ID); !again && st.Replica != 0 {
+				t.Fatalf("the removed %s is there", st.Replica)
+			}
+			if again {
+				born(c, away, right)
+				same(c, right)
+				if counter(c, away, "snapshots_installed_total") == 0 {
+					t.Fatal("the new replica took what the split left")
+				}
+			} else {
+				c.WaitFor("the data to go", func() bool { return c.Stores[away].count(right.Range) == 0 })
+				if st := c.Status(away, right.ID); st.Replica != 0 {
+					t.Fatalf("%s is there", st.Replica)
+				}
+			}
+			same(c, parts[0])
+			c.Crash(away, 0)
+			c.Start(away)
+			mustPut(t, c, parts[0], "k-00001", "x")
+			same(c, parts[0])
+			same(c, right)
+		})
+	}
+}
+
+// A newer replica of right waits here, brought to life by a message, when its left applies the split; no tombstone says so
+// yet. It is neither replaced nor taken for the split's, and the data go.
+func TestNewerRightStays(t *testing.T) {
+	c, e, parts, lead, away := splitBehind(t, Options{}, func(*raftpb.Message) bool { return false })
+	right := parts[1]
+	const newer = 9000
+	first, _ := right.ReplicaOn(lead)
+	c.Stores[away].Store.Receive(lead, raftFrame(right.ID, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(newer)),
+		From: new(uint64(first.ID)), Term: new(uint64(6))}))
+	c.WaitFor("the newer replica", func() bool { return c.Status(away, right.ID).Replica == newer })
+	e.set(func(_, to shard.StoreID, id shard.ID, _ *raftpb.Message) bool { return id != right.ID || to != away })
+	c.WaitFor("the split", func() bool {
+		d, err := c.Stores[away].Store.Descriptor(parts[0].ID)
+		return err == nil && d.Epoch == parts[0].Epoch
+	})
+	c.WaitFor("the data to go", func() bool { return c.Stores[away].count(right.Range) == 0 })
+	if st := c.Status(away, right.ID); st.Replica != newer || st.Last != 0 {
+		t.Fatalf("%s is there, with entries up to %d", st.Replica, st.Last)
+	}
+	same(c, parts[0])
+}
+
+// The data of a right side that is not born are gone after a crash that comes before they are removed: the batch of the
+// split marks them.
+func TestRemovedRightIsMarked(t *testing.T) {
+	var late atomic.Bool
+	c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Env = lateDestroy{o.Env, &late} }},
+		func(*raftpb.Message) bool { return false })
+	right := parts[1]
+	first, _ := right.ReplicaOn(lead)
+	c.Stores[away].Store.Receive(lead, raftFrame(right.ID, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(9000)),
+		From: new(uint64(first.ID)), Term: new(uint64(6))}))
+	c.WaitFor("the newer replica", func() bool { return c.Status(away, right.ID).Replica == 9000 })
+	late.Store(true)
+	e.set(func(_, to shard.StoreID, id shard.ID, _ *raftpb.Message) bool { return id != right.ID || to != away })
+	c.WaitFor("the split", func() bool {
+		d, err := c.Stores[away].Store.Descriptor(parts[0].ID)
+		return err == nil && d.Epoch == parts[0].Epoch
+	})
+	if c.Stores[away].count(right.Range) == 0 {
+		t.Fatal("the data are gone already")
+	}
+	if err := c.Stores[away].Engine.SyncWAL(); err != nil {
+		t.Fatal(err)
+	}
+	c.Crash(away, 0)
+	late.Store(false)
+	c.Start(away)
+	if n := c.Stores[away].count(right.Range); n != 0 {
+		t.Fatalf("%d keys of nobody are left", n)
+	}
+}
+
+// lateDestroy is slow to remove data while late is set.
+type lateDestroy struct {
+	env.Env
+	late *atomic.Bool
+}
+
+func (e lateDestroy) Go(name string, f func()) {
+	e.Env.Go(name, func() {
+		if name == "destroy" && e.late.Load() {
+			time.Sleep(2 * time.Second) // the store has crashed by then
+		}
+		f()
+	})
+}
+
+// count counts the keys of a range in a store's engine.
+func (m *Member) count(r shard.Range) (n int) {
+	rd := m.Engine.NewReader()
+	defer func() { _ = rd.Close() }()
+	_ = rd.Scan(r, false, func(shard.Key, []byte) bool { n++; return true })
+	return n
+}
+
+// A store loses the batch of a split in a crash, with the split in its log: it is replayed, and comes to the same; right's
+// first entries, which it never had, come from its leader. If the batch survives, right is simply there.
+func TestSplitIsReplayed(t *testing.T) {
+	for _, synced := range []bool{false, true} {
+		t.Run(fmt.Sprintf("batch synced %t", synced), func(t *testing.T) {
+			e := &edit{}
+			c := New(t, Options{Store: func(o *raftstore.Options) { e.into(o); o.Tick = 100 * time.Millisecond }})
+			d := c.opt.Shards[0]
+			fill(t, c, d, "k", 100)
+			same(c, d)
+			lead := c.Leader(d.ID)
+			away := others(lead)[0]
+			split := c.Status(lead, d.ID).Last + 1
+			var hung atomic.Bool
+			// The store gets the entry, but hears that it is committed only when its disk hangs; of right it hears nothing.
+			e.set(func(_, to shard.StoreID, id shard.ID, m *raftpb.Message) bool {
+				return to != away || id == d.ID && (hung.Load() || m.GetCommit() < split)
+			})
+			parts := c.Split(d.ID, "k-00050")
+			c.WaitFor("the entry", func() bool { return c.Status(away, d.ID).Last >= split })
+			time.Sleep(20 * time.Millisecond) // for its sync
+			c.Stores[away].Disk.Hang()
+			hung.Store(true)
+			born(c, away, parts[1])
+			if synced {
+				c.Stores[away].Disk.Release()
+				if err := c.Stores[away].Engine.SyncWAL(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.Crash(away, 0)
+			c.Start(away)
+			if _, err := c.Stores[away].Store.Descriptor(parts[1].ID); synced && err != nil {
+				t.Fatalf("the batch is on disk, and right is not there: %v", err)
+			}
+			e.set(nil)
+			born(c, away, parts[1])
+			if n := counter(c, away, "splits_total"); synced != (n == 0) {
+				t.Fatalf("%d splits applied after the restart", n)
+			}
+			for _, p := range parts {
+				mustPut(t, c, p, string(p.Range.Start.User())+"k-", "1")
+				same(c, p)
+			}
+		})
+	}
+}
+
+// A store was away during several splits, and the logs are cut: snapshots of all the parts come, in either order. One
+// that comes before its left's is refused, because the old left still holds its range, and comes again.
+func TestAwayDuringSplits(t *testing.T) {
+	for _, first := range []string{"left", "right"} {
+		t.Run(first+" first", func(t *testing.T) {
+			var left shard.ID
+			var refused atomic.Int32
+			c := New(t, Options{Store: func(o *raftstore.Options) {
+				o.LogEntries = 64
+				o.Transport = &ordered{Transport: o.Transport, left: &left, rightFirst: first == "right", refused: &refused}
+			}})
+			d := c.opt.Shards[0]
+			left = d.ID
+			fill(t, c, d, "k", 200)
+			same(c, d)
+			away := others(c.Leader(d.ID))[0]
+			last := c.Status(away, d.ID).Last
+			c.Stop(away)
+			rest := c.Split(d.ID, "k-00100")
+			parts := append([]*shard.Descriptor{}, c.Split(rest[0].ID, "k-00050")...)
+			parts = append(parts, c.Split(rest[1].ID, "k-00150")...)
+			for _, p := range parts {
+				fill(t, c, p, string(p.Range.Start.User())+"k-00049", 300)
+			}
+			c.WaitFor("truncated logs", func() bool {
+				for _, p := range parts {
+					if st := c.Status(c.Leader(p.ID), p.ID); st.Applied.TruncIndex <= 6 || p.ID == d.ID && st.Applied.TruncIndex <= last {
+						return false
+					}
+				}
+				return true
+			})
+			c.Start(away)
+			for _, p := range parts {
+				mustPut(t, c, p, string(p.Range.Start.User())+"k-00049", "x")
+				born(c, away, p)
+				same(c, p)
+			}
+			if n := counter(c, away, "snapshots_installed_total"); n < 4 {
+				t.Errorf("%d snapshots for four shards", n)
+			}
+			if first == "right" && refused.Load() == 0 {
+				t.Error("no snapshot of a right side was refused")
+			}
+		})
+	}
+}
+
+// ordered holds back snapshots of the left side until one of a right side was refused.
+type ordered struct {
+	raftstore.Transport
+	left       *shard.ID
+	rightFirst bool
+	refused    *atomic.Int32
+}
+
+func (o *ordered) SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error {
+	// The header begins with a version, the sender and the shard.
+	isLeft := header[2] == byte(*o.left)
+	if o.rightFirst && isLeft && o.refused.Load() == 0 {
+		return errors.New("not yet")
+	}
+	err := o.Transport.SendSnapshot(ctx, to, header, next)
+	if err != nil && !isLeft {
+		o.refused.Add(1)
+	}
+	return err
+}
+
+// Rule 11: a read of right's key that began under left's lease, and is held up until right has moved on, does not answer
+// by the old view.
+func TestLeaseReadOverSplit(t *testing.T) {
+	t.Parallel()
+	p := pausedRead{Env: env.Real{}, armed: new(atomic.Bool), reached: make(chan struct{}), goOn: make(chan struct{})}
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.Env, o.NoSleep, o.Tick = p, true, 200*time.Millisecond }}) // the lease outlives it all
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "x", "old")
+	var lead shard.StoreID
+	c.WaitFor("a lease", func() bool {
+		mustGet(t, c, d, "x", "old")
+		lead = c.Leader(d.ID)
+		return c.Stores[lead].Store.Lease(d.ID) != 0
+	})
+	answer := make(chan call.Reply, 1)
+	p.armed.Store(true)
+	go func() {
+		for {
+			rep := c.Do(lead, &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Timeout: 5 * time.Second, Body: getBody("x")})
+			if !p.armed.Load() {
+				answer <- rep
+				return
+			}
+		}
+	}()
+	<-p.reached
+	right := c.Split(d.ID, "m")[1]
+	mustPut(t, c, right, "x", "new")
+	close(p.goOn)
+	var stale *shard.StaleEpochError
+	if rep := <-answer; !errors.As(rep.Err, &stale) {
+		t.Fatalf("a read under the lease of the old range: %v", rep.Err)
+	}
+}
+
+// Rule 11 iv: a leader whose split is proposed and not applied confirms that it leads, and serves reads, but does not
+// renew its lease. Writes wait meanwhile, and are then told of both sides, as is a question about an earlier write.
+func TestNoRenewalDuringSplit(t *testing.T) {
+	e := &edit{}
+	const tick = 20 * time.Millisecond
+	c := New(t, Options{Store: func(o *raftstore.Options) { e.into(o); o.Tick = tick }})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "x", "1")
+	lead := c.Leader(d.ID)
+	earlier := attempt(d, c.Status(lead, d.ID), call.OpID{Client: 1, Seq: 1}, "x", "2")
+	if rep := c.Do(lead, earlier); rep.Err != nil {
+		t.Fatal(rep.Err)
+	}
+	same(c, d)
+	mustGet(t, c, d, "x", "2")
+	if c.Stores[lead].Store.Lease(d.ID) == 0 {
+		t.Fatal("no lease right after a read")
+	}
+	e.set(func(_, _ shard.StoreID, _ shard.ID, m *raftpb.Message) bool { return m.GetType() != raftpb.MsgApp })
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Stores[lead].Store.Split(context.Background(), d.ID, d.Epoch, []shard.Key{shard.RawKey([]byte("m"))}, c.SplitIDs(d, 1))
+		done <- err
+	}()
+	c.WaitFor("the proposal", func() bool { st := c.Status(lead, d.ID); return st.Last > st.Committed })
+	write := make(chan call.Reply, 1)
+	go func() { write <- c.Do(lead, attempt(d, c.Status(lead, d.ID), call.OpID{Client: 1, Seq: 2}, "x", "3")) }()
+	for began := time.Now(); time.Since(began) < 40*tick; {
+		rep := c.Do(lead, &call.Request{Kind: call.Read, Shard: d.ID, Epoch: d.Epoch, Timeout: time.Second, Body: getBody("x")})
+		if rep.Err != nil {
+			t.Skipf("leadership moved: %v", rep.Err)
+		}
+		if time.Since(began) > 11*tick && c.Stores[lead].Store.Lease(d.ID) != 0 {
+			t.Fatal("the lease was renewed")
+		}
+	}
+	e.set(nil)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	var stale *shard.StaleEpochError
+	if rep := <-write; !errors.As(rep.Err, &stale) || len(stale.Current) != 2 {
+		t.Fatalf("a write that waited for the split: %v", rep.Err)
+	}
+	if rep := c.Do(lead, &call.Request{Kind: call.Outcome, Shard: d.ID, Op: earlier.Op, Term: earlier.Term, Since: earlier.Since}); rep.Err != nil {
+		t.Fatalf("asked about a write of before the split: %v", rep.Err)
+	}
+	mustGet(t, c, stale.Current[1], "x", "2")
+}
+
+// Rule 10: right inherits the shard's time and the duty to take back what expires.
+func TestSplitInheritsTime(t *testing.T) {
+	c := newTimed(t, Options{})
+	c.jump(0)
+	if err := c.putTTL("x", "1", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	c.jump(2 * time.Minute)
+	c.want("x", false)
+	st := c.Status(c.Leader(c.d.ID), c.d.ID)
+	right := c.Split(c.d.ID, "m")[1]
+	got := c.Status(c.Leader(right.ID), right.ID)
+	if got.Applied.Time < st.Applied.Time || got.Applied.Expiring == 0 {
+		t.Fatalf("right was born with %+v, left had %+v", got.Applied, st.Applied)
+	}
+	c.d = right
+	c.want("x", false)
+	for i := 1; i <= 3; i++ {
+		c.WaitFor("the key's space", func() bool { return c.Stores[shard.StoreID(i)].count(right.Range) == 0 })
+	}
+}
+
+// Both sides are reported together, before right has a leader, and a split of a split is refused for its epoch.
+func TestSplitIsReported(t *testing.T) {
+	e := &edit{}
+	c := New(t, Options{Store: e.into})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "x", "1")
+	lead := c.Leader(d.ID)
+	s := c.Stores[lead].Store
+	if _, err := s.Report(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	e.set(func(_, _ shard.StoreID, id shard.ID, m *raftpb.Message) bool { return id == d.ID }) // right elects nobody
+	parts := c.Split(d.ID, "m")
+	for _, full := range []bool{false, true} {
+		r, err := s.Report(context.Background(), full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := shard.NewMap()
+		for _, l := range r.Led {
+			m.Insert(l.Desc)
+		}
+		if gaps := m.Gaps(shard.Range{}); len(gaps) > 0 || m.Len() != 2 {
+			t.Fatalf("full %t: %d shards are reported, gaps %v", full, m.Len(), gaps)
+		}
+	}
+	e.set(nil)
+	var stale *shard.StaleEpochError
+	_, err := s.Split(context.Background(), d.ID, d.Epoch, []shard.Key{shard.RawKey([]byte("c"))}, c.SplitIDs(d, 1))
+	if !errors.As(err, &stale) {
+		t.Fatalf("a split by an old epoch: %v", err)
+	}
+	var invalid *shard.InvalidError
+	_, err = s.Split(context.Background(), d.ID, parts[0].Epoch, []shard.Key{shard.RawKey([]byte("x"))}, c.SplitIDs(d, 1))
+	if !errors.As(err, &invalid) {
+		t.Fatalf("a split at a key outside: %v", err)
+	}
+	c.WaitFor("right to be reported by its leader", func() bool {
+		for id := range c.Stores {
+			r, err := c.Stores[id].Store.Report(context.Background(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range r.Led {
+				if l.Desc.ID == parts[1].ID && l.Leader != 0 {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// A shard that outgrows its size is found by what was written to it, measured, and wished to be split in the middle;
+// overwriting alone does not make it large.
+func TestSplitWish(t *testing.T) {
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.SplitBytes = 256 << 10; o.Tick = 10 * time.Millisecond; o.NoSleep = true }})
+	d := c.opt.Shards[0]
+	put := func(i int) {
+		t.Helper()
+		_, err := c.Write(d, &raw.Command{Ops: []raw.Op{{Kind: raw.Put, Key: shard.RawKey(fmt.Appendf(nil, "k-%03d", i)), Value: make([]byte, 8<<10)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wishes := func() (out []raftstore.SplitWish) {
+		for id := range c.Stores {
+			out = append(out, c.Stores[id].Store.TakeSplits()...)
+		}
+		return out
+	}
+	for i := range 100 {
+		put(i % 10)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if w := wishes(); len(w) > 0 {
+		t.Fatalf("80 KiB that were written ten times are to be split: %+v", w)
+	}
+	for i := range 60 {
+		put(i)
+	}
+	var w []raftstore.SplitWish
+	c.WaitFor("the wish", func() bool { put(0); w = append(w, wishes()...); return len(w) > 0 })
+	if held := int(w[0].Bytes) / 8200; w[0].Shard != d.ID || held < 32 || held > 60 || string(w[0].Keys[0]) != fmt.Sprintf("rk-%03d", held/2) &&
+		string(w[0].Keys[0]) != fmt.Sprintf("rk-%03d", held/2+1) {
+		t.Fatalf("%+v", w)
+	}
+	c.Split(d.ID, string(w[0].Keys[0].User()))
+	lead := c.Leader(d.ID)
+	c.WaitFor("the halves to be reported", func() bool {
+		r, err := c.Stores[lead].Store.Report(context.Background(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, l := range r.Led {
+			if l.Bytes > 120<<10 && l.Bytes < 360<<10 {
+				n++
+			}
+		}
+		return n == 2
+	})
+}

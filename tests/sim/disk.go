@@ -1,0 +1,66 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/tests/sim/simfs"
+)
+
+// memTableBytes is small, so that worlds see flushes and compactions.
+const memTableBytes = 512 << 10
+
+// The parts of a node, each with a directory of its own.
+const (
+	partStore     = "store"
+	partPlacement = "placement"
+)
+
+// disk is one server's: the files of its parts, and how long it takes.
+type disk struct {
+	c       *cluster
+	parts   map[string]*simfs.FS
+	hung    time.Duration // until then, in the world's time, no call ends
+	slow    int           // how many times slower than usual; 0 is not
+	crashes int
+}
+
+func (c *cluster) newDisk() *disk {
+	return &disk{c: c, parts: map[string]*simfs.FS{partStore: simfs.New(), partPlacement: simfs.New()}}
+}
+
+// part is node.Config.Disk.
+func (d *disk) part(name string) (vfs.FS, func(seq uint64)) {
+	fs := d.parts[name]
+	return fs, fs.Durable
+}
+
+// delay is how long a call takes; while the disk hangs it asks again and again.
+func (d *disk) delay(string) (time.Duration, bool) {
+	if wait := d.hung - d.c.w.Now(); wait > 0 {
+		return min(wait, 100*time.Millisecond), true
+	}
+	t := d.c.w.Between(50*time.Microsecond, d.c.knobs.SyncTime)
+	if d.slow > 0 {
+		t *= time.Duration(d.slow)
+	}
+	return t, false
+}
+
+// freeze stops the disk at the moment of a crash: nothing becomes more durable.
+func (d *disk) freeze() {
+	d.parts[partStore].Freeze()
+	d.parts[partPlacement].Freeze()
+}
+
+// crash leaves what survives of it.
+func (d *disk) crash() {
+	d.crashes++
+	for i, part := range []string{partStore, partPlacement} {
+		d.parts[part] = d.parts[part].Crash(d.c.knobs.Seed+uint64(i)<<56, d.crashes)
+	}
+}
+
+// wipe empties the directory of one part of a server that is down.
+func (d *disk) wipe(part string) { d.parts[part] = simfs.New() }

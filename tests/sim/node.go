@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/tests/sim/simnet"
+	"github.com/skerrydb/skerry/tests/sim/world"
+)
+
+// server is one place of the cluster: a disk, an address, and, one after the other, the processes that run there.
+type server struct {
+	c       *cluster
+	index   int
+	member  uint64 // id of its placement member; 0 without one
+	addr    string
+	disk    *disk
+	lives   int
+	removed bool // its store was removed from the cluster: the directory is wiped before the next life
+
+	// Of the present life; nil while the process is down.
+	machine  *world.Machine
+	host     *simnet.Host
+	node     *node.Node
+	broken   error // why the process wants to end
+	refusals int   // lives that ended because the store was removed
+}
+
+func (s *server) String() string { return fmt.Sprintf("n%d", s.index) }
+
+func (s *server) up() bool { return s.machine != nil }
+
+// start begins a life: a process on what the disk holds.
+func (s *server) start() {
+	c := s.c
+	s.lives++
+	m := c.w.NewMachine(s.String())
+	s.machine, s.broken = m, nil
+	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), c.rate(), c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
+	m.Delay = s.disk.delay
+	s.host = c.net.Host(m, s.addr)
+	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
+		Logger: slog.New(&logHandler{m: m}), Join: c.joinAddrs(),
+		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
+		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m)}
+	if s.member != 0 {
+		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
+		cfg.Join = nil
+	}
+	life := s.lives
+	m.Log("start, life %d", life)
+	m.Env().Go("start", func() {
+		n, err := node.Start(context.Background(), cfg)
+		if err != nil {
+			m.Log("not started: %v", err)
+			s.broken = err
+			return
+		}
+		s.node = n
+	})
+}
+
+// crash ends the process where it stands. What its disk had not synced is lost, or not.
+func (s *server) crash() {
+	if s.machine == nil {
+		return
+	}
+	s.machine.Log("crash")
+	s.disk.freeze()
+	s.machine.Kill()
+	s.host.Down()
+	if s.node != nil {
+		abandon(s.node)
+	}
+	s.machine, s.host, s.node = nil, nil, nil
+	s.disk.crash()
+}
+
+// abandon closes a node's engines. A task that was ended in the middle of a read leaves an iterator open, at which Pebble
+// panics at the very end of Close, when all files are written.
+func abandon(n *node.Node) {
+	defer func() { _ = recover() }()
+	n.Abandon()
+}
+
+// logHandler writes what a node logs to the trace.
+type logHandler struct {
+	m     *world.Machine
+	attrs string
+}
+
+func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
+	h.m.Log("%s%s", line, h.attrs)
+	return nil
+}
+
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	out := *h
+	for _, a := range attrs {
+		out.attrs += " " + a.String()
+	}
+	return &out
+}
+
+func (h *logHandler) WithGroup(string) slog.Handler { return h }

@@ -1,0 +1,93 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// replace declares a store gone for good while it lives, as an administrator does with a machine that he gives back. Its
+// replicas are made anew elsewhere; its process ends when it hears of it, is started again a few times by somebody who
+// does not know, and at last begins as a new store with an empty directory.
+//
+// One store is replaced at a time: to remove a second one before the first one's replicas are made anew is to lose data.
+func (c *cluster) replace() {
+	s := c.anyServer()
+	if c.replacing || !s.up() || s.node == nil {
+		return
+	}
+	c.replacing = true
+	c.auditor.env.Go("replace", func() {
+		if err := c.auditor.replace(s); err != nil {
+			c.main.Log("replace %s: %v", s, err)
+		}
+		c.replacing = false
+	})
+}
+
+func (a *auditor) replace(s *server) error {
+	ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	// Nothing half done may be left of the one before.
+	if err := a.unsettled(ctx); err != nil {
+		return err
+	}
+	info, err := a.conn.Node(ctx, s.addr)
+	if err != nil || len(info.Stores) == 0 {
+		return err
+	}
+	old := info.Stores[0]
+	a.m.Log("remove %s, which is %s", old, s)
+	err = a.db.Admin().RemoveStore(ctx, old)
+	if err != nil && !errors.Is(err, client.ErrAmbiguous) && !errors.Is(err, client.ErrUnavailable) {
+		return err
+	}
+	a.c.faults["store-removed"]++
+	s.removed = a.c.w.Chance(0.7) // else it comes back with the old directory once more
+	a.awaitReplaced(old, s)
+	return nil
+}
+
+// awaitReplaced returns when no shard has a replica on a store any more.
+func (a *auditor) awaitReplaced(old shard.StoreID, s *server) {
+	for {
+		_ = a.env.Sleep(context.Background(), 500*time.Millisecond)
+		ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
+		err := a.unsettled(ctx)
+		var addrs map[shard.StoreID]string
+		if err == nil {
+			addrs, err = a.addrOf(ctx)
+		}
+		cancel()
+		if err == nil && addrs[old] == "" {
+			a.m.Log("%s is replaced", old)
+			return
+		}
+		if err == nil && addrs[old] != "" {
+			// Placement did not answer, or did not hear: it may still do so. Whoever began this says it again.
+			ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
+			a.m.Log("remove %s again: %v", old, a.db.Admin().RemoveStore(ctx, old))
+			cancel()
+		}
+		if s.broken != nil || !s.up() {
+			s.removed = true // by now its administrator knows
+		}
+	}
+}
+
+func (a *auditor) open(ctx context.Context) error {
+	if a.db != nil {
+		return nil
+	}
+	db, err := client.Open(ctx, a.c.addrs(), client.WithWorld(a.env, a.conn), client.WithRetryBudget(10*time.Second))
+	if err == nil {
+		a.db = db
+	}
+	return err
+}

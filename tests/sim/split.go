@@ -1,0 +1,59 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+)
+
+// maxShards bounds how far splits go.
+const maxShards = 40
+
+// split cuts a random shard at the beginning of one or several groups of keys, never inside one: a group's batches demand
+// one shard.
+func (c *cluster) split() {
+	slot := c.w.IntN(c.knobs.Groups)
+	var at [][]byte
+	for range 1 + c.w.IntN(3) {
+		group := (c.slots[slot].generation+c.w.IntN(3))*maxSlots + slot
+		at = append(at, []byte(groupPrefix(group)))
+	}
+	c.auditor.env.Go("split", func() { c.auditor.split(at) })
+}
+
+func (a *auditor) split(at [][]byte) {
+	ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if a.open(ctx) != nil {
+		return
+	}
+	if shards, err := a.shards(ctx); err != nil || len(shards) >= maxShards {
+		return
+	}
+	s, err := a.db.Admin().Shard(ctx, at[0])
+	if err != nil {
+		return
+	}
+	var inside [][]byte
+	for _, k := range sortedKeys(at) {
+		if s.Users.Contains(k) && string(s.Users.Start) != string(k) {
+			inside = append(inside, k)
+		}
+	}
+	if len(inside) == 0 {
+		return
+	}
+	parts, err := a.db.Admin().Split(ctx, s.ID, inside...)
+	a.m.Log("split %s at %q: %d parts, %v", s.ID, inside, len(parts), err)
+	if err == nil {
+		a.c.faults["shards-split"]++
+	}
+}
+
+// sortedKeys are the keys in their order, each once.
+func sortedKeys(keys [][]byte) [][]byte {
+	out := slices.Clone(keys)
+	slices.SortFunc(out, bytes.Compare)
+	return slices.CompactFunc(out, bytes.Equal)
+}
