@@ -13,7 +13,8 @@ const (
 	VoteAtOnceAfterStart
 	GateLeftToRaft
 
-	LeaseIgnoresDrift
+	LeaseFromAnswer
+	LeaseOverSplit
 	LeaseOverTransfer
 	LeaseBehindCommit
 	BunchedTicks
@@ -52,7 +53,8 @@ var list = [...]Info{
 	VoteAtOnceAfterStart: {"vote-at-once-after-start", "a process that just started votes, although it may have promised a lease before"},
 	GateLeftToRaft:       {"gate-left-to-raft", "vote requests reach raft at once: its own stickiness shall protect the lease"},
 
-	LeaseIgnoresDrift:  {"lease-ignores-drift", "a lease runs for a whole election timeout by the leader's own clock"},
+	LeaseFromAnswer:    {"lease-from-answer", "a lease is counted from when its round was confirmed, not from when it was asked"},
+	LeaseOverSplit:     {"lease-over-split", "a leader goes on renewing its lease while a split is proposed and not applied"},
 	LeaseOverTransfer:  {"lease-over-transfer", "a leader that hands over goes on using its lease"},
 	LeaseBehindCommit:  {"lease-behind-commit", "a leased read does not wait for what the leader has committed and not applied"},
 	BunchedTicks:       {"bunched-ticks", "ticks are delivered however soon after another, and the promise counts ticks"},

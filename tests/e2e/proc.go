@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,6 +42,7 @@ type Child struct {
 	Join                    []string
 	SplitKeys               []string
 	Stores                  int
+	NoStore                 bool   // a placement member alone
 	Lossy                   bool   // the filesystem that loses what was not synced
 	SkipSync                string // with Lossy: a pattern of paths whose syncs do nothing
 	MemTableBytes           int64
@@ -72,6 +74,9 @@ func (c *Child) run() int {
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Store:  &node.StoreConfig{MemTableBytes: c.MemTableBytes}}
+	if c.NoStore {
+		cfg.Store = nil
+	}
 	if c.Lossy {
 		fs := lossyfs.New()
 		if c.SkipSync != "" {
@@ -124,7 +129,8 @@ func (c *Child) writeHeap() {
 
 // Options of a Cluster.
 type Options struct {
-	Nodes     int // default 3; each holds a store and, the first three, a placement member
+	Nodes     int  // default 3; each holds a store and, the first three, a placement member
+	Apart     bool // the nodes hold stores only, and one more process the only placement member
 	SplitKeys []string
 	Lossy     bool
 	SkipSync  string
@@ -137,7 +143,8 @@ type Options struct {
 type Cluster struct {
 	T     testing.TB
 	Dir   string
-	Nodes []*Proc
+	Nodes []*Proc // those with a store
+	Apart *Proc   // the placement member with Options.Apart, else nil
 	DB    *client.DB
 }
 
@@ -162,18 +169,19 @@ func New(t testing.TB, o Options) *Cluster {
 	c := &Cluster{T: t, Dir: t.TempDir()}
 	members := make(map[uint64]string)
 	for i := range o.Nodes {
-		p := &Proc{c: c, Index: i}
-		p.child = Child{Listen: freeAddr(t), Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys,
-			Stores: o.Nodes, Lossy: o.Lossy, SkipSync: o.SkipSync, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
-		p.proxy = newProxy(t, p.child.Listen)
-		p.child.Advertise = p.proxy.addr()
-		if i < 3 {
+		p := c.newProc(i, o)
+		if i < 3 && !o.Apart {
 			p.child.Member = uint64(i + 1)
 			members[p.child.Member] = p.child.Advertise
 		}
 		c.Nodes = append(c.Nodes, p)
 	}
-	for _, p := range c.Nodes {
+	if o.Apart {
+		c.Apart = c.newProc(o.Nodes, o)
+		c.Apart.child.Member, c.Apart.child.NoStore = 1, true
+		members[1] = c.Apart.child.Advertise
+	}
+	for _, p := range c.procs() {
 		p.child.Members = members
 		for _, addr := range members {
 			p.child.Join = append(p.child.Join, addr)
@@ -185,7 +193,24 @@ func New(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-// Addrs are the addresses of all nodes.
+func (c *Cluster) newProc(i int, o Options) *Proc {
+	p := &Proc{c: c, Index: i}
+	p.child = Child{Listen: freeAddr(c.T), Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys,
+		Stores: o.Nodes, Lossy: o.Lossy, SkipSync: o.SkipSync, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
+	p.proxy = newProxy(c.T, p.child.Listen)
+	p.child.Advertise = p.proxy.addr()
+	return p
+}
+
+// procs are all processes.
+func (c *Cluster) procs() []*Proc {
+	if c.Apart == nil {
+		return c.Nodes
+	}
+	return append(slices.Clone(c.Nodes), c.Apart)
+}
+
+// Addrs are the addresses of all nodes with a store.
 func (c *Cluster) Addrs() string {
 	var out []string
 	for _, p := range c.Nodes {
@@ -230,7 +255,7 @@ func (c *Cluster) close() {
 	if c.DB != nil {
 		_ = c.DB.Close()
 	}
-	for _, p := range c.Nodes {
+	for _, p := range c.procs() {
 		p.Resume()
 		p.Kill()
 		p.proxy.close()

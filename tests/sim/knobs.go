@@ -45,7 +45,7 @@ func draw(seed uint64) *Knobs {
 		Shards: pick(w, 1, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
 		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 100*time.Millisecond, 3*time.Second),
 		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 2*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second),
-		Tick: pick(w, 30*time.Millisecond, 100*time.Millisecond), Pace: pick(w, 100*time.Millisecond, 400*time.Millisecond, 1500*time.Millisecond),
+		Tick: pick(w, 30*time.Millisecond, 100*time.Millisecond), Pace: pick(w, 60*time.Millisecond, 150*time.Millisecond, 1500*time.Millisecond),
 		Aim: pick(w, 0, 0.5, 0.9),
 		Net: simnet.Knobs{Latency: pick(w, 100*time.Microsecond, time.Millisecond, 10*time.Millisecond), Bandwidth: pick(w, int64(10<<20), int64(100<<20)),
 			Loss: pick(w, 0, 0, 0.002, 0.02), Duplicate: pick(w, 0, 0.01), Reorder: pick(w, 0, 0, 0.05), Late: pick(w, 0, 0.001, 0.01),
