@@ -1,6 +1,8 @@
 # Every target works from a clean clone with Go alone.
 .DEFAULT_GOAL := help
 BIN := bin
+NEMESIS_MINUTES ?= 30
+NEMESIS_NODES ?= 3
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,7 +47,7 @@ sim: ## random worlds: Raft members in simulated time, clusters in process; SKER
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
 	go test ./tests/linear -count=1 -v
 
-nemesis: ## ten minutes of real processes under kill, pause, cut and transfer, checked for linearizability
-	SKERRY_LINEAR_SECONDS=600 go test ./tests/e2e -count=1 -run TestLinearizable -v -timeout 30m
+nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
+	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
 .PHONY: help build test race lint generate verify sim bench bench-failover bench-idle nemesis
