@@ -42,12 +42,22 @@ bench-failover: ## kill -9 of a store to the first put on its last shard, with 2
 bench-idle: ## CPU and heap of 10,000 idle shards on three stores
 	SKERRY_IDLE=10000 go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
 
-sim: ## random worlds: Raft members in simulated time, clusters in process; SKERRY_LINEAR_SECONDS makes it longer
+SEEDS ?= 1..200
+MINUTES ?= 5
+
+sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice; random tests of the parts
+	go build -o $(BIN)/skerry-sim ./cmd/skerry-sim
+	$(BIN)/skerry-sim run --seeds $(SEEDS) --minutes $(MINUTES)
+	$(BIN)/skerry-sim verify --seeds 1..10
 	go test ./raftstore/group -count=1 -run TestRandom -rapid.checks=400
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
 	go test ./tests/linear -count=1 -v
 
+hunt: ## plant each bug in turn and count the worlds until it is found; writes docs/planted-bugs.md
+	go build -tags bugs -o $(BIN)/skerry-sim-bugs ./cmd/skerry-sim
+	$(BIN)/skerry-sim-bugs hunt --out docs/planted-bugs.md
+
 nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
 	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim bench bench-failover bench-idle nemesis
+.PHONY: help build test race lint generate verify sim hunt bench bench-failover bench-idle nemesis

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -134,6 +135,9 @@ func (e *Engine) recoverReplica(f *found) (ReplicaState, error) {
 		return rs, err
 	}
 	rs.LastIndex, rs.LastTerm = last.index, last.term
+	if bug.CommitLost.On() {
+		headerCommit = 0
+	}
 	rs.Hard.Commit = min(last.index, max(rs.Hard.Commit, headerCommit, rs.Applied.Index))
 	if trunc.index > rs.Applied.Index || rs.Applied.Index > last.index || trunc.index > rs.Hard.Commit ||
 		rs.Hard.Term < last.term {

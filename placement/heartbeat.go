@@ -32,12 +32,8 @@ func (s *Server) Register(ctx context.Context, addr, version string) (beat.Regis
 	}
 	r := storeRecord{id: shard.StoreID(id), addr: addr}
 	key := idKey(prefixStore, id)
-	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, r.encode())}})
-	if err != nil {
-		return beat.Registration{}, fmt.Errorf("register a store: %w", err)
-	}
-	if res.Failed >= 0 {
-		return beat.Registration{}, fmt.Errorf("register a store: id %d is taken: %w", id, errRaced)
+	if err := s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, r.encode())}}); err != nil {
+		return beat.Registration{}, fmt.Errorf("register a store under id %d: %w", id, err)
 	}
 	l.view.loadStore(r)
 	s.log.Info("store registered", "store", r.id, "addr", addr, "version", version)
@@ -61,8 +57,10 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 		return &beat.Answer{Removed: true}, nil
 	}
 	if moved {
-		rec := storeRecord{id: r.Store, addr: r.Addr}
-		if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(r.Store)), rec.encode())}}); err != nil {
+		old, _ := l.view.record(r.Store)
+		rec := old
+		rec.addr = r.Addr
+		if err := s.replaceStore(ctx, l, old, rec); err != nil {
 			return nil, fmt.Errorf("record the new address of %s: %w", r.Store, err)
 		}
 	}
@@ -109,12 +107,23 @@ func (s *Server) RemoveStore(ctx context.Context, id shard.StoreID) error {
 	if n := len(l.view.upStores()); n <= s.opt.Replicas && l.view.isUp(id) {
 		return &shard.InvalidError{Why: fmt.Sprintf("%s is up and there is no other store for its replicas; add a store first", id)}
 	}
+	if rec.removed {
+		return nil
+	}
+	old := rec
 	rec.removed = true
-	if _, err := s.meta.Commit(ctx, &raw.Command{Ops: []raw.Op{putOp(idKey(prefixStore, uint64(id)), rec.encode())}}); err != nil {
+	if err := s.replaceStore(ctx, l, old, rec); err != nil {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
 	l.view.loadStore(rec)
 	return nil
+}
+
+// replaceStore writes a store's record if it still is what this leader knows: a new address must not bring back a store
+// that is being removed.
+func (s *Server) replaceStore(ctx context.Context, l *leadership, old, rec storeRecord) error {
+	key := idKey(prefixStore, uint64(rec.id))
+	return s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, old.encode())}, Ops: []raw.Op{putOp(key, rec.encode())}})
 }
 
 func (v *view) record(id shard.StoreID) (storeRecord, bool) {
@@ -201,12 +210,8 @@ func (s *Server) bootstrap(ctx context.Context, l *leadership) error {
 	}
 	ds := firstShards(s.opt.SplitKeys, operator.Spread(n, s.opt.Replicas, up), first)
 	key := recordKey(recordBootstrap)
-	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, encodeShards(ds))}})
-	if err != nil {
+	if err := s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, encodeShards(ds))}}); err != nil {
 		return err
-	}
-	if res.Failed >= 0 {
-		return errRaced // another leader was first; its list is read in the next term
 	}
 	for _, d := range ds {
 		l.view.loadShard(d)

@@ -18,8 +18,9 @@ const idWindow = 1000
 // maxCount bounds one request for ids or timestamps.
 const maxCount = 1 << 16
 
-// errRaced says that another leader wrote a record first: this one's term is over.
-var errRaced = errors.New("another placement leader wrote first")
+// errRaced says that a record was not what this leadership had read: another leader wrote it, or an earlier write of this
+// one took effect after all.
+var errRaced = errors.New("the record has changed since it was read")
 
 // ids hands out numbers below a persisted bound.
 type ids struct {
@@ -118,7 +119,7 @@ func (s *Server) raiseIDs(ctx context.Context, l *leadership, count int) error {
 	b := encodeNumber(bound)
 	if bug.UnpersistedIDs.On() {
 		b = old
-	} else if err := s.replace(ctx, recordIDs, old, b); err != nil {
+	} else if err := s.replace(ctx, l, recordIDs, old, b); err != nil {
 		return fmt.Errorf("raise the bound of ids: %w", err)
 	}
 	l.ids.mu.Lock()
@@ -128,16 +129,9 @@ func (s *Server) raiseIDs(ctx context.Context, l *leadership, count int) error {
 }
 
 // replace writes a record if it still holds what this leader knows.
-func (s *Server) replace(ctx context.Context, name string, old, b []byte) error {
+func (s *Server) replace(ctx context.Context, l *leadership, name string, old, b []byte) error {
 	key := recordKey(name)
-	res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, old)}, Ops: []raw.Op{putOp(key, b)}})
-	if err != nil {
-		return err
-	}
-	if res.Failed >= 0 {
-		return errRaced
-	}
-	return nil
+	return s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, old)}, Ops: []raw.Op{putOp(key, b)}})
 }
 
 // Timestamps reserves count even timestamps: first, first+2, ...
@@ -182,7 +176,7 @@ func (s *Server) raiseTimestamps(ctx context.Context, l *leadership, count int) 
 	b := encodeNumber(want)
 	if bug.UnpersistedTimestamps.On() {
 		b = old
-	} else if err := s.replace(ctx, recordTSO, old, b); err != nil {
+	} else if err := s.replace(ctx, l, recordTSO, old, b); err != nil {
 		return fmt.Errorf("raise the bound of timestamps: %w", err)
 	}
 	l.tso.mu.Lock()

@@ -23,6 +23,8 @@ type shared struct {
 	lead int
 	// active are the members that take part.
 	active []shard.StoreID
+	// swallow answers the next so many commits with "ambiguous", after they took effect.
+	swallow int
 }
 
 // elect makes another member the leader.
@@ -48,6 +50,10 @@ func (m metaOf) Commit(_ context.Context, cmd *raw.Command) (raw.Result, error) 
 		return raw.Result{}, m.notLeader()
 	}
 	res, _, err := raw.Evaluate(cmd, &m.data, 1)
+	if m.swallow > 0 && err == nil {
+		m.swallow--
+		return raw.Result{}, &shard.AmbiguousError{Shard: shard.MetaID, Why: "the answer was lost"}
+	}
 	return res, err
 }
 
@@ -328,4 +334,59 @@ func TestLateMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(3) // it has begun
+}
+
+// TestLostAnswers: a write that took effect although its answer was lost leaves nothing behind that a leader of the same
+// term would stumble over for ever: ids, timestamps, registrations, removals and the first shards.
+func TestLostAnswers(t *testing.T) {
+	s, ms := members(t, 1)
+	m := ms[0]
+	steps(t, ms)
+	// until calls f, each time after one answer was lost, and then until it works.
+	until := func(what string, f func() error) {
+		t.Helper()
+		s.swallow = 1
+		var err error
+		for range 4 {
+			if err = f(); err == nil {
+				return
+			}
+			steps(t, ms)
+		}
+		t.Fatalf("%s: never again: %v", what, err)
+	}
+	until("ids", func() error { _, err := m.AllocIDs(t.Context(), 60_000); return err })
+	until("timestamps", func() error { _, err := m.Timestamps(t.Context(), 60_000); return err })
+	var stores []shard.StoreID
+	for range 5 {
+		until("register", func() error {
+			r, err := m.Register(t.Context(), "127.0.0.1:1", "test")
+			stores = append(stores, r.Store)
+			return err
+		})
+	}
+	until("remove", func() error { return m.RemoveStore(t.Context(), stores[len(stores)-1]) })
+	ans, err := m.Heartbeat(t.Context(), &beat.Report{Store: stores[len(stores)-1], Addr: "127.0.0.1:1", Full: true})
+	if err != nil || !ans.Removed {
+		t.Errorf("the removed store hears %+v, %v", ans, err)
+	}
+}
+
+// TestNewAddressKeepsRemoval: a heartbeat from a new address, decided on before its store was removed, does not bring the
+// store back.
+func TestNewAddressKeepsRemoval(t *testing.T) {
+	_, ms := members(t, 1)
+	m := ms[0]
+	steps(t, ms)
+	r := must[beat.Registration](t)(m.Register(t.Context(), "127.0.0.1:1", "test"))
+	l := m.current()
+	old, _ := l.view.record(r.Store)
+	if err := m.RemoveStore(t.Context(), r.Store); err != nil {
+		t.Fatal(err)
+	}
+	moved := old
+	moved.addr = "127.0.0.1:2"
+	if err := m.replaceStore(t.Context(), l, old, moved); !errors.Is(err, errRaced) {
+		t.Errorf("the old record was written over the removal: %v", err)
+	}
 }

@@ -28,8 +28,12 @@ const (
 	maxOutcomeBytes = 256
 	// truncateBytes says, beside Options.LogEntries, when the log is worth cutting.
 	truncateBytes = 8 << 20
-	// maxLagEntries is how far a live follower may hold back truncation before it gets a snapshot instead.
-	maxLagEntries = 64 << 10
+	// maxLagBytes ends all patience with those who hold back truncation. Twice what a shard may have under way: a follower
+	// that is behind by no more than that needs no snapshot.
+	maxLagBytes = 2 * maxShardInflightBytes
+	// lagFactor times Options.LogEntries is how far a live follower may hold back truncation before it gets a snapshot
+	// instead: 65,536 entries by default.
+	lagFactor = 16
 	// maxReaders bounds the goroutines that evaluate scans and reads that had to wait.
 	maxReaders = 8
 	// maxSyncsOutstanding log batches of one worker may wait for the disk: the next pass gathers meanwhile.
@@ -118,5 +122,8 @@ func (o *Options) setDefaults() {
 
 // keptEntries is what truncation leaves behind the applied index.
 func (o *Options) keptEntries() uint64 { return o.LogEntries / 4 }
+
+// lagEntries is how far a live follower may lag before it gets a snapshot.
+func (o *Options) lagEntries() uint64 { return lagFactor * o.LogEntries }
 
 func (o *Options) electionTimeout() time.Duration { return time.Duration(o.ElectionTicks) * o.Tick }

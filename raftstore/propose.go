@@ -63,14 +63,20 @@ func (r *replica) admitWrite(c *Call) error {
 	return nil
 }
 
-// sinceRecent reports whether the log holds everything after since with room to spare: since lies in the newer half of
-// the log, or the log is shorter than what truncation leaves standing.
+// sinceRecent reports whether the log will hold everything after since when somebody asks.
 func (r *replica) sinceRecent(since uint64) bool {
-	first, last := r.first(), r.last()
+	// A truncation that is proposed is applied before whatever is proposed from now on.
+	first := max(r.first(), r.truncated+1)
+	return recentIn(since, first, r.last(), r.w.store.opt.keptEntries())
+}
+
+// recentIn reports whether since lies in the newer half of a log, or the log is shorter than what truncation leaves
+// standing.
+func recentIn(since, first, last, kept uint64) bool {
 	if since+1 < first || since > last {
 		return false
 	}
-	return last-first < r.w.store.opt.keptEntries() || since >= first+(last-first)/2
+	return last < first+kept || since >= first+(last-first)/2
 }
 
 // proposeWaiting turns the waiting commands into as few entries as their size allows.
@@ -97,7 +103,7 @@ func (r *replica) proposeWaiting() {
 		p := &proposal{term: r.group.Term(), calls: append([]Call(nil), r.waiting[:n]...)}
 		if err := r.group.Propose(b.Entry(), p); err != nil {
 			if errors.Is(err, group.ErrBusy) {
-				return // the rest waits for the log to move; see refuseExpired for who waited too long
+				return // the rest waits for the log to move; see expireCalls for who waited too long
 			}
 			r.refuseWaiting(r.proposeError(err))
 			return

@@ -114,8 +114,11 @@ func (r *replica) onRound(rd group.Read) {
 	round := r.round
 	r.round = nil
 	r.wokenAt = 0
+	if bug.LeaseFromAnswer.On() {
+		round.at = r.w.store.env.Now()
+	}
 	lease := env.Time(r.group.LeaseUntil(group.Instant(round.at)))
-	if r.splitting != nil {
+	if r.splitting != nil && !bug.LeaseOverSplit.On() {
 		// INVARIANT (rule 11 iv): no renewal while a split is proposed and unapplied. Others may have applied it, elected a
 		// leader of the right side when their promise to us was over, and taken writes that are not here yet.
 		lease = 0
@@ -246,6 +249,9 @@ func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due s
 		// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
 		// or as it was written since.
 		now := shard.Millis(r.time.Load())
+		if bug.ExpiryByLocalClock.On() {
+			now = max(now, due)
+		}
 		ans, needsClock, err = q.Run(latest{s}, desc.Range, now, due)
 	} else {
 		ans, needsClock, err = s.evaluateView(r, q, desc, due)

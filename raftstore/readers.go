@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -139,7 +140,14 @@ func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, d
 	if err != nil {
 		return raw.Answer{}, false, err
 	}
-	return q.Run(rd, desc.Range, now, due)
+	if bug.ExpiryByLocalClock.On() {
+		now = max(now, due)
+	}
+	rng := desc.Range
+	if bug.ScanNotClamped.On() && q.Kind == raw.Scan {
+		rng = shard.ModeRange(shard.ModeRaw)
+	}
+	return q.Run(rd, rng, now, due)
 }
 
 func viewTime(rd *engine.Reader, id shard.ID) (shard.Millis, error) {

@@ -189,9 +189,6 @@ func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool)
 // edge. An offer that arrives after its sender was suspected would otherwise put the shard to sleep for good.
 func (r *replica) onOffer(from shard.StoreID, c *control) {
 	live, inc := r.w.store.live.isLive(from)
-	if bug.SleepOnOldOffer.On() {
-		live, inc = true, c.incarnation
-	}
 	if !live || inc != c.incarnation || r.held || !r.born() || !r.follower.idle() ||
 		r.machine.Desc.Joint() || !r.group.CanAcceptSleep(c.term, c.last) {
 		return

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -134,7 +135,7 @@ func (w *worker) stageSplit(r *replica, ev *apply.Split, rights []*right) {
 		}
 		rt.state = InitialState(rt.desc, rt.self)
 		rt.state.Applied = ev.Parent.Child(initialIndex, initialTerm)
-		if rt.hard.Term >= initialTerm {
+		if rt.hard.Term >= initialTerm && !bug.SplitLosesVote.On() {
 			rt.state.Hard.Term, rt.state.Hard.Vote = rt.hard.Term, rt.hard.Vote
 		}
 		w.states.CreateReplica(rt.state)
@@ -161,7 +162,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 			w.destroySpan(rt)
 			continue
 		}
-		rt.force = leads
+		rt.force = leads || bug.SplitForcesAll.On()
 		if leads {
 			w.children = append(w.children, child{desc: rt.desc})
 		}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
-	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -121,13 +120,14 @@ func (r *replica) noteLeader() {
 	r.led.Store(&lead)
 }
 
-// expireCalls drops calls for which nobody waits any more, so that a shard without a quorum gives its memory back.
+// expireCalls drops calls for which nobody waits any more, so that a shard without a quorum gives its memory back. They
+// never reached the log, and the answer says so, should it still be heard.
 func (r *replica) expireCalls() {
 	now := int64(r.w.now)
 	kept := r.waiting[:0]
 	for i := range r.waiting {
 		if c := &r.waiting[i]; c.expire != 0 && c.expire < now {
-			r.fail(c, shard.ErrUnavailable)
+			r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "the log of " + r.id.String() + " did not move in time", Wait: busyWait})
 			continue
 		}
 		kept = append(kept, r.waiting[i])
@@ -135,38 +135,4 @@ func (r *replica) expireCalls() {
 	clear(r.waiting[len(kept):])
 	r.waiting = kept
 	r.expireFollower()
-}
-
-// maybeTruncate proposes to cut the log where nobody needs it any more. Truncation is a command, so that every replica
-// cuts at the same place and checksums of replicas agree.
-func (r *replica) maybeTruncate() {
-	a := &r.machine.Applied
-	if r.truncated != 0 || a.Index-a.TruncIndex < r.w.store.opt.LogEntries && r.logBytes < truncateBytes {
-		return
-	}
-	to := a.Index
-	keep := r.w.store.opt.keptEntries()
-	if r.logBytes >= truncateBytes && a.Index-a.TruncIndex < 2*keep {
-		keep = (a.Index - a.TruncIndex) / 4 // few but large entries
-	}
-	to -= min(keep, to)
-	r.group.Progress(func(p group.Progress) {
-		if p.Replica != r.self && p.RecentActive && p.Match < to && a.Index-p.Match < maxLagEntries {
-			to = p.Match
-		}
-	})
-	if r.snapshots > 0 {
-		to = min(to, r.minPinned)
-	}
-	if to <= a.TruncIndex {
-		return
-	}
-	term, err := r.log.Term(to)
-	if err != nil {
-		return
-	}
-	r.truncated = to
-	r.proposeAdmin(apply.EncodeTruncate(apply.Header{Eval: apply.EvalVersion}, to, term), func(*apply.Result, error) {
-		r.truncated = 0
-	})
 }

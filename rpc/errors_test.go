@@ -135,36 +135,39 @@ func checkSame(t *testing.T, name string, sent, core, got error) {
 // nobody knows.
 func TestErrorsWithoutServer(t *testing.T) {
 	st := newTestStore(1001)
-	entered := make(chan struct{}, 10)
-	st.do = func(ctx context.Context, _ *call.Request) call.Reply {
-		entered <- struct{}{}
+	// A channel for each question: one that its caller gave up early may reach the store late, or never.
+	entered := []chan struct{}{make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	st.do = func(ctx context.Context, req *call.Request) call.Reply {
+		close(entered[req.Shard])
 		<-ctx.Done()
 		return call.Reply{Err: ctx.Err()}
 	}
 	srv := serve(t, "127.0.0.1:0", func(s *Server) { s.AddStore(st) })
-	ask := func(ctx context.Context, end func(c *Conns)) error {
+	ask := func(ctx context.Context, question shard.ID, end func(c *Conns)) error {
 		conns := newConns(t)
 		tr := newTestTransport(t, conns, 1002, 0)
 		tr.SetAddr(1001, srv.addr)
-		go func() {
-			<-entered
-			end(conns)
-		}()
-		return tr.Call(ctx, 1001, &call.Request{Kind: call.Read}).Err
+		if end != nil {
+			go func() {
+				<-entered[question]
+				end(conns)
+			}()
+		}
+		return tr.Call(ctx, 1001, &call.Request{Kind: call.Read, Shard: question}).Err
 	}
 	cancelled, cancel := context.WithCancel(testContext(t))
-	if err := ask(cancelled, func(*Conns) { cancel() }); !errors.Is(err, context.Canceled) {
+	if err := ask(cancelled, 0, func(*Conns) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	short, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 	defer cancel()
-	if err := ask(short, func(*Conns) {}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := ask(short, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("late: %v", err)
 	}
-	if err := ask(testContext(t), func(c *Conns) { _ = c.Close() }); !errors.Is(err, shard.ErrUnavailable) {
+	if err := ask(testContext(t), 2, func(c *Conns) { _ = c.Close() }); !errors.Is(err, shard.ErrUnavailable) {
 		t.Errorf("connections closed under a call: %v", err)
 	}
-	if err := ask(testContext(t), func(*Conns) { srv.stop() }); !errors.Is(err, shard.ErrUnavailable) {
+	if err := ask(testContext(t), 3, func(*Conns) { srv.stop() }); !errors.Is(err, shard.ErrUnavailable) {
 		t.Errorf("server gone: %v", err)
 	}
 }

@@ -31,7 +31,7 @@ type testStore struct {
 	do func(ctx context.Context, req *call.Request) call.Reply
 	// snapshot takes a snapshot; nil reads it to its end.
 	snapshot func(ctx context.Context, header []byte, next func() ([]byte, error)) error
-	got      []byte // the last snapshot's header and chunks
+	got      []byte // see snapshotBytes
 }
 
 func newTestStore(id shard.StoreID) *testStore {
@@ -70,6 +70,13 @@ func (s *testStore) received(from shard.StoreID) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.frames[from])
+}
+
+// snapshotBytes are the header and chunks of the last snapshot that arrived whole.
+func (s *testStore) snapshotBytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.got
 }
 
 func (s *testStore) ReceiveSnapshot(ctx context.Context, header []byte, next func() ([]byte, error)) error {
@@ -138,9 +145,10 @@ func newConns(t *testing.T) *Conns {
 	return c
 }
 
+// testContext ends with the test, or after longer than anything takes on a machine that is busy elsewhere.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

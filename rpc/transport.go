@@ -345,6 +345,9 @@ func (r *raftServer) Call(ctx context.Context, req *raftv1.CallRequest) (*raftv1
 	if err != nil {
 		return nil, &shard.InvalidError{Why: "malformed request: " + err.Error()}
 	}
+	if errors.Is(rep.Err, context.DeadlineExceeded) || errors.Is(rep.Err, context.Canceled) {
+		return nil, rep.Err // the end of the call, not an answer: a status tells so, a reply would make text of it
+	}
 	return &raftv1.CallReply{Reply: call.AppendReply(nil, 1, &rep)}, nil
 }
 

@@ -159,6 +159,11 @@ func testCall(t *testing.T, p *pair) {
 	busy := &shard.ServerBusyError{Store: 1001, Why: "full", Wait: time.Second}
 	p.to.do = func(context.Context, *call.Request) call.Reply { return call.Reply{Err: busy} }
 	checkSame(t, "busy", busy, busy, p.Call(ctx, 1001, &call.Request{Kind: call.Barrier}).Err)
+	// The store's clock may be a little ahead of the caller's.
+	p.to.do = func(context.Context, *call.Request) call.Reply { return call.Reply{Err: context.DeadlineExceeded} }
+	if err := p.Call(ctx, 1001, &call.Request{Kind: call.Barrier}).Err; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("late by the store's clock: %v", err)
+	}
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	p.to.do = func(ctx context.Context, _ *call.Request) call.Reply { <-ctx.Done(); return call.Reply{Err: ctx.Err()} }
@@ -182,8 +187,8 @@ func chunks(count, size int) func() ([]byte, error) {
 			return nil, io.EOF
 		}
 		count--
-		for i := range buf {
-			buf[i] = byte('a' + count)
+		for n := copy(buf, []byte{byte('a' + count)}); n > 0 && n < size; n *= 2 {
+			copy(buf[n:], buf[:n]) // byte by byte, megabytes take seconds under the race detector
 		}
 		return buf, nil
 	}
@@ -192,14 +197,28 @@ func chunks(count, size int) func() ([]byte, error) {
 // testSnapshot: a snapshot arrives whole, or both sides know that it did not.
 func testSnapshot(t *testing.T, p *pair) {
 	ctx := testContext(t)
-	if err := p.SendSnapshot(ctx, 1001, []byte("header:"), chunks(3, 2)); err != nil || string(p.to.got) != "header:ccbbaa" {
-		t.Errorf("%q, %v", p.to.got, err)
+	if err := p.SendSnapshot(ctx, 1001, []byte("header:"), chunks(3, 2)); err != nil || string(p.to.snapshotBytes()) != "header:ccbbaa" {
+		t.Errorf("%q, %v", p.to.snapshotBytes(), err)
 	}
-	if err := p.SendSnapshot(ctx, 1001, []byte("header:"), chunks(0, 0)); err != nil || string(p.to.got) != "header:" {
-		t.Errorf("empty: %q, %v", p.to.got, err)
+	if err := p.SendSnapshot(ctx, 1001, []byte("header:"), chunks(0, 0)); err != nil || string(p.to.snapshotBytes()) != "header:" {
+		t.Errorf("empty: %q, %v", p.to.snapshotBytes(), err)
 	}
-	if err := p.SendSnapshot(ctx, 1001, nil, chunks(5, 16<<20)); err != nil || len(p.to.got) != 80<<20 {
-		t.Errorf("large: %d bytes, %v", len(p.to.got), err)
+	// More than a window, so that the receiver must have taken some before the last is sent.
+	size := 0
+	p.to.snapshot = func(_ context.Context, _ []byte, next func() ([]byte, error)) error {
+		for {
+			b, err := next()
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			size += len(b)
+		}
+	}
+	if err := p.SendSnapshot(ctx, 1001, nil, chunks(9, windowBytes/8)); err != nil || size != windowBytes/8*9 {
+		t.Fatalf("large: %d bytes, %v", size, err)
 	}
 	// The source breaks: the sender gets its own error back, and the receiver does not take the end for the end.
 	broke, seen, began := errors.New("the disk broke"), make(chan error, 1), make(chan struct{}, 1)
@@ -221,7 +240,7 @@ func testSnapshot(t *testing.T, p *pair) {
 		return nil, broke
 	})
 	if !errors.Is(err, broke) {
-		t.Errorf("sender broke: %v", err)
+		t.Fatalf("sender broke: %v", err)
 	}
 	if err := <-seen; err == io.EOF {
 		t.Error("the receiver took half a snapshot for a whole one")

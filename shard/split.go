@@ -3,6 +3,8 @@ package shard
 import (
 	"fmt"
 	"slices"
+
+	"github.com/skerrydb/skerry/internal/bug"
 )
 
 // SplitID names one shard that a split makes.
@@ -28,7 +30,9 @@ func (d *Descriptor) Split(at []Key, ids []SplitID) ([]*Descriptor, error) {
 		return nil, err
 	}
 	epoch := d.Epoch
-	epoch.Version += uint64(len(at))
+	if !bug.SplitKeepsEpoch.On() {
+		epoch.Version += uint64(len(at))
+	}
 	out := make([]*Descriptor, 0, len(at)+1)
 	left := &Descriptor{ID: d.ID, Epoch: epoch, Replicas: d.Replicas,
 		Range: Range{Start: d.Range.Start, End: at[0].Clone()}}

@@ -8,10 +8,13 @@ const (
 	VoteBeforeSync
 	ResponseBeforeSync
 	AppliedLater
+	IngestOvertakesLog
+	CommitLost
 	VoteAtOnceAfterStart
 	GateLeftToRaft
 
-	LeaseIgnoresDrift
+	LeaseFromAnswer
+	LeaseOverSplit
 	LeaseOverTransfer
 	LeaseBehindCommit
 	BunchedTicks
@@ -19,7 +22,6 @@ const (
 	FollowerReadsAlone
 	HungDiskLeads
 	SleepKeepsLease
-	SleepOnOldOffer
 	ExpiryByLocalClock
 
 	SendAgain
@@ -27,9 +29,14 @@ const (
 	NeverForgotten
 	OutcomeAgesOut
 
+	SkipEpochCheck
+	SplitLosesVote
+	SplitKeepsEpoch
+	SplitForcesAll
+	SnapshotOverNeighbour
+	ScanNotClamped
 	ForgetTombstone
 	SnapshotMissesTime
-	InstallNotHeld
 
 	UnpersistedIDs
 	UnpersistedTimestamps
@@ -41,10 +48,13 @@ var list = [...]Info{
 	VoteBeforeSync:       {"vote-before-sync", "a candidate asks for votes before its own term and vote are on disk"},
 	ResponseBeforeSync:   {"response-before-sync", "acknowledgements and votes leave before they are on disk"},
 	AppliedLater:         {"applied-later", "the applied index is written in a later batch than the effects that it covers"},
+	IngestOvertakesLog:   {"ingest-overtakes-log", "a snapshot is ingested before the log that was written ahead of it is synced"},
+	CommitLost:           {"commit-lost", "the commit index in the log's headers is not read at the start"},
 	VoteAtOnceAfterStart: {"vote-at-once-after-start", "a process that just started votes, although it may have promised a lease before"},
 	GateLeftToRaft:       {"gate-left-to-raft", "vote requests reach raft at once: its own stickiness shall protect the lease"},
 
-	LeaseIgnoresDrift:  {"lease-ignores-drift", "a lease runs for a whole election timeout by the leader's own clock"},
+	LeaseFromAnswer:    {"lease-from-answer", "a lease is counted from when its round was confirmed, not from when it was asked"},
+	LeaseOverSplit:     {"lease-over-split", "a leader goes on renewing its lease while a split is proposed and not applied"},
 	LeaseOverTransfer:  {"lease-over-transfer", "a leader that hands over goes on using its lease"},
 	LeaseBehindCommit:  {"lease-behind-commit", "a leased read does not wait for what the leader has committed and not applied"},
 	BunchedTicks:       {"bunched-ticks", "ticks are delivered however soon after another, and the promise counts ticks"},
@@ -52,7 +62,6 @@ var list = [...]Info{
 	FollowerReadsAlone: {"follower-reads-alone", "a follower answers a read without asking its leader"},
 	HungDiskLeads:      {"hung-disk-leads", "a store whose disk hangs goes on leading"},
 	SleepKeepsLease:    {"sleep-keeps-lease", "a leader that falls asleep keeps its view, and answers from it"},
-	SleepOnOldOffer:    {"sleep-on-old-offer", "a follower accepts an offer of sleep without looking whether its leader's store lives"},
 	ExpiryByLocalClock: {"expiry-by-local-clock", "a read takes the store's own clock for the shard's time"},
 
 	SendAgain:      {"send-again", "the client sends a write again whose outcome it does not know"},
@@ -60,9 +69,14 @@ var list = [...]Info{
 	NeverForgotten: {"never-forgotten", "an attempt that was answered \"never\" is not remembered, and is proposed when it arrives late"},
 	OutcomeAgesOut: {"outcome-cut-log", "an outcome is answered \"never\" although the log does not reach back to the attempt"},
 
-	ForgetTombstone:    {"forget-tombstone", "a removed replica is born again by an old message"},
-	SnapshotMissesTime: {"snapshot-misses-time", "a replica that was made by a snapshot begins with its own idea of the shard's time"},
-	InstallNotHeld:     {"install-not-held", "a replica goes on with its log while a snapshot is being installed"},
+	SkipEpochCheck:        {"skip-epoch-check", "a command is applied whatever the range has become since it was proposed"},
+	SplitLosesVote:        {"split-loses-vote", "the right side of a split forgets the vote of the replica that was here before it was born"},
+	SplitKeepsEpoch:       {"split-keeps-epoch", "a split does not raise the version"},
+	SplitForcesAll:        {"split-forces-all", "every replica of the right side campaigns at once, whether left leads there or not"},
+	SnapshotOverNeighbour: {"snapshot-over-neighbour", "a snapshot is accepted over the range of another replica"},
+	ScanNotClamped:        {"scan-not-clamped", "a page of a scan goes on beyond its shard"},
+	ForgetTombstone:       {"forget-tombstone", "a removed replica is born again by an old message"},
+	SnapshotMissesTime:    {"snapshot-misses-time", "a replica that was made by a snapshot begins with its own idea of the shard's time"},
 
 	UnpersistedIDs:        {"unpersisted-ids", "ids are given out beyond the bound that is written"},
 	UnpersistedTimestamps: {"unpersisted-timestamps", "timestamps are given out beyond the bound that is written"},

@@ -45,10 +45,7 @@ func leaseSpan(electionTicks int, tick time.Duration, drift float64) Instant {
 // INVARIANT: once a transfer was begun, the leader neither uses nor renews a lease until its term ends, even if the
 // transfer is given up: the MsgTimeoutNow, or a vote request made of it, may arrive at any time, and ignores promises.
 func (g *Group) LeaseUntil(t Instant) Instant {
-	switch {
-	case bug.LeaseIgnoresDrift.On() && g.leading:
-		return t + Instant(g.electionTicks)*g.tick
-	case bug.LeaseOverTransfer.On() && g.leading:
+	if bug.LeaseOverTransfer.On() && g.leading {
 		return t + g.lease
 	}
 	if !g.leading || g.transferring {

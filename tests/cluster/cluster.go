@@ -30,6 +30,7 @@ type Options struct {
 	Stores   int
 	Shards   []*shard.Descriptor
 	Store    func(*raftstore.Options) // changes a store's options before it opens
+	Engine   func(*engine.Options)    // changes an engine's
 	Verbose  bool
 	OnBroken func(id shard.StoreID, err error) // default: the test fails
 }
@@ -150,7 +151,11 @@ func (c *Cluster) Start(id shard.StoreID) {
 		c.T.Errorf("%s broke: %v", id, err)
 	}
 	m.Disk = NewDisk(m.FS)
-	e, err := engine.Open("store", engine.Options{FS: m.Disk, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken})
+	eo := engine.Options{FS: m.Disk, CacheBytes: 4 << 20, MemTableBytes: 4 << 20, OnBroken: broken}
+	if c.opt.Engine != nil {
+		c.opt.Engine(&eo)
+	}
+	e, err := engine.Open("store", eo)
 	if err != nil {
 		c.T.Fatalf("open engine of %s: %v", id, err)
 	}

@@ -175,9 +175,10 @@ func TestTransferTargets(t *testing.T) {
 
 	// One that was away for longer than the log reaches.
 	away := other[0]
+	last := c.Status(away, d.ID).Last
 	c.Stop(away)
-	fill(t, c, d, "k", 600)
-	c.WaitFor("a cut log", func() bool { return c.Status(c.Leader(d.ID), d.ID).Applied.TruncIndex > 300 })
+	fill(t, c, d, "k", 1500)
+	c.WaitFor("a cut log", func() bool { return c.Status(c.Leader(d.ID), d.ID).Applied.TruncIndex > last })
 	c.Start(away)
 	c.WaitFor("leadership at "+away.String(), func() bool {
 		from := c.Leader(d.ID)
@@ -186,7 +187,7 @@ func TestTransferTargets(t *testing.T) {
 		}
 		return from == away
 	})
-	mustGet(t, c, d, "k-00599", "v599")
+	mustGet(t, c, d, "k-01499", "v1499")
 	c.WaitFor("leadership back at "+lead.String(), func() bool {
 		from := c.Leader(d.ID)
 		if from != lead {

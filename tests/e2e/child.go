@@ -35,6 +35,7 @@ type Child struct {
 	Join                    []string
 	SplitKeys               []string
 	Stores                  int
+	NoStore                 bool   // a placement member alone
 	Lossy                   bool   // the filesystem that loses what was not synced
 	SkipSync                string // with Lossy: a pattern of paths whose syncs do nothing
 	Hurtful                 bool   // disks and clocks do what orders say
@@ -73,6 +74,9 @@ func (c *Child) run() int {
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Store:  &node.StoreConfig{MemTableBytes: c.MemTableBytes}}
+	if c.NoStore {
+		cfg.Store = nil
+	}
 	if c.Lossy {
 		fs := lossyfs.New()
 		if c.SkipSync != "" {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +24,8 @@ import (
 
 // Options of a Cluster.
 type Options struct {
-	Nodes     int // default 3; each holds a store and, the first three, a placement member
+	Nodes     int  // default 3; each holds a store and, the first three, a placement member
+	Apart     bool // the nodes hold stores only, and one more process the only placement member
 	SplitKeys []string
 	Lossy     bool
 	SkipSync  string
@@ -39,7 +41,8 @@ type Options struct {
 type Cluster struct {
 	T     testing.TB
 	Dir   string
-	Nodes []*Proc
+	Nodes []*Proc // those with a store
+	Apart *Proc   // the placement member with Options.Apart, else nil
 	DB    *client.DB
 	net   *network
 }
@@ -64,23 +67,25 @@ func New(t testing.TB, o Options) *Cluster {
 	}
 	c := &Cluster{T: t, Dir: t.TempDir()}
 	var listen []string
-	for range o.Nodes {
+	for range o.processes() {
 		listen = append(listen, freeAddr(t))
 	}
 	c.net = newNetwork(t, listen)
 	members := make(map[uint64]string)
 	for i := range o.Nodes {
-		p := &Proc{c: c, Index: i}
-		p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
-			Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes, Lossy: o.Lossy,
-			SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
-		if i < 3 {
+		p := c.newProc(i, listen, o)
+		if i < 3 && !o.Apart {
 			p.child.Member = uint64(i + 1)
 			members[p.child.Member] = p.child.Advertise
 		}
 		c.Nodes = append(c.Nodes, p)
 	}
-	for _, p := range c.Nodes {
+	if o.Apart {
+		c.Apart = c.newProc(o.Nodes, listen, o)
+		c.Apart.child.Member, c.Apart.child.NoStore = 1, true
+		members[1] = c.Apart.child.Advertise
+	}
+	for _, p := range c.procs() {
 		p.child.Members = members
 		for _, addr := range members {
 			p.child.Join = append(p.child.Join, addr)
@@ -92,7 +97,31 @@ func New(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-// Addrs are the addresses of all nodes.
+// processes is how many a cluster has.
+func (o *Options) processes() int {
+	if o.Apart {
+		return o.Nodes + 1
+	}
+	return o.Nodes
+}
+
+func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
+	p := &Proc{c: c, Index: i}
+	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
+		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes, Lossy: o.Lossy,
+		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
+	return p
+}
+
+// procs are all processes.
+func (c *Cluster) procs() []*Proc {
+	if c.Apart == nil {
+		return c.Nodes
+	}
+	return append(slices.Clone(c.Nodes), c.Apart)
+}
+
+// Addrs are the addresses of all nodes with a store.
 func (c *Cluster) Addrs() string {
 	var out []string
 	for _, p := range c.Nodes {
@@ -137,7 +166,7 @@ func (c *Cluster) close() {
 	if c.DB != nil {
 		_ = c.DB.Close()
 	}
-	for _, p := range c.Nodes {
+	for _, p := range c.procs() {
 		p.Resume()
 		p.Kill()
 		if log := p.Log(); c.T.Failed() && log != "" {

@@ -65,18 +65,39 @@ func (w *worker) run() {
 		default:
 			w.one(ctx)
 		}
-		_ = w.env.Sleep(ctx, w.c.w.Between(0, w.c.knobs.Think))
+		_ = w.env.Sleep(ctx, w.c.w.Between(0, w.c.think()))
 	}
 	_ = w.db.Close()
 }
 
+// think is how long clients wait between two operations, at most; while progress is waited for they hurry.
+func (c *cluster) think() time.Duration {
+	if c.hurry {
+		return min(c.knobs.Think, 20*time.Millisecond)
+	}
+	return c.knobs.Think
+}
+
 var kindNames = [...]string{"get", "put", "delete", "cas", "batch", "scan"}
+
+// kind draws what an operation does.
+func (c *cluster) kind() history.Kind {
+	k := history.Kind(c.w.IntN(len(kindNames)))
+	read := k == history.Get || k == history.Scan
+	switch {
+	case c.knobs.Mix == "reads" && !c.hurry && !read && c.w.Chance(0.8):
+		return history.Get
+	case c.knobs.Mix == "writes" && read && c.w.Chance(0.8):
+		return history.Put + history.Kind(c.w.IntN(4))
+	}
+	return k
+}
 
 // one executes one operation and notes what came of it.
 func (w *worker) one(ctx context.Context) {
 	c := w.c
 	w.seq++
-	in := history.Input{Group: c.group(c.w.IntN(c.knobs.Groups)), Kind: history.Kind(c.w.IntN(len(kindNames))), Key: c.w.IntN(history.GroupKeys), Want: w.was}
+	in := history.Input{Group: c.group(c.w.IntN(c.knobs.Groups)), Kind: c.kind(), Key: c.w.IntN(history.GroupKeys), Want: w.was}
 	in.Value = fmt.Sprintf("c%d.%d", w.id, w.seq)
 	begun := c.tick()
 	w.pending = c.w.Now()
@@ -93,7 +114,7 @@ func (w *worker) one(ctx context.Context) {
 		end = math.MaxInt64
 	}
 	c.count(in.Group, out.Ambiguous)
-	if !out.Ambiguous {
+	if !out.Ambiguous && in.Kind != history.Get && in.Kind != history.Scan && out.OK {
 		c.slots[in.Group%maxSlots].lastOK = end
 	}
 	c.ops = append(c.ops, porcupine.Operation{ClientId: w.id, Input: in, Output: out, Call: begun, Return: end})
@@ -157,7 +178,7 @@ const (
 // slot is how far a slot is.
 type slot struct {
 	generation, ops, open int
-	lastOK                int64 // time of the history at which an operation last succeeded
+	lastOK                int64 // time of the history at which a write last succeeded
 }
 
 // group is the present group of a slot.

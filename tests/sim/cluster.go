@@ -13,6 +13,7 @@ import (
 
 // cluster is one world's: servers, clients, the network between them, and what was seen.
 type cluster struct {
+	hurry      bool // clients do not think
 	frames     bool // log raft messages
 	w          *world.World
 	knobs      *Knobs

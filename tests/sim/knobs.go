@@ -27,6 +27,10 @@ type Knobs struct {
 	SyncTime   time.Duration // of one sync, at most
 	Net        simnet.Knobs
 	Nemeses    []string
+	Tick       time.Duration // of Raft
+	Pace       time.Duration // between two faults, at most
+	Mix        string        // of operations: even, reads, writes
+	Aim        float64       // the chance that a fault hits whoever leads most
 	Think      time.Duration // between two operations of a client, at most
 	Budget     time.Duration // of the retries of one call
 	LogEntries uint64        // how long a log grows before it is cut
@@ -38,14 +42,17 @@ func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
 func draw(seed uint64) *Knobs {
 	w := world.New(seed, world.Uniform())
 	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "pct", "delay", "mix"), Stores: pick(w, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
-		Shards: pick(w, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
-		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 50*time.Millisecond, 300*time.Millisecond),
-		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond),
+		Shards: pick(w, 1, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
+		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 100*time.Millisecond, 3*time.Second),
+		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 2*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second),
+		Tick: pick(w, 30*time.Millisecond, 100*time.Millisecond), Pace: pick(w, 60*time.Millisecond, 150*time.Millisecond, 1500*time.Millisecond),
+		Aim: pick(w, 0, 0.5, 0.9),
 		Net: simnet.Knobs{Latency: pick(w, 100*time.Microsecond, time.Millisecond, 10*time.Millisecond), Bandwidth: pick(w, int64(10<<20), int64(100<<20)),
 			Loss: pick(w, 0, 0, 0.002, 0.02), Duplicate: pick(w, 0, 0.01), Reorder: pick(w, 0, 0, 0.05), Late: pick(w, 0, 0.001, 0.01),
 			LateBy: pick(w, 500*time.Millisecond, 5*time.Second), BreakWait: pick(w, 20*time.Millisecond, 500*time.Millisecond, 3*time.Second)}}
-	k.Groups = pick(w, 1, 4, 16)
-	k.LogEntries = pick(w, uint64(16), 64, 4096)
+	k.Groups = pick(w, 1, 2, 4, 16)
+	k.Mix = pick(w, "even", "reads", "writes")
+	k.LogEntries = pick(w, uint64(8), 16, 64, 4096)
 	k.Budget = pick(w, 300*time.Millisecond, 2*time.Second, 10*time.Second)
 	k.Members = min(k.Members, k.Stores)
 	for _, n := range nemeses {
@@ -75,9 +82,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, logs of %d, strategy %s, drift %.3f, wall skew %s, sync %s, think %s,\n"+
+	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.LogEntries, k.Strategy, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

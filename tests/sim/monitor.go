@@ -30,6 +30,7 @@ type monitors struct {
 	votes    map[voteKey]uint64
 	promises map[replicaKey]*promise
 	leases   map[replicaKey]lease
+	present  map[shard.ID]*world.Machine // who led last
 	dead     map[replicaKey]bool
 	seen     map[string]int // how often each monitor had something to look at
 }
@@ -66,7 +67,7 @@ type lease struct {
 
 func newMonitors(c *cluster) *monitors {
 	return &monitors{c: c, leaders: make(map[leadership]shard.ReplicaID), entries: make(map[shard.ID]map[uint64]appliedEntry),
-		votes: make(map[voteKey]uint64), promises: make(map[replicaKey]*promise), leases: make(map[replicaKey]lease),
+		votes: make(map[voteKey]uint64), promises: make(map[replicaKey]*promise), leases: make(map[replicaKey]lease), present: make(map[shard.ID]*world.Machine),
 		dead: make(map[replicaKey]bool), seen: make(map[string]int)}
 }
 
@@ -158,6 +159,7 @@ func (o *observer) Led(id shard.ID, rep shard.ReplicaID, term uint64) {
 		m.violated("leader", "%s and %s both lead term %d of %s", was, rep, term, id)
 	}
 	m.leaders[l] = rep
+	m.present[id] = o.machine
 	for k, other := range m.leases {
 		if k.shard != id || k.replica == rep || other.term >= term || other.machine.Dead() {
 			continue
@@ -168,6 +170,17 @@ func (o *observer) Led(id shard.ID, rep shard.ReplicaID, term uint64) {
 				rep, term, id, k.replica, other.term, other.until.Sub(now))
 		}
 	}
+}
+
+// leading counts the shards that a machine was the last to lead.
+func (m *monitors) leading(machine *world.Machine) int {
+	n := 0
+	for _, l := range m.present {
+		if l == machine {
+			n++
+		}
+	}
+	return n
 }
 
 // Leased implements raftstore.Observer.

@@ -28,6 +28,9 @@ var nemeses = []nemesis{
 	{"transfer", (*cluster).transfer},
 	{"replace", (*cluster).replace},
 	{"split", (*cluster).split},
+	{"flap", (*cluster).flap},
+	{"cut-client", (*cluster).cutClient},
+	{"bounce", (*cluster).bounce},
 }
 
 // harm does one evil thing after the other until the phase is over.
@@ -46,7 +49,7 @@ func (c *cluster) harm(until time.Duration) {
 			n.do(c)
 		}
 		c.revive()
-		_ = c.env.Sleep(ctx, c.w.Between(20*time.Millisecond, 1500*time.Millisecond))
+		_ = c.env.Sleep(ctx, c.w.Between(10*time.Millisecond, c.knobs.Pace))
 	}
 }
 
@@ -68,11 +71,23 @@ func (c *cluster) revive() {
 	}
 }
 
-func (c *cluster) anyServer() *server { return c.servers[c.w.IntN(len(c.servers))] }
+// anyServer is a victim: any, or the one that leads most, as an observer from outside would aim.
+func (c *cluster) anyServer() *server {
+	if !c.w.Chance(c.knobs.Aim) {
+		return c.servers[c.w.IntN(len(c.servers))]
+	}
+	best, most := c.servers[0], -1
+	for _, s := range c.servers {
+		if n := c.monitors.leading(s.machine); n > most {
+			best, most = s, n
+		}
+	}
+	return best
+}
 
 // later runs f after a while, as a task of the world.
 func (c *cluster) later(least, most time.Duration, f func()) {
-	d := c.w.Between(least, most)
+	d := c.w.Scale(least, most)
 	c.env.Go("later", func() {
 		_ = c.env.Sleep(context.Background(), d)
 		f()
@@ -155,6 +170,60 @@ func (c *cluster) cutOneWay() {
 	})
 }
 
+// bounce ends processes and starts them again at once, before anybody has noticed.
+func (c *cluster) bounce() {
+	for range 1 + c.w.IntN(3) {
+		s := c.servers[c.w.IntN(len(c.servers))]
+		if s.up() && s.node != nil {
+			s.crash()
+			s.start()
+		}
+		_ = c.env.Sleep(context.Background(), c.w.Scale(time.Millisecond, 8*c.knobs.Tick))
+	}
+}
+
+// flap cuts and heals single directions between servers, many times in a short while.
+func (c *cluster) flap() {
+	c.main.Log("flap")
+	for range 3 + c.w.IntN(12) {
+		a, b := c.anyServer(), c.servers[c.w.IntN(len(c.servers))]
+		if a == b {
+			continue
+		}
+		if c.w.Chance(0.5) {
+			a, b = b, a
+		}
+		c.net.Cut(a.addr, b.addr)
+		c.later(time.Millisecond, 12*c.knobs.Tick, func() { c.net.Heal(a.addr, b.addr) })
+		_ = c.env.Sleep(context.Background(), c.w.Between(0, 6*c.knobs.Tick))
+	}
+}
+
+// cutClient loses what one client and one server, or all servers, say to each other, in one direction or both.
+func (c *cluster) cutClient() {
+	w := c.workers[c.w.IntN(len(c.workers))]
+	servers := c.servers
+	if c.w.Chance(0.6) {
+		servers = []*server{c.anyServer()}
+	}
+	there, back := c.w.Chance(0.6), c.w.Chance(0.6)
+	c.main.Log("cut c%d from %v, there %v, back %v", w.id, servers, there, back)
+	for _, s := range servers {
+		if there {
+			c.net.Cut(w.host.Addr(), s.addr)
+		}
+		if back {
+			c.net.Cut(s.addr, w.host.Addr())
+		}
+	}
+	c.later(time.Millisecond, 2*time.Second, func() {
+		for _, s := range servers {
+			c.net.Heal(w.host.Addr(), s.addr)
+			c.net.Heal(s.addr, w.host.Addr())
+		}
+	})
+}
+
 func (c *cluster) cutHalves() {
 	side := make([]bool, len(c.servers))
 	for i := range side {
@@ -225,12 +294,24 @@ func (c *cluster) blackout() {
 	}
 }
 
+// rate is how fast a clock goes: as wrong as allowed in most cases, because what breaks breaks there.
+func (c *cluster) rate() float64 {
+	d := c.knobs.Drift
+	switch c.w.IntN(3) {
+	case 0:
+		return 1 - d
+	case 1:
+		return 1 + d
+	}
+	return 1 - d + 2*d*float64(c.w.IntN(1001))/1000
+}
+
 func (c *cluster) bendClock() {
 	s := c.anyServer()
 	if !s.up() {
 		return
 	}
-	rate := 1 - c.knobs.Drift + 2*c.knobs.Drift*float64(c.w.IntN(1001))/1000
+	rate := c.rate()
 	jump := c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew)
 	c.main.Log("the clock of %s goes at %.4f and jumps by %s", s, rate, jump)
 	s.machine.SetRate(rate)

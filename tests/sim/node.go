@@ -39,16 +39,15 @@ func (s *server) start() {
 	s.lives++
 	m := c.w.NewMachine(s.String())
 	s.machine, s.broken = m, nil
-	drift := c.knobs.Drift
-	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), 1-drift+2*drift*float64(c.w.IntN(1001))/1000, c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
+	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), c.rate(), c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
 	m.Delay = s.disk.delay
 	s.host = c.net.Host(m, s.addr)
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
 		Logger: slog.New(&logHandler{m: m}), Join: c.joinAddrs(),
-		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
+		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
 		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m)}
 	if s.member != 0 {
-		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, LogEntries: c.knobs.LogEntries}
+		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil
 	}
 	life := s.lives

@@ -19,6 +19,9 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"workers":  intKnob(1, 4, func(k *Knobs) *int { return &k.Workers }),
 	"log":      func(k *Knobs, v string) (err error) { k.LogEntries, err = strconv.ParseUint(v, 10, 64); return err },
 	"faults":   durationKnob(func(k *Knobs) *time.Duration { return &k.Faults }),
+	"tick":     durationKnob(func(k *Knobs) *time.Duration { return &k.Tick }),
+	"pace":     durationKnob(func(k *Knobs) *time.Duration { return &k.Pace }),
+	"aim":      floatKnob(func(k *Knobs) *float64 { return &k.Aim }),
 	"think":    durationKnob(func(k *Knobs) *time.Duration { return &k.Think }),
 	"budget":   durationKnob(func(k *Knobs) *time.Duration { return &k.Budget }),
 	"sync":     durationKnob(func(k *Knobs) *time.Duration { return &k.SyncTime }),
@@ -31,6 +34,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"dup":      floatKnob(func(k *Knobs) *float64 { return &k.Net.Duplicate }),
 	"reorder":  floatKnob(func(k *Knobs) *float64 { return &k.Net.Reorder }),
 	"late":     floatKnob(func(k *Knobs) *float64 { return &k.Net.Late }),
+	"mix":      func(k *Knobs, v string) error { k.Mix = v; return nil },
 	"strategy": func(k *Knobs, v string) error { k.Strategy = v; return k.checkStrategy() },
 	"nemeses": func(k *Knobs, v string) error {
 		k.Nemeses = nil

@@ -9,9 +9,9 @@ import (
 // Limits of liveness, in simulated time. They are far above what is usual: who misses one hangs.
 const (
 	bootLimit     = time.Minute
-	coreLimit     = time.Minute
-	healedLimit   = time.Minute
-	clientsLimit  = time.Minute
+	coreLimit     = 4 * time.Minute
+	healedLimit   = 2 * time.Minute
+	clientsLimit  = 2 * time.Minute
 	settledLimit  = 2 * time.Minute
 	comparedLimit = time.Minute
 	asleepLimit   = 3 * time.Minute
@@ -97,6 +97,8 @@ func (c *cluster) core() error {
 // progress waits until an operation on every slot has succeeded. down, if not nil, stays down.
 func (c *cluster) progress(when string, limit time.Duration, down *server) error {
 	begun := c.time
+	c.hurry = true
+	defer func() { c.hurry = false }()
 	err := c.untilBut(down, "progress of every slot "+when, limit, func() bool {
 		for slot := range c.knobs.Groups {
 			if c.slots[slot].lastOK <= begun {

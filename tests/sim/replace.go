@@ -56,7 +56,7 @@ func (a *auditor) replace(s *server) error {
 
 // awaitReplaced returns when no shard has a replica on a store any more.
 func (a *auditor) awaitReplaced(old shard.StoreID, s *server) {
-	for {
+	for refused := 0; ; {
 		_ = a.env.Sleep(context.Background(), 500*time.Millisecond)
 		ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
 		err := a.unsettled(ctx)
@@ -72,8 +72,17 @@ func (a *auditor) awaitReplaced(old shard.StoreID, s *server) {
 		if err == nil && addrs[old] != "" {
 			// Placement did not answer, or did not hear: it may still do so. Whoever began this says it again.
 			ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
-			a.m.Log("remove %s again: %v", old, a.db.Admin().RemoveStore(ctx, old))
+			err := a.db.Admin().RemoveStore(ctx, old)
 			cancel()
+			a.m.Log("remove %s again: %v", old, err)
+			if errors.Is(err, client.ErrInvalid) {
+				refused++
+			}
+			if refused > 30 { // long after the first attempt could still be on its way
+				a.m.Log("%s is not removed", old)
+				s.removed = false
+				return
+			}
 		}
 		if s.broken != nil || !s.up() {
 			s.removed = true // by now its administrator knows

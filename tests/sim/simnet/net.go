@@ -56,6 +56,7 @@ const (
 	urgent
 	calls
 	parts // of snapshots
+	routes
 )
 
 // New makes a network without hosts.
@@ -182,8 +183,8 @@ func (n *Net) arrival(s stream, bytes int, frames bool) time.Duration {
 	if !n.calm {
 		if n.knobs.Late > 0 && n.w.Chance(n.knobs.Late) {
 			late := at + n.w.Between(0, n.knobs.LateBy)
-			if frames {
-				return late // the stream goes on without it
+			if frames || s.class == calls {
+				return late // the stream goes on without it: it was on the connection before, or in a slow handler
 			}
 			at = late
 		}

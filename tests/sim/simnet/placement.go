@@ -83,7 +83,7 @@ func (p *placementAt) Watch(ctx context.Context, f func(*beat.Routes) error) err
 				if st.over || server.down {
 					return context.Canceled
 				}
-				n.send(server, p.h.addr, calls, 256, func(back *Host) {
+				n.send(server, p.h.addr, routes, 256, func(back *Host) {
 					if back == p.h {
 						st.queue = append(st.queue, r)
 						st.wake.Wake()

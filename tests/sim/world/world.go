@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -130,6 +131,16 @@ func (w *World) Between(lo, hi time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)+1))
+}
+
+// Scale draws a duration from [lo, hi], as likely between 1 ms and 10 ms as between 100 ms and 1 s.
+func (w *World) Scale(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Duration(float64(lo) * math.Pow(float64(hi)/float64(lo), w.rng.Float64()))
 }
 
 // After calls f after d of simulated time, between two steps. f must not block.
