@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"runtime/metrics"
 	"syscall"
 	"testing"
 	"time"
@@ -168,10 +169,12 @@ func (c *Child) writeHeap() {
 // statInterval is how often a hurtful child says how it is.
 const statInterval = time.Second
 
-// tellStat writes what only the process itself can tell, again and again.
+// tellStat writes what only the process itself can tell, again and again: goroutines, and bytes of heap in use.
 func (c *Child) tellStat() {
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	for ; ; time.Sleep(statInterval) {
-		replace(c.Data+".stat", fmt.Append(nil, runtime.NumGoroutine()))
+		metrics.Read(heap)
+		replace(c.Data+".stat", fmt.Append(nil, runtime.NumGoroutine(), " ", heap[0].Value.Uint64()))
 	}
 }
 

@@ -155,7 +155,7 @@ func (s *soak) report(now time.Duration) string {
 	fmt.Fprintf(&b, "\n  nemesis: %s\n ", s.nemesis.story())
 	for _, p := range s.c.Nodes {
 		if st, ok := p.Stat(); ok {
-			fmt.Fprintf(&b, " node %d: %d MiB, %d goroutines, %d files;", p.Index+1, st.RSS>>20, st.Goroutines, st.Files)
+			fmt.Fprintf(&b, " node %d: %d MiB (heap %d), %d goroutines, %d files;", p.Index+1, st.RSS>>20, st.Heap>>20, st.Goroutines, st.Files)
 		}
 	}
 	return b.String()
@@ -228,6 +228,7 @@ func (s *soak) checkUse(t *testing.T, strict bool) {
 		of    func(u use) int64
 	}{
 		{"bytes of memory", 64 << 20, func(u use) int64 { return u.RSS }},
+		{"bytes of heap", 32 << 20, func(u use) int64 { return u.Heap }},
 		{"goroutines", 100, func(u use) int64 { return int64(u.Goroutines) }},
 		{"open files", 100, func(u use) int64 { return int64(u.Files) }},
 	} {

@@ -28,6 +28,7 @@ type Stat struct {
 	RSS        int64 // bytes
 	Files      int   // open descriptors
 	Goroutines int   // as of at most a second ago
+	Heap       int64 // bytes in use or not yet collected, as of then
 }
 
 // Stat measures a process of a Hurtful cluster; false if there is none, or it has just begun.
@@ -57,6 +58,6 @@ func (p *Proc) Stat() (Stat, bool) {
 	}
 	pages, _ := strconv.ParseInt(fields[1], 10, 64)
 	s := Stat{RSS: pages * int64(os.Getpagesize()), Files: len(files)}
-	s.Goroutines, err = strconv.Atoi(string(text))
+	_, err = fmt.Sscan(string(text), &s.Goroutines, &s.Heap)
 	return s, err == nil
 }
