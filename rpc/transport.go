@@ -272,11 +272,19 @@ func (t *Transport) SendSnapshot(ctx context.Context, to shard.StoreID, header [
 	if err != nil {
 		return fromStatus(ctx, err, stream.Trailer(), "snapshot to "+to.String())
 	}
-	if len(done.GetError()) > 0 {
-		d := codec.Decoder{B: done.GetError()}
-		return call.ReadError(&d)
+	return doneError(done.GetError())
+}
+
+// doneError is what the receiver of a snapshot said at the end. Bytes that are no error still say that it was not taken.
+func doneError(b []byte) error {
+	if len(b) == 0 {
+		return nil
 	}
-	return nil
+	d := codec.Decoder{B: b}
+	if err := call.ReadError(&d); d.Done() == nil && err != nil {
+		return err
+	}
+	return &call.UnknownError{Text: "the receiver of a snapshot answered with a malformed error"}
 }
 
 // raftServer serves other stores.

@@ -36,11 +36,11 @@ func TestLinearizable(t *testing.T) {
 		w := &linearClient{c: c, rec: rec, id: i, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
 		wg.Go(func() {
 			for !done.Load() {
-				w.one()
+				_ = w.one()
 			}
 		})
 	}
-	n := &nemesis{c: c, rnd: rand.New(rand.NewPCG(seed, 1<<32))}
+	n := &harasser{c: c, rnd: rand.New(rand.NewPCG(seed, 1<<32))}
 	n.run(t, time.Now().Add(length))
 	time.Sleep(3 * time.Second) // the last operations see the healed cluster
 	done.Store(true)
@@ -64,14 +64,21 @@ func setting(t testing.TB, name string, value uint64) uint64 {
 	return n
 }
 
-// nemesis hurts one node at a time, in every way it knows.
-type nemesis struct {
+func textSetting(name, value string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return value
+}
+
+// harasser hurts one node at a time, in every way it knows.
+type harasser struct {
 	c      *Cluster
 	rnd    *rand.Rand
 	counts [5]int
 }
 
-func (n *nemesis) run(t testing.TB, end time.Time) {
+func (n *harasser) run(t testing.TB, end time.Time) {
 	for time.Now().Before(end) {
 		p := n.c.Nodes[n.rnd.IntN(len(n.c.Nodes))]
 		what := n.rnd.IntN(len(n.counts))
@@ -102,7 +109,7 @@ func (n *nemesis) run(t testing.TB, end time.Time) {
 }
 
 // transfer moves the leadership of a few shards; that it may be refused does not matter.
-func (n *nemesis) transfer() {
+func (n *harasser) transfer() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for s, err := range n.c.DB.Admin().Shards(ctx) {
@@ -115,16 +122,16 @@ func (n *nemesis) transfer() {
 }
 
 // split cuts some shard between two groups of keys; that it may be refused does not matter.
-func (n *nemesis) split() {
+func (n *harasser) split() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	key := linearKey(n.rnd.IntN(linearGroups), 0)[:3]
+	key := linearGroup(n.rnd.IntN(linearGroups))
 	if s, err := n.c.DB.Admin().Shard(ctx, key); err == nil {
 		_, _ = n.c.DB.Admin().Split(ctx, s.ID, key)
 	}
 }
 
-func (n *nemesis) story() string {
+func (n *harasser) story() string {
 	return fmt.Sprintf("%d kills, %d pauses, %d cuts, %d rounds of transfers, %d splits tried", n.counts[0], n.counts[1], n.counts[2], n.counts[3], n.counts[4])
 }
 
@@ -132,31 +139,38 @@ func (n *nemesis) story() string {
 type linearClient struct {
 	c   *Cluster
 	rec *history.Recorder
+	era int // of the keys: each recorder has keys of its own
 	id  int
 	seq int
 	rnd *rand.Rand
 	was string // what it last saw, to make conditions hold now and then
 }
 
-func (w *linearClient) one() {
+// one does an operation and records it. The error is what the client was told, and not a conflict.
+func (w *linearClient) one() error {
 	w.seq++
 	in := history.Input{Group: w.rnd.IntN(linearGroups), Kind: history.Kind(w.rnd.IntN(6)), Key: w.rnd.IntN(history.GroupKeys),
 		Want: w.was, Value: fmt.Sprintf("c%d.%d", w.id, w.seq)}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(200+w.rnd.IntN(4000))*time.Millisecond)
 	defer cancel()
 	begun := w.rec.Now()
-	out, known := w.do(ctx, in)
-	if known || out.Ambiguous {
+	out, err := w.do(ctx, in)
+	if err == nil || out.Ambiguous {
 		w.rec.Add(w.id, begun, in, out)
 	}
+	return err
 }
 
-func linearKey(group, key int) []byte { return fmt.Appendf(nil, "g%02d/%d", group, key) }
+// linearGroup is the first key of a group's shard, if the group has one to itself.
+func linearGroup(group int) []byte { return fmt.Appendf(nil, "g%02d", group) }
 
-// do executes an operation. known is false if nothing happened and nothing was learnt.
-func (w *linearClient) do(ctx context.Context, in history.Input) (out history.Output, known bool) {
-	db, key := w.c.DB, linearKey(in.Group, in.Key)
-	var err error
+func (w *linearClient) key(group, key int) []byte {
+	return fmt.Appendf(nil, "g%02d/%d/%d", group, w.era, key)
+}
+
+// do executes an operation. With an error that is not ambiguous nothing happened and nothing was learnt.
+func (w *linearClient) do(ctx context.Context, in history.Input) (out history.Output, err error) {
+	db, key := w.c.DB, w.key(in.Group, in.Key)
 	switch in.Kind {
 	case history.Get:
 		var opts []client.ReadOption
@@ -169,16 +183,16 @@ func (w *linearClient) do(ctx context.Context, in history.Input) (out history.Ou
 		}
 		out.Values[in.Key] = string(v)
 		w.was = string(v)
-		return out, err == nil
+		return out, err
 	case history.Scan:
-		r := client.Prefix(string(fmt.Appendf(nil, "g%02d/", in.Group)))
-		for kv, e := range db.Scan(ctx, r) {
-			if err = e; err != nil {
-				return out, false
+		r := client.Prefix(fmt.Sprintf("g%02d/%d/", in.Group, w.era))
+		for kv, err := range db.Scan(ctx, r) {
+			if err != nil {
+				return out, err
 			}
 			out.Values[kv.Key[len(kv.Key)-1]-'0'] = string(kv.Value)
 		}
-		return out, true
+		return out, nil
 	case history.Put:
 		err = db.Put(ctx, key, []byte(in.Value))
 	case history.Delete:
@@ -188,7 +202,7 @@ func (w *linearClient) do(ctx context.Context, in history.Input) (out history.Ou
 	case history.Batch:
 		err = w.atomic(ctx, in, func(b *client.Batch) {
 			for k := range history.GroupKeys {
-				b.Put(linearKey(in.Group, k), []byte(in.Value))
+				b.Put(w.key(in.Group, k), []byte(in.Value))
 			}
 		})
 	}
@@ -196,19 +210,18 @@ func (w *linearClient) do(ctx context.Context, in history.Input) (out history.Ou
 	switch {
 	case err == nil:
 		out.OK = true
-		return out, true
 	case errors.As(err, &conflict):
 		out.Values[in.Key] = string(conflict.Current)
-		return out, true
+		err = nil
 	case errors.Is(err, client.ErrAmbiguous):
 		out.Ambiguous = true
 	}
-	return out, false
+	return out, err
 }
 
 // atomic is a guarded batch: key must hold Want, or be absent if that is empty.
 func (w *linearClient) atomic(ctx context.Context, in history.Input, ops func(b *client.Batch)) error {
-	key := linearKey(in.Group, in.Key)
+	key := w.key(in.Group, in.Key)
 	return w.c.DB.Atomic(ctx, func(b *client.Batch) {
 		if in.Want == "" {
 			b.IfAbsent(key)

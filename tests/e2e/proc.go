@@ -7,15 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,107 +19,8 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/client"
-	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/rpc"
-	"github.com/skerrydb/skerry/tests/lossyfs"
 )
-
-// childEnv names the file with the Child of a process that this binary starts.
-const childEnv = "SKERRY_E2E_CHILD"
-
-// Child says what a process is.
-type Child struct {
-	Listen, Advertise, Data string
-	Member                  uint64 // placement member's id, 0 for none
-	Members                 map[uint64]string
-	Bootstrap               bool
-	Join                    []string
-	SplitKeys               []string
-	Stores                  int
-	NoStore                 bool   // a placement member alone
-	Lossy                   bool   // the filesystem that loses what was not synced
-	SkipSync                string // with Lossy: a pattern of paths whose syncs do nothing
-	MemTableBytes           int64
-	Verbose                 bool
-}
-
-// Main is for TestMain: in a child process it runs the node and does not return.
-func Main(m *testing.M) {
-	if path := os.Getenv(childEnv); path != "" {
-		var c Child
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = json.Unmarshal(text, &c)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
-		}
-		os.Exit(c.run())
-	}
-	os.Exit(m.Run())
-}
-
-func (c *Child) run() int {
-	level := slog.LevelWarn
-	if c.Verbose {
-		level = slog.LevelInfo
-	}
-	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e",
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store:  &node.StoreConfig{MemTableBytes: c.MemTableBytes}}
-	if c.NoStore {
-		cfg.Store = nil
-	}
-	if c.Lossy {
-		fs := lossyfs.New()
-		if c.SkipSync != "" {
-			fs.Skip = regexp.MustCompile(c.SkipSync).MatchString
-		}
-		cfg.FS = fs
-	}
-	if c.Member != 0 {
-		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores}
-	}
-	n, err := node.Start(context.Background(), cfg)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "start:", err)
-		return 1
-	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
-	// A child must not outlive a test that was killed: its standard input ends with the parent.
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
-	measure := make(chan os.Signal, 1)
-	signal.Notify(measure, syscall.SIGUSR1)
-	go func() {
-		for range measure {
-			c.writeHeap()
-		}
-	}()
-	select {
-	case <-stop:
-		_ = n.Close()
-		return 0
-	case <-n.Done():
-		fmt.Fprintln(os.Stderr, "broken:", n.Err())
-		return 1
-	}
-}
-
-// writeHeap says how much heap is live.
-func (c *Child) writeHeap() {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	tmp := c.Data + ".heap.tmp"
-	_ = os.WriteFile(tmp, []byte(fmt.Sprint(m.HeapAlloc)), 0o644)
-	_ = os.Rename(tmp, c.Data+".heap")
-}
 
 // Options of a Cluster.
 type Options struct {
@@ -134,6 +29,9 @@ type Options struct {
 	SplitKeys []string
 	Lossy     bool
 	SkipSync  string
+	// Hurtful gives every node disks and clocks that can be made wrong (Proc.Order), and lets it say how it is
+	// (Proc.Stat).
+	Hurtful bool
 	// MemTableBytes is the size of the stores' memtables; 0 is the default.
 	MemTableBytes int64
 	Verbose       bool
@@ -146,18 +44,19 @@ type Cluster struct {
 	Nodes []*Proc // those with a store
 	Apart *Proc   // the placement member with Options.Apart, else nil
 	DB    *client.DB
+	net   *network
 }
 
-// Proc is one node's process, and the proxy through which everyone else reaches it.
+// Proc is one node's process. Everyone else reaches it through a proxy for each link.
 type Proc struct {
 	c     *Cluster
 	Index int
 	child Child
-	proxy *proxy
 
-	mu  sync.Mutex
-	cmd *exec.Cmd
-	in  io.WriteCloser
+	mu     sync.Mutex
+	cmd    *exec.Cmd     // nil if none was started, or it was killed
+	exited chan struct{} // closed when cmd has ended
+	in     io.WriteCloser
 }
 
 // New starts a cluster and waits until it serves. It is ended with the test.
@@ -167,9 +66,14 @@ func New(t testing.TB, o Options) *Cluster {
 		o.Nodes = 3
 	}
 	c := &Cluster{T: t, Dir: t.TempDir()}
+	var listen []string
+	for range o.processes() {
+		listen = append(listen, freeAddr(t))
+	}
+	c.net = newNetwork(t, listen)
 	members := make(map[uint64]string)
 	for i := range o.Nodes {
-		p := c.newProc(i, o)
+		p := c.newProc(i, listen, o)
 		if i < 3 && !o.Apart {
 			p.child.Member = uint64(i + 1)
 			members[p.child.Member] = p.child.Advertise
@@ -177,7 +81,7 @@ func New(t testing.TB, o Options) *Cluster {
 		c.Nodes = append(c.Nodes, p)
 	}
 	if o.Apart {
-		c.Apart = c.newProc(o.Nodes, o)
+		c.Apart = c.newProc(o.Nodes, listen, o)
 		c.Apart.child.Member, c.Apart.child.NoStore = 1, true
 		members[1] = c.Apart.child.Advertise
 	}
@@ -193,12 +97,19 @@ func New(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-func (c *Cluster) newProc(i int, o Options) *Proc {
+// processes is how many a cluster has.
+func (o *Options) processes() int {
+	if o.Apart {
+		return o.Nodes + 1
+	}
+	return o.Nodes
+}
+
+func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p := &Proc{c: c, Index: i}
-	p.child = Child{Listen: freeAddr(c.T), Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys,
-		Stores: o.Nodes, Lossy: o.Lossy, SkipSync: o.SkipSync, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
-	p.proxy = newProxy(c.T, p.child.Listen)
-	p.child.Advertise = p.proxy.addr()
+	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
+		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes, Lossy: o.Lossy,
+		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
 	return p
 }
 
@@ -258,11 +169,11 @@ func (c *Cluster) close() {
 	for _, p := range c.procs() {
 		p.Resume()
 		p.Kill()
-		p.proxy.close()
 		if log := p.Log(); c.T.Failed() && log != "" {
 			c.T.Logf("node %d printed:\n%s", p.Index+1, log[max(0, len(log)-4000):])
 		}
 	}
+	c.net.close()
 }
 
 // Start runs the process on whatever its directory holds.
@@ -292,7 +203,12 @@ func (p *Proc) Start() {
 		p.c.T.Fatalf("start node %d: %v", p.Index+1, err)
 	}
 	_ = log.Close()
-	p.cmd = cmd
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	p.cmd, p.exited = cmd, exited
 }
 
 // Kill ends the process as kill -9 does. What a lossy filesystem held in memory is gone.
@@ -303,8 +219,23 @@ func (p *Proc) Kill() {
 		return
 	}
 	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
+	<-p.exited
 	p.cmd = nil
+}
+
+// Exited says that the process ended by itself.
+func (p *Proc) Exited() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // Restart is Kill and Start.
@@ -322,9 +253,14 @@ func (p *Proc) signal(s syscall.Signal) {
 	}
 }
 
-// CutOff lets nothing reach the process any more: what it sends still leaves, which is a one-way partition. Heal ends it.
-func (p *Proc) CutOff() { p.proxy.cut(true) }
-func (p *Proc) Heal()   { p.proxy.cut(false) }
+// CutOff lets nothing reach the process any more over connections that others dialled, neither requests nor the answers
+// to them. What it dials itself still works.
+func (p *Proc) CutOff() {
+	p.c.net.each(func(l link) bool { return l.to == p.Index }, func(p *proxy) { p.cut(true, true) })
+}
+
+// Heal ends every cut of the cluster.
+func (p *Proc) Heal() { p.c.net.cut(nil) }
 
 // Wipe takes the store's directory away, so that the node comes back as a new store. The placement member keeps its.
 func (p *Proc) Wipe() {
@@ -373,20 +309,6 @@ func (p *Proc) Addr() string { return p.child.Advertise }
 func (p *Proc) Log() string {
 	b, _ := os.ReadFile(p.child.Data + ".log")
 	return string(b)
-}
-
-// freeAddr finds a loopback port below the range from which the system takes outgoing ones.
-func freeAddr(t testing.TB) string {
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
-		l, err := net.Listen("tcp", addr)
-		if err == nil {
-			_ = l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 // replicasAt asks one node for its replicas.

@@ -4,16 +4,26 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
-// proxy passes connections on to one node, until it is cut: then bytes stop in both directions and new connections
-// hang, as behind a firewall that drops.
+// The two ways of a connection, seen from whoever dialled it.
+const (
+	forward = iota
+	back
+	ways
+)
+
+// proxy passes connections on to one node, until it is cut: then bytes stop, in one direction or in both, and new
+// connections hang, as behind a firewall that drops. What was held back is delivered when the cut ends, unless the
+// connections are broken off meanwhile.
 type proxy struct {
 	l  net.Listener
 	to string
 
 	mu     sync.Mutex
-	isCut  bool
+	isCut  [ways]bool
+	delay  time.Duration // of every piece of bytes, in both directions
 	healed *sync.Cond
 	conns  map[net.Conn]struct{}
 	closed bool
@@ -44,10 +54,14 @@ func (p *proxy) accept() {
 
 func (p *proxy) serve(in net.Conn) {
 	defer in.Close()
-	if !p.wait() || !p.keep(in) {
+	if !p.keep(in) {
 		return
 	}
 	defer p.drop(in)
+	// A handshake goes both ways.
+	if !p.pass(forward) || !p.pass(back) {
+		return
+	}
 	out, err := net.Dial("tcp", p.to)
 	if err != nil {
 		return
@@ -57,18 +71,18 @@ func (p *proxy) serve(in net.Conn) {
 		return
 	}
 	defer p.drop(out)
-	done := make(chan struct{}, 2)
-	go func() { p.copy(out, in); done <- struct{}{} }()
-	go func() { p.copy(in, out); done <- struct{}{} }()
+	done := make(chan struct{}, ways)
+	go func() { p.copy(out, in, forward); done <- struct{}{} }()
+	go func() { p.copy(in, out, back); done <- struct{}{} }()
 	<-done
 }
 
-func (p *proxy) copy(dst, src net.Conn) {
+func (p *proxy) copy(dst, src net.Conn, way int) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
-			if !p.wait() {
+			if !p.pass(way) {
 				return
 			}
 			if _, err := dst.Write(buf[:n]); err != nil {
@@ -81,11 +95,17 @@ func (p *proxy) copy(dst, src net.Conn) {
 	}
 }
 
-// wait holds bytes back while the proxy is cut; false if it is closed.
-func (p *proxy) wait() bool {
+// pass holds bytes back while that way is cut, and for the delay; false if the proxy is closed.
+func (p *proxy) pass(way int) bool {
+	p.mu.Lock()
+	delay := p.delay
+	p.mu.Unlock()
+	if delay > 0 {
+		time.Sleep(delay)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.isCut && !p.closed {
+	for p.isCut[way] && !p.closed {
 		p.healed.Wait()
 	}
 	return !p.closed
@@ -107,20 +127,35 @@ func (p *proxy) drop(c net.Conn) {
 	delete(p.conns, c)
 }
 
-func (p *proxy) cut(cut bool) {
+// cut stops the bytes of each way, or lets them go on.
+func (p *proxy) cut(there, backThere bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.isCut = cut
+	p.isCut = [ways]bool{there, backThere}
 	p.healed.Broadcast()
+}
+
+// slow delays everything that passes from now on; zero ends it.
+func (p *proxy) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// breakOff closes all connections. What they held back is lost.
+func (p *proxy) breakOff() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
 }
 
 func (p *proxy) close() {
 	_ = p.l.Close()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
 	p.healed.Broadcast()
-	for c := range p.conns {
-		_ = c.Close()
-	}
+	p.mu.Unlock()
+	p.breakOff()
 }

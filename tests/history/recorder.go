@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"sync"
@@ -43,22 +44,30 @@ func (r *Recorder) Len() int {
 	return len(r.ops)
 }
 
-// Check fails the test if the history is not linearizable, or if the checker cannot tell within patience: an undecided
-// history proves nothing. A picture of a bad history is left in a file, which is named.
+// Check fails the test if the history is not linearizable, or if the checker cannot tell within patience.
 func (r *Recorder) Check(t testing.TB, patience time.Duration) {
 	t.Helper()
+	if err := r.Err(patience); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Err says that the history is not linearizable, or that the checker cannot tell within patience: an undecided history
+// proves nothing. A picture of a bad history is left in a file, which is named.
+func (r *Recorder) Err(patience time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	res, info := porcupine.CheckOperationsVerbose(Model, r.ops, patience)
+	res := porcupine.CheckOperationsTimeout(Model, r.ops, patience)
 	if res == porcupine.Ok {
-		return
+		return nil
 	}
 	where := "no file could be written"
 	if f, err := os.CreateTemp("", "skerry-history-*.html"); err == nil {
+		_, info := porcupine.CheckOperationsVerbose(Model, r.ops, patience)
 		if porcupine.Visualize(Model, info, f) == nil {
 			where = f.Name()
 		}
 		_ = f.Close()
 	}
-	t.Fatalf("history of %d operations is %s; see %s", len(r.ops), res, where)
+	return fmt.Errorf("history of %d operations is %s; see %s", len(r.ops), res, where)
 }

@@ -154,6 +154,13 @@ func (f *file) Sync() error {
 // SyncData implements vfs.File.
 func (f *file) SyncData() error { return f.Sync() }
 
+// Forget loses what was not synced, as a failed sync does.
+func (f *file) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writes = nil
+}
+
 // SyncTo promises nothing, as its contract allows.
 func (f *file) SyncTo(int64) (bool, error) { return false, nil }
 
