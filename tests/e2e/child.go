@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/tests/faultfs"
 	"github.com/skerrydb/skerry/tests/lossyfs"
@@ -40,6 +41,7 @@ type Child struct {
 	Lossy                   bool   // the filesystem that loses what was not synced
 	SkipSync                string // with Lossy: a pattern of paths whose syncs do nothing
 	Hurtful                 bool   // disks and clocks do what orders say
+	Bug                     string // planted, in a build with the tag bugs
 	MemTableBytes           int64
 	Verbose                 bool
 }
@@ -75,6 +77,9 @@ func (c *Child) run() int {
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Store:  &node.StoreConfig{MemTableBytes: c.MemTableBytes}}
+	if b, ok := bug.Find(c.Bug); ok {
+		bug.Plant(b)
+	}
 	if c.NoStore {
 		cfg.Store = nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerrydb/skerry/client"
@@ -22,6 +23,7 @@ type nemesis struct {
 	long  bool // harms that take half a minute are allowed
 
 	calm sync.RWMutex // held for reading during a harm
+	over atomic.Bool  // no more harm
 
 	mu      sync.Mutex
 	counts  map[string]int
@@ -62,18 +64,18 @@ func (n *nemesis) lanes() []*lane {
 	return out
 }
 
-// run hurts until the time is over, and leaves the cluster whole.
+// run hurts until the time is over, or there was enough, and leaves the cluster whole.
 func (n *nemesis) run(end time.Time) {
 	var wg sync.WaitGroup
 	for _, l := range n.lanes() {
 		wg.Go(func() {
-			for time.Now().Before(end) {
+			for time.Now().Before(end) && !n.over.Load() {
 				l.step()
 			}
 		})
 	}
 	wg.Go(func() {
-		for time.Now().Before(end) {
+		for time.Now().Before(end) && !n.over.Load() {
 			time.Sleep(min(15*time.Second, time.Until(end)))
 			n.calm.Lock()
 			time.Sleep(3 * time.Second)
@@ -181,6 +183,16 @@ func (l *lane) kill(victims []*Proc) {
 	}
 }
 
+// blackout kills processes after their disks have hung for a while: what they said meanwhile without a sync is lost.
+func (l *lane) blackout(victims []*Proc) {
+	victims = l.mortal(victims)
+	for _, p := range victims {
+		p.Order(order{Disk: &faultfs.Faults{Hang: true}})
+	}
+	l.sleep(5*time.Millisecond, lease)
+	l.kill(victims)
+}
+
 // pause stops processes without their knowledge.
 func (l *lane) pause(victims []*Proc, least, most time.Duration) {
 	for _, p := range victims {
@@ -201,6 +213,7 @@ func processHarms(long bool) []harm {
 		{"kill minority", 2, func(l *lane) { l.kill(l.any((len(l.c.Nodes) - 1) / 2)) }},
 		{"kill majority", 1, func(l *lane) { l.kill(l.any(len(l.c.Nodes)/2 + 1)) }},
 		{"kill all", 1, func(l *lane) { l.kill(l.any(len(l.c.Nodes))) }},
+		{"blackout", 2, func(l *lane) { l.blackout(l.any(len(l.c.Nodes)/2 + 1 + l.rnd.IntN(len(l.c.Nodes)/2+1))) }},
 		{"kill placement leader", 1, func(l *lane) { l.kill([]*Proc{l.placementLeader()}) }},
 		{"pause", 2, func(l *lane) { l.pause(l.any(1), 50*time.Millisecond, lease) }},
 		{"pause beyond lease", 2, func(l *lane) { l.pause(l.any(1), lease+lease/2, 5*lease) }},

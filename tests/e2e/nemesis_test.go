@@ -37,8 +37,12 @@ func TestNemesis(t *testing.T) {
 	if err := s.begin(); err != nil {
 		t.Fatal(err)
 	}
-	s.run(t, length, every)
-	s.judge(t)
+	if err := s.run(t, length, every); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.judge(t); err != nil {
+		t.Fatal(err)
+	}
 	s.checkUse(t, minutes >= 5)
 	sameOnAllReplicas(t, c)
 }
@@ -105,7 +109,7 @@ func (s *soak) work(work workload, t *tally, w *worker) {
 }
 
 // run hurts the cluster and says every now and then how things stand. It ends early with the first violation.
-func (s *soak) run(t *testing.T, length, every time.Duration) {
+func (s *soak) run(t *testing.T, length, every time.Duration) error {
 	begun := time.Now()
 	end := begun.Add(length)
 	hurt := make(chan struct{})
@@ -128,10 +132,19 @@ func (s *soak) run(t *testing.T, length, every time.Duration) {
 			t.Logf("%s", s.report(now))
 		}
 		if err := s.trial.found(); err != nil {
-			t.Fatalf("after %s: %v", now.Round(time.Second), err)
+			s.nemesis.over.Store(true)
+			<-hurt
+			s.stop()
+			return fmt.Errorf("after %s: %w", now.Round(time.Second), err)
 		}
 	}
 	time.Sleep(2 * time.Second) // the last operations see the healed cluster
+	s.stop()
+	return nil
+}
+
+// stop ends the clients.
+func (s *soak) stop() {
 	s.done.Store(true)
 	s.wg.Wait()
 }
@@ -162,7 +175,7 @@ func (s *soak) report(now time.Duration) string {
 }
 
 // judge kills everything at once, and judges every history by what comes back.
-func (s *soak) judge(t *testing.T) {
+func (s *soak) judge(t *testing.T) error {
 	for _, p := range s.c.Nodes {
 		p.Pause()
 	}
@@ -178,24 +191,22 @@ func (s *soak) judge(t *testing.T) {
 	}
 	s.trial.judges.Wait()
 	s.nemesis.watch()
-	if err := s.trial.found(); err != nil {
-		t.Fatal(err)
-	}
 	for i, work := range s.works {
 		t.Logf("%s: %s, %d histories judged", work.name(), s.tallies[i], s.trial.judged[work.name()])
-		if n := s.tallies[i].done.Load(); n < 100 || s.trial.judged[work.name()] == 0 {
-			t.Errorf("%s: only %d operations: the cluster hardly served", work.name(), n)
+		if n := s.tallies[i].done.Load(); n < 100 {
+			s.trial.violated("%s: only %d operations: the cluster hardly served", work.name(), n)
 		}
 	}
 	for _, p := range s.c.Nodes {
 		for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
 			if log := p.Log(); strings.Contains(log, bad) {
 				at := strings.Index(log, bad)
-				t.Errorf("node %d printed %.5000s", p.Index+1, log[at:])
+				s.trial.violated("node %d printed %.5000s", p.Index+1, log[at:])
 			}
 		}
 	}
 	bankInOneShard(t, s.c.DB)
+	return s.trial.found()
 }
 
 // bankInOneShard makes sure that a page of a bank was a page: all its accounts lie in one shard.

@@ -32,6 +32,8 @@ type Options struct {
 	// Hurtful gives every node disks and clocks that can be made wrong (Proc.Order), and lets it say how it is
 	// (Proc.Stat).
 	Hurtful bool
+	// Bug is planted in every node, in a build with the tag bugs.
+	Bug string
 	// MemTableBytes is the size of the stores' memtables; 0 is the default.
 	MemTableBytes int64
 	Verbose       bool
@@ -109,7 +111,7 @@ func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p := &Proc{c: c, Index: i}
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
 		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes, Lossy: o.Lossy,
-		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
+		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
 	return p
 }
 
