@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/metrics"
+	"runtime/pprof"
 	"syscall"
 	"testing"
 	"time"
@@ -162,12 +164,16 @@ func takeOrders(obey func(order) error) {
 	}
 }
 
-// writeHeap says how much heap is live.
+// writeHeap says how much heap is live, and writes a profile of it for people beside.
 func (c *Child) writeHeap() {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
+	var profile bytes.Buffer
+	if pprof.WriteHeapProfile(&profile) == nil {
+		replace(c.Data+".pprof", profile.Bytes())
+	}
 	replace(c.Data+".heap", []byte(fmt.Sprint(m.HeapAlloc)))
 }
 
