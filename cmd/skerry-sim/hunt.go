@@ -54,6 +54,9 @@ func (h *hunt) run(ctx context.Context) error {
 		}
 	}
 	var b strings.Builder
+	fmt.Fprintf(&b, "# Planted bugs\n\nMade by `skerry-sim hunt`: each bug is planted in turn, and worlds run until one fails, at most %d from each of the seeds\n"+
+		"%s. What the bugs are: `skerry-sim bugs`. \"Found as\" is the monitor or check that failed. A range with **none** did\n"+
+		"not find it; a bug that is not in this table was not hunted in this run. See [simulator](simulator.md).\n\n", h.budget, strings.Join(h.starts, ", "))
 	b.WriteString("| planted bug | found as | worlds until found, per range | simulated time | first seed |\n|---|---|---|---|---|\n")
 	missed := 0
 	for _, name := range names {
@@ -69,10 +72,10 @@ func (h *hunt) run(ctx context.Context) error {
 		}
 		fmt.Print(row)
 		b.WriteString(row)
-	}
-	if h.out != "" {
-		if err := os.WriteFile(h.out, []byte(b.String()), 0o644); err != nil {
-			return err
+		if h.out != "" {
+			if err := os.WriteFile(h.out, []byte(b.String()), 0o644); err != nil {
+				return err
+			}
 		}
 	}
 	if missed > 0 {
@@ -92,6 +95,9 @@ func (h *hunt) bug(ctx context.Context, name string) (row string, ok bool, err e
 			return "", false, fmt.Errorf("--from %q: %w", from, err)
 		}
 		f, err := h.one(ctx, name, first)
+		if err == nil {
+			err = ctx.Err() // stopped: nothing is known about the rest
+		}
 		if err != nil {
 			return "", false, err
 		}
