@@ -457,6 +457,8 @@ func (w *worker) stepSnapshot(st *staged) {
 	r.staged = st
 	if err := r.group.Step(h.msg, group.Instant(w.now)); err != nil {
 		w.store.logger.Debug("snapshot not wanted", "shard", r.id, "err", err)
+	} else {
+		r.observeHeard(h.msg)
 	}
 	w.drain(r)
 	r.mark() // so that this pass sends and writes what came out

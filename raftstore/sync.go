@@ -16,6 +16,8 @@ type afterSync struct {
 	gen   uint64
 	local []*raftpb.Message // to the replica itself, in raft's order
 	send  []*raftpb.Message // to other stores, and vote requests of the candidate itself
+	// durable is what is on disk then, for the observer; nil without one.
+	durable *Durable
 }
 
 // syncItem is the log append of one pass of one worker. batch is nil if nothing was written: then the promises only
@@ -103,6 +105,7 @@ func (l *syncLoop) drain() bool {
 		l.store.broken("sync the log", err)
 		return false
 	}
+	l.observe(items)
 	l.deliver(items)
 	return true
 }
@@ -117,6 +120,21 @@ func waitAll(items []syncItem) error {
 		}
 	}
 	return nil
+}
+
+func (l *syncLoop) observe(items []syncItem) {
+	o := l.store.opt.Observer
+	if o == nil {
+		return
+	}
+	o.LogSynced(len(items))
+	for i := range items {
+		for _, p := range items[i].promises {
+			if p.durable != nil {
+				o.Durable(p.r.id, p.r.self, *p.durable)
+			}
+		}
+	}
 }
 
 // deliver keeps the promises of synced items: one frame per store, one wake per worker.

@@ -183,6 +183,7 @@ func (w *worker) step(m message) {
 		w.store.metrics.droppedMessages.Add(1)
 		return
 	}
+	r.observeHeard(m.msg)
 	r.mark()
 }
 

@@ -42,8 +42,8 @@ type Config struct {
 	Env env.Env
 	// Wire is the network; nil is gRPC. The node closes it.
 	Wire Wire
-	// Observer watches the replicas of all parts; nil in production.
-	Observer raftstore.Observer
+	// Observer makes what watches the replicas of a part, "store" or "placement"; nil in production.
+	Observer func(part string) raftstore.Observer
 	// Coverage counts which rows of the tables of states are taken; nil in production.
 	Coverage *fsm.Coverage
 

@@ -69,7 +69,7 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
 		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
-		LogEntries: c.LogEntries, Observer: n.cfg.Observer, Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}

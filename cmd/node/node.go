@@ -258,3 +258,10 @@ func (n *Node) Placement() *placement.Server {
 	}
 	return n.member.server
 }
+
+func (n *Node) observer(part string) raftstore.Observer {
+	if n.cfg.Observer == nil {
+		return nil
+	}
+	return n.cfg.Observer(part)
+}

@@ -13,11 +13,12 @@ type Machine struct {
 	name string
 
 	// Under World.mu.
-	tasks  map[uint64]*Task
-	dead   bool
-	paused bool
-	held   []*Task  // ready, but paused
-	queued []func() // what arrived meanwhile, see WhenRunning
+	tasks   map[uint64]*Task
+	dead    bool
+	paused  bool
+	resumed time.Duration // when it last went on after a pause
+	held    []*Task       // ready, but paused
+	queued  []func()      // what arrived meanwhile, see WhenRunning
 
 	// Its monotonic clock shows origin + (world's time - since) * rate, its wall clock an offset more.
 	origin time.Duration
@@ -107,13 +108,20 @@ func (m *Machine) Resume() {
 	if !m.paused {
 		return
 	}
-	m.paused = false
+	m.paused, m.resumed = false, m.w.now
 	m.w.runnable = append(m.w.runnable, m.held...)
 	m.held = nil
 	for _, f := range m.queued {
 		m.w.addTimerLocked(&timer{at: m.w.now, f: f})
 	}
 	m.queued = nil
+}
+
+// Resumed is when, in the world's time, the machine last went on after a pause; 0 if it never did.
+func (m *Machine) Resumed() time.Duration {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return m.resumed
 }
 
 // WhenRunning calls f, which must not block, now or, if the machine is paused, as soon as it is not.
