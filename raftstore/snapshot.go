@@ -540,7 +540,7 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.log.Reset(rs)
 	r.machine.Desc, r.machine.Applied = rs.Desc, rs.Applied
 	if bug.SnapshotMissesTime.On() {
-		r.machine.Applied.Time = 0
+		r.machine.Applied.Time = shard.Millis(s.env.Wall().UnixMilli())
 	}
 	r.applied.Store(rs.Applied.Index)
 	if o := s.opt.Observer; o != nil {

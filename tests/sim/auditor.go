@@ -121,7 +121,7 @@ func (a *auditor) unsettled(ctx context.Context) error {
 		return err
 	}
 	for _, s := range shards {
-		if len(s.Replicas) != 3 {
+		if len(s.Replicas) != a.c.knobs.replicas() {
 			return fmt.Errorf("%s has replicas %v", s.ID, s.Replicas)
 		}
 		if s.Leader.ID == 0 {

@@ -41,7 +41,7 @@ func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
 // draw decides the knobs of a seed. Small and bad worlds are as likely as large and quiet ones.
 func draw(seed uint64) *Knobs {
 	w := world.New(seed, world.Uniform())
-	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "pct", "delay", "mix"), Stores: pick(w, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
+	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "pct", "delay", "mix"), Stores: pick(w, 1, 3, 3, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
 		Shards: pick(w, 1, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
 		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 100*time.Millisecond, 3*time.Second),
 		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 2*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second),
@@ -86,6 +86,14 @@ func (k *Knobs) String() string {
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
 		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
+}
+
+// replicas is how many each shard has.
+func (k *Knobs) replicas() int {
+	if k.Stores < 3 {
+		return 1
+	}
+	return 3
 }
 
 // KnobsOf are the knobs that a seed draws.

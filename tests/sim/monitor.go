@@ -103,6 +103,7 @@ type observer struct {
 	disk    map[replicaKey]raftstore.Durable // what is synced
 	again   map[replicaKey]bool              // lived in a process before
 	ranges  map[shard.ID]shard.Range
+	epochs  map[shard.ID]shard.Epoch
 	written []time.Duration // when the log batches were written that are not synced
 }
 
@@ -113,7 +114,7 @@ func (m *monitors) observer(machine *world.Machine) func(part string) raftstore.
 	began := machine.Env().Now()
 	return func(string) raftstore.Observer {
 		return &observer{m: m, machine: machine, began: began, applied: make(map[replicaKey]uint64),
-			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), ranges: make(map[shard.ID]shard.Range)}
+			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
 	}
 }
 
@@ -180,6 +181,7 @@ func (o *observer) Installed(id shard.ID, rep shard.ReplicaID, index, term uint6
 	if index < o.applied[k] {
 		o.m.violated("order", "%s of %s takes a snapshot of %d at %d", rep, id, index, o.applied[k])
 	}
+	o.m.c.ambush.met(hasInstalled, o)
 	o.applied[k] = index
 	o.m.furthest[id] = max(o.m.furthest[id], index)
 	d := o.disk[k]

@@ -54,6 +54,7 @@ func (m *monitors) once(x *raftstore.Execution) {
 // Never implements raftstore.Observer.
 func (o *observer) Never(id shard.ID, op call.OpID) {
 	o.m.seen["never"]++
+	o.m.c.ambush.met(hasAsked, o)
 	o.m.never[op] = true
 	if at, ok := o.m.executed[op]; ok {
 		o.m.violated("once", "the client of attempt %v is told by %s that it never was executed, and it was, at %d of %s", op, id, at.index, at.shard)
@@ -86,6 +87,12 @@ func (m *monitors) inRange(x *raftstore.Execution) {
 // It demands that the replicas of one store have no key in common.
 func (o *observer) Described(id shard.ID, rep shard.ReplicaID, d *shard.Descriptor) {
 	o.m.seen["overlap"]++
+	if old, ok := o.epochs[id]; ok && old.Version != d.Epoch.Version {
+		o.m.c.ambush.met(hasSplit, o)
+	} else if ok && old.ConfVer != d.Epoch.ConfVer {
+		o.m.c.ambush.met(hasChanged, o)
+	}
+	o.epochs[id] = d.Epoch
 	o.ranges[id] = d.Range
 	for other, r := range o.ranges {
 		if other != id && r.Overlaps(d.Range) {

@@ -100,6 +100,7 @@ func (o *observer) Led(id shard.ID, rep shard.ReplicaID, term uint64) {
 		m.violated("leader", "%s and %s both lead term %d of %s", was, rep, term, id)
 	}
 	m.leaders[l] = rep
+	m.c.ambush.met(hasWon, o)
 	m.present[id] = o.machine
 	for k, other := range m.leases {
 		if k.shard != id || k.replica == rep || other.term >= term || other.machine.Dead() {
@@ -137,8 +138,10 @@ func (m *monitors) still(k replicaKey, msg *raftpb.Message) {
 		m.forced[candidacy] = append(m.forced[candidacy], msg.GetFrom())
 		return
 	case msg.GetType() == raftpb.MsgVote:
-	case msg.GetType() == raftpb.MsgVoteResp && !msg.GetReject() && !slices.Contains(m.forced[candidacy], msg.GetTo()):
-	default:
+	case msg.GetType() != raftpb.MsgVoteResp || msg.GetReject():
+		return
+	case slices.Contains(m.forced[candidacy], msg.GetTo()):
+		m.unleased(k, msg)
 		return
 	}
 	o := m.lives[k]
@@ -155,12 +158,25 @@ func (m *monitors) still(k replicaKey, msg *raftpb.Message) {
 	}
 }
 
+// unleased demands that a vote which a leader asked for breaks no lease: whoever hands over has given his up.
+func (m *monitors) unleased(k replicaKey, msg *raftpb.Message) {
+	for l, lease := range m.leases {
+		if l.shard == k.shard && lease.term < msg.GetTerm() && !lease.machine.Dead() && lease.machine.Env().Now() < lease.until {
+			m.violated("lease", "%s of %s votes in term %d for r%d, which was told to ask, and %s may answer alone in term %d",
+				k.replica, k.shard, msg.GetTerm(), msg.GetTo(), l.replica, lease.term)
+		}
+	}
+}
+
 // hands notes that a leader told another replica to take over: from here on it answers nothing alone.
 func (m *monitors) hands(k replicaKey, msg *raftpb.Message) {
 	if msg.GetType() != raftpb.MsgTimeoutNow {
 		return
 	}
 	m.seen["handover"]++
+	if o := m.lives[k]; o != nil {
+		m.c.ambush.met(hasHanded, o)
+	}
 	m.handed[k] = max(m.handed[k], msg.GetTerm())
 	if l, ok := m.leases[k]; ok && l.term == msg.GetTerm() && l.machine.Env().Now() < l.until {
 		m.violated("lease", "%s of %s hands over in term %d, and may answer alone", k.replica, k.shard, l.term)

@@ -31,6 +31,7 @@ var nemeses = []nemesis{
 	{"flap", (*cluster).flap},
 	{"cut-client", (*cluster).cutClient},
 	{"bounce", (*cluster).bounce},
+	{"ambush", (*cluster).lurk},
 }
 
 // harm does one evil thing after the other until the phase is over.
