@@ -6,6 +6,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -158,7 +159,7 @@ func (w *worker) adoptRight(rt *right) {
 	s.adopt(r)
 	w.rouse(r)
 	r.activeAt = w.now
-	if rt.force && rt.state.Hard.Term == initialTerm {
+	if rt.force && rt.state.Hard.Term == initialTerm || bug.SplitForcesAll.On() {
 		r.group.ForceCampaign()
 	}
 	r.mark()

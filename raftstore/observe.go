@@ -128,16 +128,15 @@ func (r *replica) observeHeard(m *raftpb.Message) {
 	}
 }
 
-// durable is what the disk will hold of r once the present log batch is synced; nil without an observer.
+// durable is what the disk will hold of r once the present log batch is synced; nil if nothing of r is in it, or
+// without an observer.
 func (r *replica) durable(a *group.Append) *Durable {
-	if r.w.store.opt.Observer == nil {
+	if r.w.store.opt.Observer == nil || !a.StateChanged && len(a.Entries) == 0 {
 		return nil
 	}
 	d := &Durable{Term: r.hard.Term, Vote: uint64(r.hard.Vote), Last: r.last(), Commit: a.Commit}
 	if n := len(a.Entries); n > 0 {
 		d.Last = a.Entries[n-1].GetIndex()
-	} else if !a.StateChanged {
-		d.Commit = 0 // nothing was written that could hold it
 	}
 	return d
 }

@@ -165,7 +165,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 			w.destroySpan(rt)
 			continue
 		}
-		rt.force = leads || bug.SplitForcesAll.On()
+		rt.force = leads
 		if leads {
 			w.children = append(w.children, child{desc: rt.desc})
 		}

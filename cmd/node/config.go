@@ -33,9 +33,8 @@ type Config struct {
 	Memory bool
 	// FS is the filesystem of DataDir; nil is the real one.
 	FS vfs.FS
-	// Disk, if not nil, gives each part ("placement", "store") a filesystem of its own, and what is told how far its
-	// write-ahead log is on disk: engine.Options.Synced. For simulated disks.
-	Disk    func(part string) (fs vfs.FS, synced func(seq uint64))
+	// Disk, if not nil, gives each part ("placement", "store") a disk of its own.
+	Disk    func(part string) Disk
 	Version string
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.
@@ -54,6 +53,13 @@ type Config struct {
 	// OnBroken is called when a part stopped because going on could damage data. The process should end. It may be
 	// called with locks held: it must not block.
 	OnBroken func(error)
+}
+
+// Disk is a simulated one: a filesystem, and what is told of the engine on it; see engine.Options.
+type Disk struct {
+	FS                vfs.FS
+	Synced, Ingesting func(seq uint64)
+	BulkBytes         int64
 }
 
 // PlacementConfig is this node's member of the placement driver.

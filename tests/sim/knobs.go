@@ -33,6 +33,7 @@ type Knobs struct {
 	Aim        float64       // the chance that a fault hits whoever leads most
 	Think      time.Duration // between two operations of a client, at most
 	Budget     time.Duration // of the retries of one call
+	Bulk       int64         // bytes from which on snapshots are ingested; 0: as in production
 	LogEntries uint64        // how long a log grows before it is cut
 }
 
@@ -54,6 +55,7 @@ func draw(seed uint64) *Knobs {
 	k.Mix = pick(w, "even", "reads", "writes")
 	k.LogEntries = pick(w, uint64(8), 16, 64, 4096)
 	k.Budget = pick(w, 300*time.Millisecond, 2*time.Second, 10*time.Second)
+	k.Bulk = pick(w, int64(0), 1)
 	k.Members = min(k.Members, k.Stores)
 	for _, n := range nemeses {
 		if w.Chance(0.55) {
@@ -82,9 +84,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g,\n"+
+	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

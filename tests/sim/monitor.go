@@ -33,6 +33,7 @@ import (
 //	once        an attempt is executed at one place, and never after its client was told "never"
 //	range       a command is executed under the version that it was cut for, on keys of the range
 //	overlap     the replicas of a store have no key in common
+//	ingest      a store's log is synced before tables become part of it, or are cut out
 //	tombstone   a replica that was removed for good does not come back
 type monitors struct {
 	c        *cluster
