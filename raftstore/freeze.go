@@ -6,7 +6,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
-	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -159,7 +158,7 @@ func (w *worker) adoptRight(rt *right) {
 	s.adopt(r)
 	w.rouse(r)
 	r.activeAt = w.now
-	if rt.force && rt.state.Hard.Term == initialTerm || bug.SplitForcesAll.On() {
+	if rt.force && rt.state.Hard.Term == initialTerm {
 		r.group.ForceCampaign()
 	}
 	r.mark()

@@ -32,7 +32,6 @@ const (
 	SkipEpochCheck
 	SplitLosesVote
 	SplitKeepsEpoch
-	SplitForcesAll
 	SnapshotOverNeighbour
 	ScanNotClamped
 	ForgetTombstone
@@ -72,7 +71,6 @@ var list = [...]Info{
 	SkipEpochCheck:        {"skip-epoch-check", "commands are proposed behind a split, and applied whatever the range has become"},
 	SplitLosesVote:        {"split-loses-vote", "the right side of a split forgets the vote of the replica that was here before it was born"},
 	SplitKeepsEpoch:       {"split-keeps-epoch", "a split does not raise the version"},
-	SplitForcesAll:        {"split-forces-all", "every replica of the right side campaigns at once, whether left leads there or not, and in whatever term it is"},
 	SnapshotOverNeighbour: {"snapshot-over-neighbour", "a snapshot is accepted over the range of another replica"},
 	ScanNotClamped:        {"scan-not-clamped", "a page of a scan goes on beyond its shard"},
 	ForgetTombstone:       {"forget-tombstone", "a removed replica is born again by an old message"},

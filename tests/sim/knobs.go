@@ -29,6 +29,7 @@ type Knobs struct {
 	Nemeses    []string
 	Tick       time.Duration // of Raft
 	Pace       time.Duration // between two faults, at most
+	Churn      time.Duration // between two transfers or splits, at most; 0: none
 	Mix        string        // of operations: even, reads, writes
 	Aim        float64       // the chance that a fault hits whoever leads most
 	Think      time.Duration // between two operations of a client, at most
@@ -55,6 +56,7 @@ func draw(seed uint64) *Knobs {
 	k.Mix = pick(w, "even", "reads", "writes")
 	k.LogEntries = pick(w, uint64(8), 16, 64, 4096)
 	k.Budget = pick(w, 300*time.Millisecond, 2*time.Second, 10*time.Second)
+	k.Churn = pick(w, 0, 100*time.Millisecond, 300*time.Millisecond, time.Second)
 	k.Bulk = pick(w, int64(0), 1)
 	k.Members = min(k.Members, k.Stores)
 	for _, n := range nemeses {
@@ -84,9 +86,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g,\n"+
+	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

@@ -97,15 +97,16 @@ func (m *monitors) violated(monitor, format string, args ...any) {
 
 // observer is the monitors as one part of one process feeds them.
 type observer struct {
-	m       *monitors
-	machine *world.Machine
-	began   env.Time // of the machine
-	applied map[replicaKey]uint64
-	disk    map[replicaKey]raftstore.Durable // what is synced
-	again   map[replicaKey]bool              // lived in a process before
-	ranges  map[shard.ID]shard.Range
-	epochs  map[shard.ID]shard.Epoch
-	written []time.Duration // when the log batches were written that are not synced
+	m         *monitors
+	machine   *world.Machine
+	began     env.Time // of the machine
+	applied   map[replicaKey]uint64
+	disk      map[replicaKey]raftstore.Durable // what is synced
+	installed map[replicaKey]uint64            // index of the last snapshot
+	again     map[replicaKey]bool              // lived in a process before
+	ranges    map[shard.ID]shard.Range
+	epochs    map[shard.ID]shard.Epoch
+	written   []time.Duration // when the log batches were written that are not synced
 }
 
 var _ raftstore.Observer = (*observer)(nil)
@@ -115,7 +116,7 @@ func (m *monitors) observer(machine *world.Machine) func(part string) raftstore.
 	began := machine.Env().Now()
 	return func(string) raftstore.Observer {
 		return &observer{m: m, machine: machine, began: began, applied: make(map[replicaKey]uint64),
-			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
+			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), installed: make(map[replicaKey]uint64), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
 	}
 }
 
@@ -186,7 +187,7 @@ func (o *observer) Installed(id shard.ID, rep shard.ReplicaID, index, term uint6
 	o.applied[k] = index
 	o.m.furthest[id] = max(o.m.furthest[id], index)
 	d := o.disk[k]
-	d.Last, d.Commit = index, max(d.Commit, index)
+	d.Last, d.Commit, o.installed[k] = index, max(d.Commit, index), index
 	o.disk[k] = d
 	if was, ok := o.m.entries[id][index]; ok && was.term != term {
 		o.m.violated("log", "%s of %s takes a snapshot of %d of term %d, the entry there is of term %d", rep, id, index, term, was.term)

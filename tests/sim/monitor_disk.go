@@ -15,6 +15,7 @@ import (
 func (o *observer) Durable(id shard.ID, rep shard.ReplicaID, d raftstore.Durable) {
 	k := replicaKey{id, rep}
 	d.Commit = max(d.Commit, o.disk[k].Commit)
+	d.Last = max(d.Last, o.installed[k]) // a snapshot does not wait for the log's syncs
 	o.disk[k] = d
 	o.m.durable[k] = d
 }

@@ -160,6 +160,7 @@ func (m *monitors) still(k replicaKey, msg *raftpb.Message) {
 
 // unleased demands that a vote which a leader asked for breaks no lease: whoever hands over has given his up.
 func (m *monitors) unleased(k replicaKey, msg *raftpb.Message) {
+	m.seen["forced"]++
 	for l, lease := range m.leases {
 		if l.shard == k.shard && lease.term < msg.GetTerm() && !lease.machine.Dead() && lease.machine.Env().Now() < lease.until {
 			m.violated("lease", "%s of %s votes in term %d for r%d, which was told to ask, and %s may answer alone in term %d",

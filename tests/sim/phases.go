@@ -36,6 +36,7 @@ func (c *cluster) run() error {
 		return err
 	}
 	c.main.Log("phase: faults")
+	c.stir(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
