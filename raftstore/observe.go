@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"encoding/binary"
 	"hash/fnv"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -39,7 +40,7 @@ type Observer interface {
 	Leased(id shard.ID, rep shard.ReplicaID, term uint64, until env.Time, d *shard.Descriptor)
 
 	// Applied is called for each entry, before its effects are visible. entry is a hash of its type and data, effect one
-	// of what came out.
+	// of what came out: the replies, and the shard's time.
 	Applied(id shard.ID, rep shard.ReplicaID, index, term, entry, effect uint64)
 	// Executed is called for each command that was not refused, before its effect is visible.
 	Executed(x *Execution)
@@ -81,6 +82,7 @@ func (s *Store) observeApplied(r *replica, e *raftpb.Entry, before *shard.Descri
 	_, _ = h.Write(e.GetData())
 	entry := h.Sum64()
 	h.Reset()
+	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(r.machine.Applied.Time)))
 	for i := range res.Replies {
 		rep := &res.Replies[i]
 		_, _ = h.Write(rep.Body)
