@@ -31,6 +31,9 @@ var nemeses = []nemesis{
 	{"flap", (*cluster).flap},
 	{"cut-client", (*cluster).cutClient},
 	{"bounce", (*cluster).bounce},
+	{"disk-full", (*cluster).fillDisk},
+	{"fail-sync", (*cluster).failSyncs},
+	{"corrupt", (*cluster).corrupt},
 }
 
 // harm does one evil thing after the other until the phase is over.
