@@ -26,7 +26,7 @@ func TestDecisions(t *testing.T) {
 	}
 	text := file.String()
 	r, rec := replayed(text)
-	if n, of := rec.Decisions.Taken(); r.Fingerprint != want.Fingerprint || n != of || of < 10000 || rec.Decisions.Misfit() != nil || !rec.SameBuild {
+	if n, of := rec.Decisions.Taken(); r.Fingerprint != want.Fingerprint || n != of || of < 5000 || rec.Decisions.Misfit() != nil || !rec.SameBuild {
 		t.Errorf("replayed: fingerprint %x, want %x; %d of %d decisions, %v", r.Fingerprint, want.Fingerprint, n, of, rec.Decisions.Misfit())
 	}
 	r, rec = replayed(text[:len(text)/3])
@@ -57,7 +57,7 @@ func TestDecisions(t *testing.T) {
 	// A task that is not there is found at once.
 	lines[at] = "t 1/2 1"
 	_, rec = replayed(strings.Join(lines, "\n"))
-	if m := rec.Decisions.Misfit(); m == nil || m.Line != at+1 || !strings.Contains(m.Why, "world/main") {
+	if m := rec.Decisions.Misfit(); m == nil || m.Line != at+1 || !strings.Contains(m.Why, "in the run ") {
 		t.Errorf("a wrong label at line %d: %v", at+1, m)
 	}
 }
