@@ -242,6 +242,18 @@ func (n *Node) Abandon() {
 	}
 }
 
+// SyncWAL syncs the write-ahead log of one part. It is for the simulator, which breaks a disk and lets the part find that
+// at once.
+func (n *Node) SyncWAL(part string) error {
+	if part == partPlacement && n.member != nil {
+		return n.member.engine.SyncWAL()
+	}
+	if part == partStore && n.store != nil {
+		return n.store.engine.SyncWAL()
+	}
+	return nil
+}
+
 // stores are the raft stores of this node that serve users.
 func (n *Node) stores() []*raftstore.Store {
 	if a := n.store; a != nil {

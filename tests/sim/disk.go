@@ -23,6 +23,7 @@ type disk struct {
 	hung    time.Duration // until then, in the world's time, no call ends
 	slow    int           // how many times slower than usual; 0 is not
 	crashes int
+	ailment
 }
 
 func (c *cluster) newDisk() *disk {
@@ -67,7 +68,13 @@ func (d *disk) crash() {
 	for i, part := range []string{partStore, partPlacement} {
 		d.parts[part] = d.parts[part].Crash(d.c.knobs.Seed+uint64(i)<<56, d.crashes)
 	}
+	d.begin()
 }
 
 // wipe empties the directory of one part of a server that is down.
-func (d *disk) wipe(part string) { d.parts[part] = simfs.New() }
+func (d *disk) wipe(part string) {
+	d.parts[part] = simfs.New()
+	d.wipes++
+	d.corrupt, d.opened, d.refused = false, 0, 0
+	d.begin()
+}

@@ -30,6 +30,9 @@ var nemeses = []nemesis{
 	{"cut-client", (*cluster).cutClient},
 	{"bounce", (*cluster).bounce},
 	{"ambush", (*cluster).lurk},
+	{"disk-full", (*cluster).fillDisk},
+	{"fail-sync", (*cluster).failSyncs},
+	{"corrupt", (*cluster).corrupt},
 }
 
 // harm does one evil thing after the other until the phase is over.

@@ -216,6 +216,7 @@ func (c *cluster) heal() {
 	c.net.HealAll()
 	for _, s := range c.servers {
 		s.disk.hung, s.disk.slow = 0, 0
+		s.disk.mend()
 		if s.up() {
 			s.machine.Resume()
 		}

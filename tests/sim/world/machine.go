@@ -17,8 +17,10 @@ type Machine struct {
 	dead    bool
 	paused  bool
 	resumed time.Duration // when it last went on after a pause
-	held    []*Task       // ready, but paused
-	queued  []func()      // what arrived meanwhile, see WhenRunning
+	// stopped is set if a task panicked, and the process is to be ended.
+	stopped bool
+	held    []*Task  // ready, but paused
+	queued  []func() // what arrived meanwhile, see WhenRunning
 
 	// Its monotonic clock shows origin + (world's time - since) * rate, its wall clock an offset more.
 	origin time.Duration
@@ -29,6 +31,9 @@ type Machine struct {
 	// Delay says how long a call to a disk takes; nil is no time. If again is true it is asked once more after that: the
 	// disk hangs, and how long is not known yet.
 	Delay func(name string) (d time.Duration, again bool)
+	// Panicked, if not nil, says of a panic of a task whether that is how the process may end. It stands still then until
+	// somebody kills it.
+	Panicked func(reason string) bool
 }
 
 // NewMachine makes a machine whose clocks go right.
@@ -85,7 +90,19 @@ func (m *Machine) real(d time.Duration) time.Duration {
 func (m *Machine) Pause() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if m.dead || m.paused {
+	if !m.dead {
+		m.pauseLocked()
+	}
+}
+
+// stopLocked is a pause that only Kill ends.
+func (m *Machine) stopLocked() {
+	m.pauseLocked()
+	m.stopped = true
+}
+
+func (m *Machine) pauseLocked() {
+	if m.paused {
 		return
 	}
 	m.paused = true
@@ -105,7 +122,7 @@ func (m *Machine) Pause() {
 func (m *Machine) Resume() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if !m.paused {
+	if !m.paused || m.stopped {
 		return
 	}
 	m.paused, m.resumed = false, m.w.now
