@@ -20,7 +20,7 @@ type stage struct {
 	leads bool
 }
 
-// repairs are the stages for what is wrong, balances those for what could be better.
+// repairs are the stages for what is wrong; shardBalance and leaderBalance are those for what could be better.
 func repairs() []stage {
 	return []stage{
 		{"a change that was left half done", operator.Finish, unfinished, finish, false},
@@ -35,11 +35,12 @@ func repairs() []stage {
 	}
 }
 
-func balances() []stage {
-	return []stage{
-		{"balance of shards", operator.BalanceShards, unbalanced, balance, false},
-		{"balance of leaders", operator.BalanceLeaders, leadersUneven, balanceLeaders, true},
-	}
+func shardBalance() stage {
+	return stage{"balance of shards", operator.BalanceShards, unbalanced, balance, false}
+}
+
+func leaderBalance() stage {
+	return stage{"balance of leaders", operator.BalanceLeaders, leadersUneven, balanceLeaders, true}
 }
 
 func unfinished(_ *picture, l *look) bool { return l.joint || len(l.learners) > 0 }

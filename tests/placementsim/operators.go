@@ -3,7 +3,6 @@ package placementsim
 import (
 	"container/heap"
 	"slices"
-	"time"
 
 	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
@@ -38,9 +37,9 @@ func (w *World) Step() (begun int) {
 		w.end(heap.Pop(&w.ends).(ending))
 	}
 	v := w.View()
-	began := time.Now()
+	began := cpuTime()
 	ps := w.sched.Propose(v, beginsPerCall)
-	w.Tally.called(time.Since(began))
+	w.Tally.called(cpuTime() - began)
 	for _, p := range ps {
 		w.begin(p)
 	}

@@ -129,7 +129,9 @@ func (w *World) rangeOf(i int) (r shard.Range) {
 	return r
 }
 
-func keyOf(i int) shard.Key { return binary.BigEndian.AppendUint32(shard.Key{byte(shard.ModeRaw)}, uint32(i)) }
+func keyOf(i int) shard.Key {
+	return binary.BigEndian.AppendUint32(shard.Key{byte(shard.ModeRaw)}, uint32(i))
+}
 
 func (w *World) store(id shard.StoreID) *schedule.Store { return &w.stores[id-firstStore] }
 
