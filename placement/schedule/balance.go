@@ -8,7 +8,7 @@ import (
 )
 
 // fewStores is how many stores are compared one by one without asking the sums of their zones first.
-const fewStores = 64
+const fewStores = 16
 
 // unbalanced reports whether a replica of the shard may stand on a store that is too full, or another store be too empty,
 // by the sums of zones: without looking at every store. It may err by the little that the shard's own stores make.
@@ -58,8 +58,8 @@ func (p *picture) zoneShare(l *look, from int32, site uint32) int {
 // capacity times load squared, by at least the square of the shard's weight: balancing ends, whatever the order, and
 // never moves anything back for its own sake.
 func balance(p *picture, l *look, tr *Trace) verdict {
-	order := slices.Clone(l.voters)
-	slices.SortFunc(order, func(a, b int32) int {
+	l.order = append(l.order[:0], l.voters...)
+	slices.SortFunc(l.order, func(a, b int32) int {
 		x, y := p.stores[a].load(), p.stores[b].load()
 		switch {
 		case x > y:
@@ -70,7 +70,7 @@ func balance(p *picture, l *look, tr *Trace) verdict {
 		return int(a - b)
 	})
 	waiting := false
-	for _, from := range order {
+	for _, from := range l.order {
 		if !p.mayLeave(l, from) {
 			continue
 		}
@@ -81,69 +81,109 @@ func balance(p *picture, l *look, tr *Trace) verdict {
 		waiting = waiting || v.outcome == waits
 	}
 	if waiting {
-		return no(waits, tr, "a replica could be moved when the emptier stores receive less")
+		return no(waits, tr, func() string {
+			return "a replica could be moved when the emptier stores receive less"
+		})
 	}
-	return no(fine, tr, "no move would make the stores more even by more than the tolerance")
+	return no(fine, tr, func() string {
+		return "no move would make the stores more even by more than the tolerance"
+	})
 }
 
-// field is the stores that could hold a replica that is moved to balance, with the one that holds it now.
+// field is the stores that could hold a replica that is moved to balance without standing worse isolated, with the one
+// that holds it now. Those that may not receive now count for the mean as well.
 type field struct {
 	mean  float64
 	least float64 // load of the emptiest, also if it may not receive now
-	best  candidate
-	any   bool
+	best  int32   // the emptiest that may receive; if none may, the emptiest; -1: there is no other
+	busy  bool    // best may not receive now
 }
 
-// field looks at all stores once. Stores that may not receive now count for the mean as well.
-func (p *picture) field(c *choice, from int32) field {
+// field looks at all stores once. It is choose for the one tier that counts here, many times faster.
+func (p *picture) field(l *look, rest []int32, from int32) field {
+	p.looks -= len(l.rule.able)
 	s := &p.stores[from]
-	limit := p.addedCost(c.rest, &s.sites)
-	weight, capacity, least := s.weight, s.capacity, s.load()
-	best, any := p.choose(c, func(n *candidate) Tier {
+	limit := p.addedCost(rest, &s.sites)
+	weight, capacity := s.weight, s.capacity
+	f := field{least: s.load(), best: -1}
+	bestLoad := 0.0
+	for _, at := range l.rule.able {
+		s := &p.stores[at]
+		if at == from || slices.Contains(rest, at) || !s.fits(l.Bytes) || p.addedCost(rest, &s.sites) > limit {
+			continue
+		}
+		weight, capacity = weight+s.weight, capacity+s.capacity
+		load, busy := s.load(), s.balance == 0
+		f.least = min(f.least, load)
+		if f.best < 0 || f.busy && !busy || f.busy == busy && (load < bestLoad || load == bestLoad && p.byChance(l, at, f.best) < 0) {
+			f.best, f.busy, bestLoad = at, busy, load
+		}
+	}
+	f.mean = weight / capacity
+	return f
+}
+
+// tell runs the same search by tiers, for people.
+func (p *picture) tell(l *look, rest []int32, from int32, tr *Trace) {
+	limit := p.addedCost(rest, &p.stores[from].sites)
+	c := choice{look: l, rest: rest, balancing: true, trace: tr}
+	p.choose(&c, func(n *candidate) Tier {
 		switch {
 		case n.isolation > limit:
 			return TierIsolation
 		case n.slow:
 			return TierSlowDisk
 		}
-		weight, capacity = weight+p.stores[n.at].weight, capacity+p.stores[n.at].capacity
-		least = min(least, n.load)
-		n.isolation = limit // better isolated is not what this move is for
+		n.isolation, n.converges, n.class = limit, true, 0 // what counts is who is emptiest
 		return TierNone
 	})
-	return field{mean: weight / capacity, least: least, best: best, any: any}
 }
 
 func (p *picture) balanceFrom(l *look, from int32, tr *Trace) verdict {
-	c := choice{look: l, rest: l.without(from), balancing: true, trace: tr}
-	f := p.field(&c, from)
-	if !f.any {
-		return no(fine, tr, "the replica on %s has no other place as good", p.stores[from].ID)
+	rest := l.others(from)
+	f := p.field(l, rest, from)
+	if tr != nil {
+		p.tell(l, rest, from, tr)
 	}
-	a, b := &p.stores[from], &p.stores[f.best.at]
+	if f.best < 0 {
+		return no(fine, tr, func() string {
+			return fmt.Sprintf("the replica on %s has no other place as good", p.stores[from].ID)
+		})
+	}
+	a, b := &p.stores[from], &p.stores[f.best]
 	w := weigh(l.Bytes, 1)
 	gain, even := p.evens(a, b, w, f.mean)
 	if !even {
-		return no(fine, tr, "from %s to %s: loads %s and %s, mean %s: within the tolerance of %s", a.ID, b.ID, size(uint64(a.load())), size(uint64(b.load())), size(uint64(f.mean)), size(uint64(p.tolerance)))
+		return no(fine, tr, func() string {
+			return fmt.Sprintf("from %s to %s: loads %s and %s, mean %s: within the tolerance of %s", a.ID, b.ID, size(uint64(a.load())), size(uint64(b.load())), size(uint64(f.mean)), size(uint64(p.tolerance)))
+		})
 	}
-	if f.best.busy || !p.sendable(l) {
-		return no(waits, tr, "from %s to %s would be better; they receive or send as much as they may", a.ID, b.ID)
+	if f.busy || !p.sendable(l) {
+		return no(waits, tr, func() string {
+			return fmt.Sprintf("from %s to %s would be better; they receive or send as much as they may", a.ID, b.ID)
+		})
 	}
 	if f.mean-f.least > p.tolerance && f.mean-b.load() <= p.tolerance {
 		// What is brought to a store that needs nothing would be brought on from there to the one that does.
-		return no(waits, tr, "%s has room, but an emptier store receives as much as it may: the replica is kept for it", b.ID)
+		return no(waits, tr, func() string {
+			return fmt.Sprintf("%s has room, but an emptier store receives as much as it may: the replica is kept for it", b.ID)
+		})
 	}
-	return p.propose(l, operator.BalanceShards, c.rest, f.best.at, from, fmt.Sprintf("%s holds %s, %s holds %s: %s", a.ID, size(uint64(a.load())), b.ID, size(uint64(b.load())), gain))
+	return p.propose(l, operator.BalanceShards, rest, f.best, from, fmt.Sprintf("%s holds %s, %s holds %s: %s", a.ID, size(uint64(a.load())), b.ID, size(uint64(b.load())), gain))
 }
 
-// evens reports whether moving weight w from a to b is worth it, and why.
+// evens reports whether moving weight w from a to b is worth it, and why. A shard of common size may carry neither store
+// past the mean by more than half the tolerance. One so big that it must is moved if both come nearer to the mean by it,
+// or if the two stay far apart even so.
 func (p *picture) evens(a, b *standing, w, mean float64) (string, bool) {
 	over, under := a.load()-mean, mean-b.load()
-	aAfter, bAfter := a.load()-w/a.capacity, b.load()+w/b.capacity
+	overAfter, underAfter := over-w/a.capacity, under-w/b.capacity
+	apart := overAfter + underAfter // load of a less that of b
+	half := p.tolerance / 2
 	switch {
-	case bAfter > aAfter, over <= 0, under <= 0:
+	case apart < 0, over <= 0, under <= 0:
 		return "", false
-	case aAfter < mean-p.tolerance/2, bAfter > mean+p.tolerance/2:
+	case overAfter < -half && overAfter < -over && apart < half, underAfter < -half && underAfter < -under && apart < half:
 		return "", false
 	case under > p.tolerance:
 		return fmt.Sprintf("the second is %s below the mean", size(uint64(under))), true

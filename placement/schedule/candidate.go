@@ -46,13 +46,8 @@ type candidate struct {
 	slow      bool
 	busy      bool
 	converges bool
-	class     int // -1 emptier than the mean beyond the tolerance, 1 fuller
+	class     int8 // -1 emptier than the mean beyond the tolerance, 1 fuller
 	load      float64
-	chance    uint64
-
-	// Only in a Trace: the tier that ruled it out, and why.
-	ruledOut Tier
-	why      string
 }
 
 // ruleOut asks the first tiers, TierNone if the store may hold the replica.
@@ -88,7 +83,7 @@ func (p *picture) candidate(c *choice, at int32) candidate {
 	s := &p.stores[at]
 	after := (s.weight + weigh(c.Bytes, 1)) / s.capacity
 	out := candidate{at: at, isolation: p.addedCost(c.rest, &s.sites), slow: s.SlowDisk, busy: s.receive == 0 || c.balancing && s.balance == 0,
-		converges: after <= c.rule.mean+p.tolerance, load: s.load(), chance: p.tieBreak(c.Desc.ID, s.ID)}
+		converges: after <= c.rule.mean+p.tolerance, load: s.load()}
 	if out.load < c.rule.mean-p.tolerance {
 		out.class = -1
 	} else if out.load > c.rule.mean+p.tolerance {
@@ -98,7 +93,7 @@ func (p *picture) candidate(c *choice, at int32) candidate {
 }
 
 // compare returns which of two places is better, negative for a, and the tier that decided.
-func compare(a, b *candidate) (int, Tier) {
+func (p *picture) compare(c *choice, a, b *candidate) (int, Tier) {
 	if d := cmp.Compare(a.isolation, b.isolation); d != 0 {
 		return d, TierIsolation
 	}
@@ -111,13 +106,13 @@ func compare(a, b *candidate) (int, Tier) {
 	if d := one(b.converges) - one(a.converges); d != 0 {
 		return d, TierConverge
 	}
-	if d := a.class - b.class; d != 0 {
+	if d := int(a.class) - int(b.class); d != 0 {
 		return d, TierBalance
 	}
 	if d := cmp.Compare(a.load, b.load); d != 0 {
 		return d, TierLoad
 	}
-	return cmp.Or(cmp.Compare(a.chance, b.chance), cmp.Compare(a.at, b.at)), TierChance
+	return cmp.Or(p.byChance(c.look, a.at, b.at), cmp.Compare(a.at, b.at)), TierChance
 }
 
 // choose returns the best place for the replica, false if there is none. allow, if not nil, rules out more: it returns
@@ -142,7 +137,7 @@ func (p *picture) choose(c *choice, allow func(*candidate) Tier) (candidate, boo
 			}
 		}
 		c.trace.possible(next)
-		if d, _ := compare(&next, &best); !found || d < 0 {
+		if d, _ := p.compare(c, &next, &best); !found || d < 0 {
 			best, found = next, true
 		}
 	}

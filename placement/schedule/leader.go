@@ -28,7 +28,7 @@ func (p *picture) pickLeader(l *look, voters []int32) int32 {
 func (p *picture) betterLeader(l *look, a, b int32) int {
 	x, y := &p.stores[a], &p.stores[b]
 	return cmp.Or(cmp.Compare(p.leaderRank(l, a), p.leaderRank(l, b)), cmp.Compare(x.Leaders, y.Leaders),
-		cmp.Compare(p.tieBreak(l.Desc.ID, x.ID), p.tieBreak(l.Desc.ID, y.ID)))
+		p.byChance(l, a, b))
 }
 
 // misled reports whether a voter that is better suited, and good in one respect, is there while the leader's store is not
@@ -68,7 +68,9 @@ func leadSwiftly(p *picture, l *look, tr *Trace) verdict {
 func (p *picture) leadElsewhere(l *look, kind operator.Kind, tr *Trace, why func(from, to *standing) string) verdict {
 	to := p.pickLeader(l, l.voters)
 	if !p.transferable(l.leader, to) {
-		return no(waits, tr, "enough leaderships are on their way from %s or to %s", p.stores[l.leader].ID, p.stores[to].ID)
+		return no(waits, tr, func() string {
+			return fmt.Sprintf("enough leaderships are on their way from %s or to %s", p.stores[l.leader].ID, p.stores[to].ID)
+		})
 	}
 	return p.transfer(l, kind, to, why(&p.stores[l.leader], &p.stores[to]))
 }
@@ -109,7 +111,9 @@ func (p *picture) leaderTarget(l *look) int32 {
 func balanceLeaders(p *picture, l *look, tr *Trace) verdict {
 	to := p.leaderTarget(l)
 	if !p.transferable(l.leader, to) {
-		return no(waits, tr, "enough leaderships are on their way from %s or to %s", p.stores[l.leader].ID, p.stores[to].ID)
+		return no(waits, tr, func() string {
+			return fmt.Sprintf("enough leaderships are on their way from %s or to %s", p.stores[l.leader].ID, p.stores[to].ID)
+		})
 	}
 	from, b := &p.stores[l.leader], &p.stores[to]
 	return p.transfer(l, operator.BalanceLeaders, to, fmt.Sprintf("%s leads %d shards, %s leads %d, the mean is %.1f", from.ID, from.Leaders, b.ID, b.Leaders, p.meanLeaders))

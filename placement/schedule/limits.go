@@ -82,6 +82,9 @@ const (
 	// placeLooks is how many times a call looks at one store as a place for one replica, and as often again to
 	// balance. With a thousand stores these are 256 replicas.
 	placeLooks = 256 << 10
+	// waitsInRow is how many shards in succession may have to wait for a limit before a call gives up: what holds them
+	// back most likely holds back the next as well.
+	waitsInRow = 64
 	// maxBacklog bounds the ids that a Scheduler keeps. What falls off is found again in the next round.
 	maxBacklog = 64 << 10
 )

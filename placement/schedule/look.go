@@ -16,15 +16,17 @@ type look struct {
 	leader   int32   // index, -1: not known
 	want     int     // voters
 	joint    bool
-	alive    int  // voters whose stores are alive
-	resting  bool // it was moved to balance not long ago
-	quorum   bool // enough answer for a change of membership to be agreed
+	alive    int     // voters whose stores are alive
+	resting  bool    // it was moved to balance not long ago
+	order    []int32 // scratch
+	left     []int32 // scratch
+	quorum   bool    // enough answer for a change of membership to be agreed
 }
 
 // look examines a shard. What it returns holds until the next call.
 func (p *picture) look(sh *Shard) *look {
 	l := &p.scratch
-	*l = look{Shard: sh, rule: p.ruling(sh.Desc.Range), voters: l.voters[:0], learners: l.learners[:0], leader: -1}
+	*l = look{Shard: sh, rule: p.ruling(sh.Desc.Range), voters: l.voters[:0], learners: l.learners[:0], order: l.order[:0], left: l.left[:0], leader: -1}
 	old, oldAlive := 0, 0 // voters of the old half
 	for _, r := range sh.Desc.Replicas {
 		at := p.index(r.Store)
@@ -80,6 +82,17 @@ func (l *look) healthy(p *picture) bool {
 // without is the voters less one, in a slice of its own.
 func (l *look) without(at int32) []int32 {
 	return slices.DeleteFunc(slices.Clone(l.voters), func(o int32) bool { return o == at })
+}
+
+// others is without, in a slice that holds until the next call.
+func (l *look) others(at int32) []int32 {
+	l.left = l.left[:0]
+	for _, o := range l.voters {
+		if o != at {
+			l.left = append(l.left, o)
+		}
+	}
+	return l.left
 }
 
 // goal is the goal with these voters; leader is an index or -1.

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/skerrydb/skerry/shard"
@@ -167,11 +168,17 @@ func (p *picture) tieBreak(id shard.ID, st shard.StoreID) uint64 {
 	return x ^ x>>29
 }
 
+// byChance compares two stores for a shard by tieBreak.
+func (p *picture) byChance(l *look, a, b int32) int {
+	return cmp.Compare(p.tieBreak(l.Desc.ID, p.stores[a].ID), p.tieBreak(l.Desc.ID, p.stores[b].ID))
+}
+
 // ruling is one set of effective rules, with what it means for each store.
 type ruling struct {
 	Effective
-	meets    []bool // by index of store: Require is met
-	leads    []bool // Leaders is met
+	meets    []bool  // by index of store: Require is met
+	leads    []bool  // Leaders is met
+	able     []int32 // stores that could get a replica to balance, when the call began
 	bestCost map[int]uint64
 	// zones sum up, by the widest place, the stores that could hold a replica; mean is of all of them.
 	zones []zone
@@ -206,6 +213,9 @@ func (p *picture) rule(e Effective) *ruling {
 		r.meets[i], r.leads[i] = met(e.Require, &s.Store), met(e.Leaders, &s.Store)
 		if !s.open || !r.meets[i] {
 			continue
+		}
+		if !s.SlowDisk {
+			r.able = append(r.able, int32(i))
 		}
 		z, ok := zoneOf[s.sites[0]]
 		if !ok {

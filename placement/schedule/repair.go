@@ -20,7 +20,7 @@ type stage struct {
 	leads bool
 }
 
-// repairs are the stages for what is wrong, balances those for what could be better.
+// repairs are the stages for what is wrong; shardBalance and leaderBalance are those for what could be better.
 func repairs() []stage {
 	return []stage{
 		{"a change that was left half done", operator.Finish, unfinished, finish, false},
@@ -35,11 +35,12 @@ func repairs() []stage {
 	}
 }
 
-func balances() []stage {
-	return []stage{
-		{"balance of shards", operator.BalanceShards, unbalanced, balance, false},
-		{"balance of leaders", operator.BalanceLeaders, leadersUneven, balanceLeaders, true},
-	}
+func shardBalance() stage {
+	return stage{"balance of shards", operator.BalanceShards, unbalanced, balance, false}
+}
+
+func leaderBalance() stage {
+	return stage{"balance of leaders", operator.BalanceLeaders, leadersUneven, balanceLeaders, true}
 }
 
 func unfinished(_ *picture, l *look) bool { return l.joint || len(l.learners) > 0 }
@@ -118,7 +119,9 @@ func (p *picture) moveAway(l *look, kind operator.Kind, from int32, reason strin
 	c := choice{look: l, rest: rest, trace: tr}
 	best, ok := p.choose(&c, allow)
 	if !ok {
-		return no(impossible, tr, "%s; no store can take it", reason)
+		return no(impossible, tr, func() string {
+			return fmt.Sprintf("%s; no store can take it", reason)
+		})
 	}
 	if v := p.wait(l, best, reason, tr); v.outcome != fine {
 		return v
@@ -129,10 +132,14 @@ func (p *picture) moveAway(l *look, kind operator.Kind, from int32, reason strin
 // wait says whether a copy must wait for a limit.
 func (p *picture) wait(l *look, best candidate, reason string, tr *Trace) verdict {
 	if best.busy {
-		return no(waits, tr, "%s; %s is the best place and receives as many replicas as it may", reason, p.stores[best.at].ID)
+		return no(waits, tr, func() string {
+			return fmt.Sprintf("%s; %s is the best place and receives as many replicas as it may", reason, p.stores[best.at].ID)
+		})
 	}
 	if !p.sendable(l) {
-		return no(waits, tr, "%s; its leader %s sends as many replicas as it may", reason, l.Leader)
+		return no(waits, tr, func() string {
+			return fmt.Sprintf("%s; its leader %s sends as many replicas as it may", reason, l.Leader)
+		})
 	}
 	return verdict{}
 }
@@ -154,7 +161,9 @@ func remove(p *picture, l *look, tr *Trace) verdict {
 	rest := l.without(worst)
 	alive := l.alive - one(p.stores[worst].alive)
 	if alive <= len(rest)/2 {
-		return no(impossible, tr, "without %s only %d of %d voters would answer", p.stores[worst].ID, alive, len(rest))
+		return no(impossible, tr, func() string {
+			return fmt.Sprintf("without %s only %d of %d voters would answer", p.stores[worst].ID, alive, len(rest))
+		})
 	}
 	return p.propose(l, operator.RemoveReplica, rest, -1, worst, fmt.Sprintf("it has %d voters, %d are wanted; %s can best be spared", len(l.voters), l.want, p.stores[worst].ID))
 }
@@ -164,7 +173,7 @@ func (p *picture) dispensable(l *look, a, b int32) int {
 	return cmp.Or(one(!x.alive)-one(!y.alive), one(x.State == Draining)-one(y.State == Draining), one(!l.rule.meets[a])-one(!l.rule.meets[b]),
 		cmp.Compare(p.setCost(l.without(b)), p.setCost(l.without(a))), one(x.SlowDisk)-one(y.SlowDisk),
 		one(b == l.leader)-one(a == l.leader), cmp.Compare(x.load(), y.load()),
-		cmp.Compare(p.tieBreak(l.Desc.ID, x.ID), p.tieBreak(l.Desc.ID, y.ID)))
+		p.byChance(l, a, b))
 }
 
 func misplaced(_ *picture, l *look) bool {
@@ -184,9 +193,20 @@ func draining(p *picture, l *look) bool {
 	return slices.ContainsFunc(l.voters, func(at int32) bool { return p.stores[at].State == Draining })
 }
 
+// drain moves the replica, or, while the draining store sends as much as it may, at least lets another voter lead: then
+// that one sends, and a draining store is not the bottleneck of its own draining.
 func drain(p *picture, l *look, tr *Trace) verdict {
 	at := p.worstVoter(l, func(s *standing) bool { return s.State == Draining })
-	return p.moveAway(l, operator.Drain, at, fmt.Sprintf("%s is draining", p.stores[at].ID), nil, tr)
+	reason := fmt.Sprintf("%s is draining", p.stores[at].ID)
+	v := p.moveAway(l, operator.Drain, at, reason, nil, tr)
+	if v.outcome != waits || p.stores[l.leader].State != Draining || p.sendable(l) {
+		return v
+	}
+	to := p.pickLeader(l, l.voters)
+	if p.leaderRank(l, to) >= p.leaderRank(l, l.leader) || !p.transferable(l.leader, to) {
+		return v
+	}
+	return p.transfer(l, operator.Drain, to, fmt.Sprintf("%s and sends as many replicas as it may; %s shall lead and send", reason, p.stores[to].ID))
 }
 
 // crowded reports whether the voters could stand further apart than they do.
@@ -198,7 +218,9 @@ func crowded(p *picture, l *look) bool {
 // move lowers the cost of isolation, which nothing but the loss of a store raises.
 func isolate(p *picture, l *look, tr *Trace) verdict {
 	if slices.ContainsFunc(l.voters, func(at int32) bool { s := &p.stores[at]; return !s.alive }) {
-		return no(impossible, tr, "its replicas could stand further apart; first all its stores must answer")
+		return no(impossible, tr, func() string {
+			return "its replicas could stand further apart; first all its stores must answer"
+		})
 	}
 	now := p.setCost(l.voters)
 	var best candidate
@@ -216,7 +238,9 @@ func isolate(p *picture, l *look, tr *Trace) verdict {
 		}
 	}
 	if from < 0 {
-		return no(fine, tr, "its replicas share more places than they need to by count, but no single move helps")
+		return no(fine, tr, func() string {
+			return "its replicas share more places than they need to by count, but no single move helps"
+		})
 	}
 	rest := l.without(from)
 	base := p.setCost(rest)

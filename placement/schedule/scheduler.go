@@ -18,14 +18,13 @@ import (
 // to balance; a cluster of up to 4,096 shards is examined as a whole by each call. Touch the shards that changed or lost
 // something, and they need not wait for the round.
 type Scheduler struct {
-	limits   Limits
-	seed     uint64
-	repairs  []stage
-	balances []stage
+	limits  Limits
+	seed    uint64
+	repairs []stage
 
-	scan, even cursor
-	touched    []shard.ID
-	isTouched  map[shard.ID]bool
+	scan, shards, leaders cursor
+	touched               []shard.ID
+	isTouched             map[shard.ID]bool
 	// backlog holds, by urgency, the shards with something to do that a limit held back, oldest first.
 	backlog   [][]shard.ID
 	inBacklog map[shard.ID]bool
@@ -42,7 +41,7 @@ type cursor struct{ next shard.Key }
 // New makes a Scheduler. The seed decides between what is equal in all else; schedulers with the same seed and the same
 // views propose the same.
 func New(seed uint64, limits Limits) *Scheduler {
-	s := &Scheduler{limits: limits.orDefault(), seed: seed, repairs: repairs(), balances: balances(),
+	s := &Scheduler{limits: limits.orDefault(), seed: seed, repairs: repairs(),
 		isTouched: make(map[shard.ID]bool), inBacklog: make(map[shard.ID]bool), moved: recent{at: make(map[shard.ID]time.Duration)}}
 	s.backlog = make([][]shard.ID, len(s.repairs))
 	return s
@@ -88,7 +87,8 @@ func (s *Scheduler) Propose(v *View, most int) []Proposal {
 	if !c.full && s.unseen == 0 {
 		s.moved.forget(v.Now - s.limits.Cooldown)
 		c.p.looks = placeLooks
-		c.walk(&s.even, balanceShards, c.balance)
+		c.balance(&s.shards, shardBalance())
+		c.balance(&s.leaders, leaderBalance())
 	}
 	return c.out
 }
@@ -168,18 +168,24 @@ func (c *call) examine(sh *Shard) bool {
 }
 
 // repair turns what was found into proposals: stage by stage, and within one those with the fewest voters that answer
-// first.
+// first. When many in succession had to wait for a limit, the others of the stage are kept for later without being asked,
+// and come before those that waited the next time.
 func (c *call) repair() {
 	for i, found := range c.found {
 		slices.SortStableFunc(found, func(a, b Shard) int { return c.p.spare(&a) - c.p.spare(&b) })
+		var waited []shard.ID
+		inRow := 0
 		for j := range found {
-			if len(c.out) == c.most || c.p.looks <= 0 {
+			if len(c.out) == c.most || c.p.looks <= 0 || inRow == waitsInRow {
 				c.hold(i, found[j].Desc.ID)
-				continue
+			} else if l := c.p.look(&found[j]); c.resolve(l, c.repairs[i:]) == waits {
+				waited, inRow = append(waited, l.Desc.ID), inRow+1
+			} else {
+				inRow = 0
 			}
-			if l := c.p.look(&found[j]); c.resolve(l, c.repairs[i:]) == waits {
-				c.hold(i, found[j].Desc.ID)
-			}
+		}
+		for _, id := range waited {
+			c.hold(i, id)
 		}
 	}
 }
@@ -241,19 +247,29 @@ func (p *picture) steerable(l *look) bool {
 	return l.quorum && l.leader >= 0 && p.stores[l.leader].alive
 }
 
-// balance proposes at most one operator for a shard. It returns false when the call has no more to spend.
-func (c *call) balance(sh *Shard) bool {
-	if len(c.out) == c.most || c.p.looks <= 0 {
-		return false
-	}
-	if sh.Pending != nil || sh.Desc.ID == shard.MetaID || c.done[sh.Desc.ID] {
+// balance asks one balancing stage of the next shards, until the call has no more to spend, or many in succession had to
+// wait for a limit.
+func (c *call) balance(cur *cursor, st stage) {
+	inRow, stages := 0, []stage{st}
+	c.walk(cur, balanceShards, func(sh *Shard) bool {
+		if len(c.out) == c.most || c.p.looks <= 0 || inRow == waitsInRow {
+			return false
+		}
+		if sh.Pending != nil || sh.Desc.ID == shard.MetaID || c.done[sh.Desc.ID] {
+			return true
+		}
+		l := c.p.look(sh)
+		if l.resting = c.moved.has(sh.Desc.ID); !c.p.steerable(l) {
+			return true
+		}
+		switch c.resolve(l, stages) {
+		case waits:
+			inRow++
+		case proposed:
+			inRow = 0
+		}
 		return true
-	}
-	if l := c.p.look(sh); c.p.steerable(l) {
-		l.resting = c.moved.has(sh.Desc.ID)
-		c.resolve(l, c.balances)
-	}
-	return true
+	})
 }
 
 // lookup returns View.Lookup, or what does the same slowly.

@@ -9,7 +9,14 @@ type Trace struct {
 	// Searches are the searches for a place, in their order.
 	Searches []Search
 
-	open []candidate // of the search under way
+	open []seen // in the search under way
+}
+
+// seen is a store in a search, with the tier that ruled it out.
+type seen struct {
+	candidate
+	out Tier
+	why string
 }
 
 // Search is one search for a place for one replica.
@@ -36,14 +43,14 @@ func (t *Trace) say(note string) {
 // ruledOut notes that a store cannot be a place. The first of a search opens it.
 func (t *Trace) ruledOut(p *picture, c *choice, at int32, tier Tier) {
 	if t != nil {
-		t.open = append(t.open, candidate{at: at, ruledOut: tier, why: p.describe(c, at, tier)})
+		t.open = append(t.open, seen{candidate: candidate{at: at}, out: tier, why: p.describe(c, at, tier)})
 	}
 }
 
 // possible notes a store that can be one.
 func (t *Trace) possible(n candidate) {
 	if t != nil {
-		t.open = append(t.open, n)
+		t.open = append(t.open, seen{candidate: n})
 	}
 }
 
@@ -58,13 +65,13 @@ func (t *Trace) decided(p *picture, c *choice, best candidate, found bool) {
 	}
 	for i := range t.open {
 		n := &t.open[i]
-		place := Place{Store: p.stores[n.at].ID, Tier: n.ruledOut, Why: n.why}
+		place := Place{Store: p.stores[n.at].ID, Tier: n.out, Why: n.why}
 		switch {
-		case n.ruledOut != TierNone:
+		case n.out != TierNone:
 		case found && n.at == best.at:
 			place.Tier, place.Why = TierChosen, "the best place"
 		default:
-			_, place.Tier = compare(&best, n)
+			_, place.Tier = p.compare(c, &best, &n.candidate)
 			place.Why = p.describe(c, n.at, place.Tier)
 		}
 		s.Places = append(s.Places, place)

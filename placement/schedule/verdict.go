@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/skerrydb/skerry/placement/operator"
@@ -26,9 +25,9 @@ type verdict struct {
 }
 
 // no is a verdict without a proposal. The reason is written only if somebody asked for it.
-func no(o outcome, tr *Trace, format string, args ...any) verdict {
+func no(o outcome, tr *Trace, why func() string) verdict {
 	if tr != nil {
-		tr.say(fmt.Sprintf(format, args...))
+		tr.say(why())
 	}
 	return verdict{outcome: o}
 }
