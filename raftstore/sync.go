@@ -3,6 +3,7 @@ package raftstore
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -41,6 +42,8 @@ type syncLoop struct {
 	queue  []syncItem
 	oldest env.Time // since of the oldest item not yet synced; 0 if there is none
 	last   env.Time // when a sync was last finished
+	// took is how long a sync takes, about: an average of the last few, for the report to placement.
+	took time.Duration
 }
 
 // submit queues an item. The batch is committed (visible) already.
@@ -76,6 +79,19 @@ func (l *syncLoop) finished() env.Time {
 	return l.last
 }
 
+// syncTime is how long a sync takes, about; one that is under way for longer counts.
+func (l *syncLoop) syncTime(now env.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.oldest == 0 {
+		return l.took
+	}
+	return max(l.took, now.Sub(l.oldest))
+}
+
+// tookParts is the weight of one sync in the average.
+const tookParts = 8
+
 // run is the sync loop's goroutine.
 func (l *syncLoop) run(ctx context.Context) {
 	for {
@@ -100,7 +116,11 @@ func (l *syncLoop) drain() bool {
 		return false
 	}
 	var err error
+	began := l.store.env.Now()
 	l.store.env.Call("sync log", func() { err = waitAll(items) })
+	l.mu.Lock()
+	l.took += (l.store.env.Now().Sub(began) - l.took) / tookParts
+	l.mu.Unlock()
 	if err != nil {
 		l.store.broken("sync the log", err)
 		return false

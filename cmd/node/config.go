@@ -75,6 +75,10 @@ type PlacementConfig struct {
 	SplitKeys []string
 	// Stores is how many stores must register before the first shards are made; default Replicas.
 	Stores int
+	// DownAfter is how long a store may be silent before its replicas are replaced; default 30 minutes.
+	DownAfter time.Duration
+	// Receiving and Sending are how many shards may be copied to one store, and from one, at a time; default 4.
+	Receiving, Sending int
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/placement"
+	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
@@ -84,7 +85,8 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 		split = append(split, shard.RawKey([]byte(k)))
 	}
 	m.server = placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: m.store, client: n.env.Rand()}, Members: list,
-		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, DownAfter: c.DownAfter,
+		Limits: operator.Limits{Receiving: c.Receiving, Sending: c.Sending}, Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	n.goTask("placement", func() { m.server.Run(n.ctx) })
 	n.goTask("member", m.run)
 	return nil
