@@ -148,7 +148,7 @@ func (v *view) endDueLocked() {
 	}
 	now := v.env.Now()
 	for _, o := range v.book.All() {
-		for _, st := range o.Receives {
+		for _, st := range o.Goal.Stores() {
 			sv := v.stores[st]
 			if sv == nil {
 				continue

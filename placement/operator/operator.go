@@ -97,6 +97,7 @@ func (o *Operator) Over() bool { return o.state > OpRunning }
 // Times of operators. A snapshot may be throttled far below a disk's speed, so bytes count slowly.
 const (
 	timeout        = 10 * time.Minute
+	leaderTimeout  = time.Minute   // of one that copies nothing: it is no work, and holds back what is
 	plannedTimeout = 6 * time.Hour // by hand: for the thousands of shards of one scatter
 	slowestBytes   = 1 << 20       // per second that a copy makes at the least
 )
@@ -113,6 +114,8 @@ func (o *Operator) lapsed(now time.Duration) bool {
 		return now-o.Begun > plannedTimeout
 	case o.state == OpPlanned:
 		return now-o.Begun > timeout
+	case len(o.Goal.Voters) == 0:
+		return now-o.Started > leaderTimeout
 	}
 	return now-o.Started > Timeout(o.Bytes)*time.Duration(max(1, len(o.Receives)))
 }
