@@ -13,6 +13,7 @@ const (
 	healedLimit   = 2 * time.Minute
 	clientsLimit  = 2 * time.Minute
 	settledLimit  = 2 * time.Minute
+	restLimit     = 10 * time.Minute
 	comparedLimit = time.Minute
 	asleepLimit   = 3 * time.Minute
 	readAllLimit  = time.Minute
@@ -20,8 +21,12 @@ const (
 
 // run is the life of the cluster, in phases.
 func (c *cluster) run() error {
-	for _, s := range c.servers {
-		s.start()
+	for i, s := range c.servers {
+		if i < c.knobs.Stores-c.knobs.Late {
+			s.start()
+			continue
+		}
+		c.later(time.Second, c.knobs.Faults, func() { c.startIfDown(s) })
 	}
 	c.auditor = c.newAuditor()
 	c.ambush = c.newAmbush()
@@ -158,6 +163,12 @@ func (c *cluster) end() error {
 func (c *cluster) final() error {
 	c.main.Log("phase: final")
 	a := c.auditor
+	if err := c.until("end of a drain", settledLimit, func() bool { return !c.draining }); err != nil {
+		return err
+	}
+	if err := a.do("the cluster comes to rest", restLimit, a.rest); err != nil {
+		return err
+	}
 	if err := a.do("shards settle", settledLimit, a.settled); err != nil {
 		return err
 	}
