@@ -119,7 +119,8 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 		o.CacheBytes, o.MemTableBytes = 16<<20, 16<<20
 	}
 	if n.cfg.Disk != nil {
-		o.FS, o.Synced = n.cfg.Disk(part)
+		d := n.cfg.Disk(part)
+		o.FS, o.Synced, o.Ingesting, o.BulkBytes = d.FS, d.Synced, d.Ingesting, d.BulkBytes
 	}
 	e, err := engine.Open(dir, o)
 	if err != nil {
@@ -269,4 +270,11 @@ func (n *Node) Placement() *placement.Server {
 		return nil
 	}
 	return n.member.server
+}
+
+func (n *Node) observer(part string) raftstore.Observer {
+	if n.cfg.Observer == nil {
+		return nil
+	}
+	return n.cfg.Observer(part)
 }

@@ -167,6 +167,7 @@ func (f *runFlags) many(ctx context.Context, first, last uint64) error {
 		}
 	})
 	t.print(true)
+	t.printLooks()
 	t.printRows()
 	switch {
 	case err != nil && ctx.Err() == nil:

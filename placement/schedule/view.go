@@ -68,6 +68,8 @@ type View struct {
 	Stores []Store // by id
 	// Shards calls f for each shard in the order of keys, beginning with the one that holds from, until f returns false.
 	Shards func(from shard.Key, f func(*Shard) bool)
+	// Lookup returns a shard by its id, nil if there is none. If Lookup itself is nil, what needs it walks all Shards.
+	Lookup func(shard.ID) *Shard
 	// Count is how many shards there are.
 	Count int
 	Rules Rules

@@ -25,6 +25,8 @@ type cluster struct {
 	workers    []*worker
 	monitors   *monitors
 	auditor    *auditor
+	ambush     *ambush
+	calm       bool // everything is healed: no new faults
 	allocators []*allocator
 	given      given
 	replacing  bool // a store was removed and is not made up for yet

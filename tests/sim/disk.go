@@ -3,8 +3,7 @@ package sim
 import (
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
+	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/tests/sim/simfs"
 )
 
@@ -32,9 +31,17 @@ func (c *cluster) newDisk() *disk {
 }
 
 // part is node.Config.Disk.
-func (d *disk) part(name string) (vfs.FS, func(seq uint64)) {
+func (d *disk) part(name string) node.Disk {
 	fs := d.parts[name]
-	return fs, fs.Durable
+	synced := uint64(0)
+	return node.Disk{FS: fs, BulkBytes: d.c.knobs.Bulk,
+		Synced: func(seq uint64) { synced = max(synced, seq); fs.Durable(seq) },
+		Ingesting: func(seq uint64) {
+			d.c.monitors.seen["ingest"]++
+			if synced < seq {
+				d.c.monitors.violated("ingest", "tables become part of a store before its log is synced up to %d: it is up to %d", seq, synced)
+			}
+		}}
 }
 
 // delay is how long a call takes; while the disk hangs it asks again and again.

@@ -51,7 +51,7 @@ func (s *server) start() {
 		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
 		OnBroken: func(err error) { s.broken = s.disk.reason(err) }, Observer: c.monitors.observer(m), Coverage: &c.rows}
 	if s.member != 0 {
-		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
+		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil
 	}
 	life := s.lives

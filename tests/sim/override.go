@@ -21,6 +21,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"faults":   durationKnob(func(k *Knobs) *time.Duration { return &k.Faults }),
 	"tick":     durationKnob(func(k *Knobs) *time.Duration { return &k.Tick }),
 	"pace":     durationKnob(func(k *Knobs) *time.Duration { return &k.Pace }),
+	"churn":    durationKnob(func(k *Knobs) *time.Duration { return &k.Churn }),
 	"aim":      floatKnob(func(k *Knobs) *float64 { return &k.Aim }),
 	"think":    durationKnob(func(k *Knobs) *time.Duration { return &k.Think }),
 	"budget":   durationKnob(func(k *Knobs) *time.Duration { return &k.Budget }),

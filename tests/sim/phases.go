@@ -24,6 +24,7 @@ func (c *cluster) run() error {
 		s.start()
 	}
 	c.auditor = c.newAuditor()
+	c.ambush = c.newAmbush()
 	for i := range c.knobs.Clients {
 		c.workers = append(c.workers, c.newWorker(i+1))
 	}
@@ -35,6 +36,7 @@ func (c *cluster) run() error {
 		return err
 	}
 	c.main.Log("phase: faults")
+	c.stir(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
@@ -68,6 +70,9 @@ func (c *cluster) checkStates() error {
 // core heals all servers but one, which stays broken for the whole phase, and demands that every slot of keys makes
 // progress: faults that come and go at random hide what a fault that stays brings to a stop.
 func (c *cluster) core() error {
+	if c.knobs.replicas() == 1 {
+		return nil // every server is part of every core
+	}
 	bad := c.servers[c.w.IntN(len(c.servers))]
 	if bad.member != 0 && c.knobs.Members == 1 {
 		bad = c.servers[len(c.servers)-1] // the only member is part of every core
@@ -206,6 +211,7 @@ func (c *cluster) untilBut(down *server, what string, d time.Duration, f func() 
 
 // heal ends every fault.
 func (c *cluster) heal() {
+	c.calm = true
 	c.net.Calm()
 	c.net.HealAll()
 	for _, s := range c.servers {

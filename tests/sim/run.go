@@ -40,6 +40,8 @@ type Result struct {
 	Fingerprint uint64
 	Checkpoints []uint64 `json:"-"`
 	Faults      map[string]int
+	// Looks says how often each monitor had something to look at.
+	Looks map[string]int `json:",omitempty"`
 	// Rows says how often each row of the tables of states was taken: by the name of the table, then by the row's number.
 	Rows map[string][]int `json:",omitempty"`
 }
@@ -81,6 +83,7 @@ func Run(o Options) *Result {
 	}
 	if c != nil {
 		r.Operations, r.Ambiguous, r.Refused, r.Messages, r.Faults = len(c.ops), c.ambiguous, c.refused, c.net.Delivered, c.faults
+		r.Looks = c.monitors.seen
 		r.Rows = make(map[string][]int)
 		for _, t := range states.All() {
 			r.Rows[t.Name] = c.rows.Taken(&t)

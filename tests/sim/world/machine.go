@@ -13,9 +13,10 @@ type Machine struct {
 	name string
 
 	// Under World.mu.
-	tasks  map[uint64]*Task
-	dead   bool
-	paused bool
+	tasks   map[uint64]*Task
+	dead    bool
+	paused  bool
+	resumed time.Duration // when it last went on after a pause
 	// stopped is set if a task panicked, and the process is to be ended.
 	stopped bool
 	held    []*Task  // ready, but paused
@@ -124,13 +125,20 @@ func (m *Machine) Resume() {
 	if !m.paused || m.stopped {
 		return
 	}
-	m.paused = false
+	m.paused, m.resumed = false, m.w.now
 	m.w.runnable = append(m.w.runnable, m.held...)
 	m.held = nil
 	for _, f := range m.queued {
 		m.w.addTimerLocked(&timer{at: m.w.now, f: f})
 	}
 	m.queued = nil
+}
+
+// Resumed is when, in the world's time, the machine last went on after a pause; 0 if it never did.
+func (m *Machine) Resumed() time.Duration {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return m.resumed
 }
 
 // WhenRunning calls f, which must not block, now or, if the machine is paused, as soon as it is not.
