@@ -184,6 +184,23 @@ func (a *Admin) SetRules(ctx context.Context, rules []byte) ([]byte, error) {
 	return out.Rules, nil
 }
 
+// SchedulingInfo is what placement's schedulers are about.
+type SchedulingInfo struct {
+	// Paused is how long nothing is scheduled yet.
+	Paused time.Duration
+	// Operators are how many are under way.
+	Operators int
+}
+
+// Scheduling says whether scheduling is paused, and how much is under way.
+func (a *Admin) Scheduling(ctx context.Context) (SchedulingInfo, error) {
+	out, err := a.order(ctx, "ask about scheduling", &beat.Order{Operators: &beat.OperatorsOrder{}})
+	if err != nil {
+		return SchedulingInfo{}, err
+	}
+	return SchedulingInfo{Paused: out.Paused, Operators: len(out.Operators)}, nil
+}
+
 // PauseScheduling keeps placement from beginning anything by itself for a time, repair included; what is under way goes
 // on, and what is half done is ended. 0 ends a pause.
 func (a *Admin) PauseScheduling(ctx context.Context, length time.Duration) error {

@@ -16,7 +16,7 @@ import (
 
 // explain says why a shard or a store is as it is.
 func (s *Server) explain(l *leadership, o *beat.ExplainOrder) (*beat.Outcome, error) {
-	out := &beat.Outcome{Paused: l.policy.left(s.millis())}
+	out := &beat.Outcome{}
 	pic := l.view.picture(l.policy.current())
 	switch {
 	case o.Shard != 0:

@@ -41,7 +41,7 @@ func (s *Server) plan(l *leadership, o *beat.PlanOrder) (*beat.Outcome, error) {
 	if err != nil {
 		return nil, invalidf("%s", err)
 	}
-	return &beat.Outcome{Plan: planTo(v, &out, change), Paused: l.policy.left(s.millis())}, nil
+	return &beat.Outcome{Plan: planTo(v, &out, change)}, nil
 }
 
 // newStores are empty stores with ids beyond those that there are, as large as the largest unless it is said.
