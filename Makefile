@@ -54,6 +54,9 @@ sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
 	go test ./tests/linear -count=1 -v
 
+placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards: what it takes until they are even
+	SKERRY_PLACEMENTSIM=1 go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
+
 hunt: ## plant each bug in turn and count the worlds until it is found; writes docs/planted-bugs.md
 	go build -tags bugs -o $(BIN)/skerry-sim-bugs ./cmd/skerry-sim
 	$(BIN)/skerry-sim-bugs hunt --out docs/planted-bugs.md
@@ -61,4 +64,4 @@ hunt: ## plant each bug in turn and count the worlds until it is found; writes d
 nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
 	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim hunt bench bench-failover bench-idle nemesis
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-failover bench-idle nemesis

@@ -35,16 +35,23 @@ type Explanation struct {
 // DryRun returns an Admin whose changes are checked and described, and not made.
 func (a *Admin) DryRun() *Admin { return &Admin{db: a.db, dry: true} }
 
+// planTimeout bounds a question for which placement runs its schedulers over all shards.
+const planTimeout = 30 * time.Second
+
 // order asks placement's leader until there is an answer.
 func (a *Admin) order(ctx context.Context, what string, o *beat.Order) (*beat.Outcome, error) {
 	o.DryRun = a.dry
+	each := locateTimeout
+	if o.Plan != nil || o.Drain != nil {
+		each = planTimeout
+	}
 	e := a.db.begin(ctx, what, nil)
 	for {
 		if stop := e.over(); stop != nil {
 			return nil, e.stopped(stop)
 		}
 		var out *beat.Outcome
-		err := a.db.place.ask(ctx, func(ctx context.Context, addr string) (err error) {
+		err := a.db.place.askFor(ctx, each, func(ctx context.Context, addr string) (err error) {
 			out, err = a.db.conn.Administer(ctx, addr, o)
 			return err
 		})
@@ -175,6 +182,23 @@ func (a *Admin) SetRules(ctx context.Context, rules []byte) ([]byte, error) {
 		return nil, err
 	}
 	return out.Rules, nil
+}
+
+// SchedulingInfo is what placement's schedulers are about.
+type SchedulingInfo struct {
+	// Paused is how long nothing is scheduled yet.
+	Paused time.Duration
+	// Operators are how many are under way.
+	Operators int
+}
+
+// Scheduling says whether scheduling is paused, and how much is under way.
+func (a *Admin) Scheduling(ctx context.Context) (SchedulingInfo, error) {
+	out, err := a.order(ctx, "ask about scheduling", &beat.Order{Operators: &beat.OperatorsOrder{}})
+	if err != nil {
+		return SchedulingInfo{}, err
+	}
+	return SchedulingInfo{Paused: out.Paused, Operators: len(out.Operators)}, nil
 }
 
 // PauseScheduling keeps placement from beginning anything by itself for a time, repair included; what is under way goes

@@ -24,6 +24,7 @@ func (s *Server) Administer(ctx context.Context, o *beat.Order) (*beat.Outcome, 
 	if err != nil {
 		return nil, err
 	}
+	out.Paused = l.policy.left(s.millis())
 	// What was read, too, is only worth something if this member still leads.
 	return out, s.confirm(ctx, l)
 }
@@ -165,7 +166,7 @@ func (s *Server) byHand(ctx context.Context, l *leadership, ps []schedule.Propos
 	if why := l.view.takeAll(ops, dry); why != "" {
 		return nil, invalidf("%s", why)
 	}
-	out := &beat.Outcome{Paused: l.policy.left(s.millis())}
+	out := &beat.Outcome{}
 	for _, o := range ops {
 		if !dry {
 			s.log.Info("operator begun", "id", o.ID, "kind", o.Kind, "shard", o.Shard, "voters", o.Goal.Voters, "leader", o.Goal.Leader, "why", o.Why)
@@ -403,7 +404,7 @@ func (s *Server) pause(ctx context.Context, l *leadership, o *beat.PauseOrder, d
 		}
 		s.log.Info("scheduling paused", "for", o.For)
 	}
-	return &beat.Outcome{Paused: o.For}, nil
+	return &beat.Outcome{}, nil
 }
 
 func join[T fmt.Stringer](ids []T) string {

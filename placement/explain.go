@@ -16,71 +16,44 @@ import (
 
 // explain says why a shard or a store is as it is.
 func (s *Server) explain(l *leadership, o *beat.ExplainOrder) (*beat.Outcome, error) {
-	out := &beat.Outcome{Paused: l.policy.left(s.millis())}
+	out := &beat.Outcome{}
+	pic := l.view.picture(l.policy.current())
 	switch {
 	case o.Shard != 0:
 		sh, err := l.view.find(o.Shard)
 		if err != nil {
 			return nil, err
 		}
-		out.Lines = l.view.shardFacts(&sh, l.policy.rulesFor(sh.Desc.Range))
+		out.Lines = append(schedule.Explain(pic, o.Shard, s.limits()).Lines(), l.view.replicaFacts(&sh)...)
 		out.Operators = l.view.operatorsOf(o.Shard)
 	case o.Store != 0:
 		if _, ok := l.view.record(o.Store); !ok {
 			return nil, invalidf("there is no store %s; 'skerry ctl store list' shows them", o.Store)
 		}
-		out.Lines = l.view.storeFacts(o.Store)
+		out.Lines = append(schedule.ExplainStore(pic, o.Store, s.limits()).Lines(), l.view.storeFacts(o.Store)...)
 	default:
 		return nil, invalidf("name a shard or a store to explain")
 	}
 	return out, nil
 }
 
-// shardFacts is what is known of a shard.
-func (v *view) shardFacts(sh *schedule.Shard, rule schedule.Effective) []string {
+// replicaFacts says of each replica of a shard what its store is.
+func (v *view) replicaFacts(sh *schedule.Shard) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	d := sh.Desc
-	out := []string{fmt.Sprintf("%s holds keys %s, epoch %s, about %d bytes", d.ID, d.Range, d.Epoch, sh.Bytes)}
-	for _, r := range d.Replicas {
-		line := fmt.Sprintf("%s on %s is a %s", r.ID, r.Store, r.Role)
-		if sv := v.stores[r.Store]; sv != nil {
-			line += fmt.Sprintf("; the store is %s", v.stateLocked(sv, v.env.Now()))
-			if len(sv.record.labels) > 0 {
-				line += " and has " + describeLabels(sv.record.labels)
-			}
-		} else {
-			line += "; the store is not known"
+	var out []string
+	for _, r := range sh.Desc.Replicas {
+		line := fmt.Sprintf("its %s %s is on %s, which ", r.Role, r.ID, r.Store)
+		sv := v.stores[r.Store]
+		if sv == nil {
+			out = append(out, line+"is not known")
+			continue
 		}
-		if r.Store == sh.Leader {
-			line += "; it leads"
+		line += fmt.Sprintf("is %s and has %s", v.stateLocked(sv, v.env.Now()), describeLabels(sv.record.labels))
+		if sv.seen != 0 {
+			line += fmt.Sprintf("; heard %s ago", v.env.Now().Sub(sv.seen).Round(time.Millisecond))
 		}
 		out = append(out, line)
-	}
-	if sh.Leader == 0 {
-		out = append(out, "nobody has reported that it leads: nothing can be changed until somebody does")
-	}
-	return append(out, describeRule(rule)...)
-}
-
-func describeRule(e schedule.Effective) []string {
-	name := "the cluster's own values hold"
-	if e.Name != "" {
-		name = fmt.Sprintf("rule %q holds", e.Name)
-	}
-	line := fmt.Sprintf("%s: %d voters", name, e.Replicas)
-	if len(e.Require) > 0 {
-		line += " on stores that are " + constraints(e.Require)
-	}
-	if len(e.Leaders) > 0 {
-		line += ", led where it is " + constraints(e.Leaders)
-	}
-	if len(e.Isolation) > 0 {
-		line += fmt.Sprintf(", as far apart as possible by %v", e.Isolation)
-	}
-	out := []string{line}
-	if n := len(e.Straddles); n > 0 {
-		out = append(out, fmt.Sprintf("%d bounds of rules lie inside it; no rule holds until it is split there, which is done by itself", n))
 	}
 	return out
 }
@@ -107,10 +80,8 @@ func (v *view) storeFacts(id shard.StoreID) []string {
 	defer v.mu.Unlock()
 	sv := v.stores[id]
 	st := v.storeLocked(id)
-	out := []string{fmt.Sprintf("%s at %s is %s, heard %s ago", id, sv.record.addr, sv.state.beatState(), v.env.Now().Sub(max(sv.seen, v.begun)).Round(time.Millisecond)),
-		fmt.Sprintf("it has %s", describeLabels(sv.record.labels)),
-		fmt.Sprintf("it holds %d replicas of about %d bytes and leads %d, once all operators have ended", st.Shards, st.Bytes, st.Leaders),
-		fmt.Sprintf("it says that it holds %d and leads %d; of %d bytes of disk %d are free", sv.last.Shards, sv.last.Leaders, st.Capacity, st.Free)}
+	out := []string{fmt.Sprintf("it is at %s, was heard %s ago, and has %s", sv.record.addr, v.env.Now().Sub(max(sv.seen, v.begun)).Round(time.Millisecond), describeLabels(sv.record.labels)),
+		fmt.Sprintf("now it holds %d replicas and leads %d; once all operators have ended, %d and %d", sv.last.Shards, sv.last.Leaders, st.Shards, st.Leaders)}
 	in, from := 0, 0
 	for _, o := range v.book.All() {
 		if slices.Contains(o.Receives, id) {

@@ -92,6 +92,7 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 		}
 		a.Instructions = append(a.Instructions, in)
 	}
+	a.Instructions = append(a.Instructions, l.view.cuts(r.Store, maxStepsPerAnswer-len(a.Instructions))...)
 	// The answer carries placement's time: only a leader's counts.
 	if err := s.confirm(ctx, l); err != nil {
 		return a, err

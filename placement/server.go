@@ -209,7 +209,7 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 	if err := s.loadPolicy(ctx, l); err != nil {
 		return nil, err
 	}
-	l.scheduler = schedule.New(term, schedule.Limits{Receiving: s.opt.Limits.Receiving, Sending: s.opt.Limits.Sending})
+	l.scheduler = schedule.New(term, s.limits())
 	// Before anything is served: who takes part is on record.
 	return l, s.noteMembers(ctx, l)
 }

@@ -2,10 +2,13 @@ package placement
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -41,6 +44,40 @@ func (v *view) plans(store shard.StoreID, max int) []plan {
 			if out = append(out, plan{desc: d, op: o, step: st}); len(out) == max {
 				break
 			}
+		}
+	}
+	return out
+}
+
+// setCuts takes where shards must be split.
+func (v *view) setCuts(points []schedule.SplitPoint) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.splits = make(map[shard.ID][]shard.Key, len(points))
+	for _, p := range points {
+		v.splits[p.Shard] = append(v.splits[p.Shard], p.At)
+	}
+}
+
+// cuts are the splits that are due of shards that a store leads and that nothing else is under way for, at most max of
+// them. The epoch makes it harmless to ask again.
+func (v *view) cuts(store shard.StoreID, max int) []beat.Instruction {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []beat.Instruction
+	for _, id := range slices.Sorted(maps.Keys(v.splits)) {
+		d, ok := v.shards.Get(id)
+		if rv := v.routes[id]; len(out) >= max || !ok || rv == nil || rv.store != store || v.book.Of(id) != nil || d.Joint() {
+			continue
+		}
+		in := beat.Instruction{Shard: id, Epoch: d.Epoch}
+		for _, k := range v.splits[id] {
+			if d.Range.Contains(k) && k.Compare(d.Range.Start) > 0 {
+				in.SplitAt = append(in.SplitAt, k)
+			}
+		}
+		if len(in.SplitAt) > 0 {
+			out = append(out, in)
 		}
 	}
 	return out

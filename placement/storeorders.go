@@ -36,7 +36,7 @@ func (s *Server) drain(ctx context.Context, l *leadership, o *beat.StoreOrder, o
 			return nil, err
 		}
 	}
-	return &beat.Outcome{Lines: []string{drainLine(o.Store, on)}, Paused: l.policy.left(s.millis())}, nil
+	return &beat.Outcome{Lines: []string{drainLine(o.Store, on)}}, nil
 }
 
 func drainLine(id shard.StoreID, on bool) string {

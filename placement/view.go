@@ -34,6 +34,8 @@ type view struct {
 	// tally counts what every store holds, with operators taken as done; counted is what each shard added to it.
 	tally   map[shard.StoreID]*load
 	counted map[shard.ID]share
+	// splits are the keys at which shards must be split before a placement rule can hold for their parts.
+	splits map[shard.ID][]shard.Key
 	// touched are shards of which something changed since the schedulers last looked.
 	touched map[shard.ID]bool
 	// over are operators that ended since somebody asked.

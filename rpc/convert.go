@@ -126,7 +126,8 @@ func reportFrom(r *placementv1.HeartbeatRequest) *beat.Report {
 }
 
 func instructionTo(i beat.Instruction) *placementv1.Instruction {
-	out := &placementv1.Instruction{ShardId: uint64(i.Shard), Epoch: epochTo(i.Epoch), TransferToStoreId: uint64(i.TransferTo)}
+	out := &placementv1.Instruction{ShardId: uint64(i.Shard), Epoch: epochTo(i.Epoch), TransferToStoreId: uint64(i.TransferTo),
+		SplitAt: convert(i.SplitAt, func(k shard.Key) []byte { return k })}
 	if i.Change != nil {
 		out.Change = i.Change.Append(nil)
 	}
@@ -134,7 +135,8 @@ func instructionTo(i beat.Instruction) *placementv1.Instruction {
 }
 
 func instructionFrom(i *placementv1.Instruction) (beat.Instruction, error) {
-	out := beat.Instruction{Shard: shard.ID(i.GetShardId()), Epoch: epochFrom(i.GetEpoch()), TransferTo: shard.StoreID(i.GetTransferToStoreId())}
+	out := beat.Instruction{Shard: shard.ID(i.GetShardId()), Epoch: epochFrom(i.GetEpoch()), TransferTo: shard.StoreID(i.GetTransferToStoreId()),
+		SplitAt: convert(i.GetSplitAt(), func(k []byte) shard.Key { return k })}
 	if len(i.GetChange()) > 0 {
 		c, err := shard.DecodeChange(i.GetChange())
 		if err != nil {

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -456,4 +457,55 @@ func TestScatter(t *testing.T) {
 		}
 	}
 	c.keys()
+}
+
+// TestRules: a rule for a part of the keyspace puts its shards, split where it begins and ends, onto the stores that it
+// wants; one that no stores can meet is refused; and a bound of one that is lifted stays a bound and nothing more.
+func TestRules(t *testing.T) {
+	c := newCluster(t, 1, 5, 0)
+	c.rest()
+	ids := c.ids()
+	rule := func(values string) []byte {
+		return fmt.Appendf(nil, `{"replicas":3,"ranges":[{"name":"hot","start":"%s","end":"%s","require":[{"key":"disk","values":["%s"]}]}]}`,
+			base64.StdEncoding.EncodeToString(shard.RawKey([]byte("cc"))), base64.StdEncoding.EncodeToString(shard.RawKey([]byte("e"))), values)
+	}
+	_, err := c.admin.SetRules(c.ctx, rule("ssd"))
+	refused(t, `needs 3 stores that are disk=ssd, there are 0`, err)
+	for _, id := range ids[2:] {
+		if err := c.admin.LabelStore(c.ctx, id, map[string]string{"disk": "ssd", "zone": "a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must[[]byte](t)(c.admin.DryRun().SetRules(c.ctx, rule("ssd")))
+	if have := must[[]byte](t)(c.admin.Rules(c.ctx)); strings.Contains(string(have), "hot") {
+		t.Fatalf("a dry run set %s", have)
+	}
+	must[[]byte](t)(c.admin.SetRules(c.ctx, rule("ssd")))
+	c.until("the rule holds", func() (bool, string) {
+		n := 0
+		for _, s := range c.shards() {
+			if s.Range.Start.Compare(shard.RawKey([]byte("cc"))) >= 0 && s.Range.Start.Compare(shard.RawKey([]byte("e"))) < 0 {
+				if n++; !slices.Equal(storesOf(&s), ids[2:]) {
+					return false, fmt.Sprint(s)
+				}
+			}
+		}
+		return n == 2, fmt.Sprintf("%d shards", n)
+	})
+	c.rest()
+	c.keys()
+	s := must[client.ShardInfo](t)(c.admin.Shard(c.ctx, []byte("d")))
+	_, err = c.admin.MoveShard(c.ctx, s.ID, ids[2], ids[0])
+	refused(t, `rule "hot" wants disk=ssd`, err)
+	if x := must[client.Explanation](t)(c.admin.ExplainShard(c.ctx, s.ID)); !strings.Contains(strings.Join(x.Lines, "\n"), "hot") {
+		t.Fatalf("not explained by its rule: %v", x.Lines)
+	}
+	p := must[*client.PlanInfo](t)(c.admin.PlanWithout(c.ctx, ids[2]))
+	if p.Possible || p.UnplacedCount == 0 {
+		t.Fatalf("without %s: %+v", ids[2], p)
+	}
+	refused(t, "do not meet its rule", c.admin.DrainStore(c.ctx, ids[2], false))
+	if p := must[*client.PlanInfo](t)(c.admin.PlanWith(c.ctx, 2, 0)); len(p.Stores) != 7 || p.Stores[6].ShardsAfter == 0 {
+		t.Fatalf("with two more stores: %+v", p)
+	}
 }

@@ -312,13 +312,15 @@ func (a *storeAgent) instruct(in beat.Instruction) {
 			err = a.store.Change(ctx, in.Shard, in.Epoch, *in.Change)
 		case in.TransferTo != 0:
 			err = a.store.TransferLeader(ctx, in.Shard, in.TransferTo)
+		case len(in.SplitAt) > 0:
+			_, err = a.n.Split(ctx, in.Shard, in.Epoch, in.SplitAt, 0)
 		}
 		var busy *shard.ServerBusyError
 		if !errors.As(err, &busy) || a.n.env.Sleep(ctx, max(busy.Wait, agentPoll/2)) != nil {
 			break
 		}
 	}
-	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "err", err)
+	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "split", in.SplitAt, "err", err)
 }
 
 // learnAddrs makes the addresses of other stores known to the transport, and remembers them.

@@ -13,7 +13,7 @@ const fewStores = 16
 // unbalanced reports whether a replica of the shard may stand on a store that is too full, or another store be too empty,
 // by the sums of zones: without looking at every store. It may err by the little that the shard's own stores make.
 func unbalanced(p *picture, l *look) bool {
-	if l.resting || l.leader < 0 || !l.healthy(p) || crowded(p, l) {
+	if l.leader < 0 || !l.healthy(p) || crowded(p, l) {
 		return false
 	}
 	return slices.ContainsFunc(l.voters, func(at int32) bool { return p.mayLeave(l, at) })
@@ -34,7 +34,7 @@ func (p *picture) mayLeave(l *look, from int32) bool {
 		return false
 	}
 	mean, load := weight/capacity, p.stores[from].load()
-	return load > mean-p.tolerance/2 && (load-mean > p.tolerance || mean-least > p.tolerance)
+	return load > mean && (load-mean > p.tolerance || mean-least > p.tolerance)
 }
 
 // zoneShare is how many of the other voters stand at a widest place.
@@ -71,7 +71,7 @@ func balance(p *picture, l *look, tr *Trace) verdict {
 	})
 	waiting := false
 	for _, from := range l.order {
-		if !p.mayLeave(l, from) {
+		if slices.Contains(l.resting, from) || !p.mayLeave(l, from) {
 			continue
 		}
 		v := p.balanceFrom(l, from, tr)
@@ -109,7 +109,7 @@ func (p *picture) field(l *look, rest []int32, from int32) field {
 	bestLoad := 0.0
 	for _, at := range l.rule.able {
 		s := &p.stores[at]
-		if at == from || slices.Contains(rest, at) || !s.fits(l.Bytes) || p.addedCost(rest, &s.sites) > limit {
+		if at == from || slices.Contains(rest, at) || slices.Contains(l.resting, at) || !s.fits(l.Bytes) || p.addedCost(rest, &s.sites) > limit {
 			continue
 		}
 		weight, capacity = weight+s.weight, capacity+s.capacity

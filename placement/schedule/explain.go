@@ -42,7 +42,7 @@ var outcomeNames = [...]string{"fine", "proposed", "waits", "impossible"}
 func (o outcome) String() string { return outcomeNames[o] }
 
 // Explain says what a Scheduler with these limits would do with a shard, and why: with the same code that decides. What
-// it cannot know is that a shard rests because it was moved to balance not long ago.
+// it cannot know is that a replica rests because it was moved to balance not long ago.
 func Explain(v *View, id shard.ID, limits Limits) ShardAnswer {
 	sh := v.lookup()(id)
 	if sh == nil {

@@ -122,7 +122,9 @@ func (a StoreAnswer) Lines() []string {
 	if len(a.Against) == 0 {
 		out = append(out, "nothing speaks against it")
 	}
-	if a.Looked > 0 {
+	if a.Looked == 0 {
+		out = append(out, "all shards that were looked at have a replica on it")
+	} else {
 		out = append(out, fmt.Sprintf("as the place for a replica of %d shards that are not on it:", a.Looked))
 	}
 	for _, c := range a.Places {
@@ -136,9 +138,9 @@ func (a StoreAnswer) String() string { return strings.Join(a.Lines(), "\n") }
 func (a StoreAnswer) stand() string {
 	switch {
 	case a.Load > a.Mean+a.Tolerance:
-		return "replicas are moved from it to emptier stores"
+		return "fuller than it should be: replicas leave it where they have a better place"
 	case a.Load < a.Mean-a.Tolerance:
-		return "replicas are moved to it from fuller stores"
+		return "emptier than it should be: it gets replicas of shards that it may hold"
 	}
 	return "balanced"
 }

@@ -17,7 +17,7 @@ type look struct {
 	want     int     // voters
 	joint    bool
 	alive    int     // voters whose stores are alive
-	resting  bool    // it was moved to balance not long ago
+	resting  []int32 // stores that a replica was balanced to or from not long ago
 	order    []int32 // scratch
 	left     []int32 // scratch
 	quorum   bool    // enough answer for a change of membership to be agreed
@@ -26,7 +26,7 @@ type look struct {
 // look examines a shard. What it returns holds until the next call.
 func (p *picture) look(sh *Shard) *look {
 	l := &p.scratch
-	*l = look{Shard: sh, rule: p.ruling(sh.Desc.Range), voters: l.voters[:0], learners: l.learners[:0], order: l.order[:0], left: l.left[:0], leader: -1}
+	*l = look{Shard: sh, rule: p.ruling(sh.Desc.Range), voters: l.voters[:0], learners: l.learners[:0], order: l.order[:0], left: l.left[:0], resting: l.resting[:0], leader: -1}
 	old, oldAlive := 0, 0 // voters of the old half
 	for _, r := range sh.Desc.Replicas {
 		at := p.index(r.Store)

@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/shard"
@@ -76,10 +77,16 @@ func Plan(v *View, change Change, limits Limits, seed uint64) (Outlook, error) {
 	for i := range m.stores {
 		bound += 4 * m.stores[i].Shards
 	}
-	for idle, n := 0, 0; idle <= m.roundCalls() && !out.Unfinished; {
-		ps := s.Propose(m.view(), beginPlanned)
+	now := time.Duration(0)
+	for idle, n := 0, 0; idle <= 2*m.roundCalls() && !out.Unfinished; {
+		v := m.view()
+		v.Now = now
+		ps := s.Propose(v, beginPlanned)
 		if idle++; len(ps) > 0 {
 			idle = 0
+		}
+		if idle == m.roundCalls() {
+			now += s.limits.Cooldown + 1 // what was moved may be moved again
 		}
 		for _, p := range ps {
 			out.note(p)

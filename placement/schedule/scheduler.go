@@ -3,7 +3,6 @@ package schedule
 import (
 	"hash/fnv"
 	"slices"
-	"time"
 
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/shard"
@@ -42,7 +41,7 @@ type cursor struct{ next shard.Key }
 // views propose the same.
 func New(seed uint64, limits Limits) *Scheduler {
 	s := &Scheduler{limits: limits.orDefault(), seed: seed, repairs: repairs(),
-		isTouched: make(map[shard.ID]bool), inBacklog: make(map[shard.ID]bool), moved: recent{at: make(map[shard.ID]time.Duration)}}
+		isTouched: make(map[shard.ID]bool), inBacklog: make(map[shard.ID]bool), moved: recent{stores: make(map[shard.ID][]shard.StoreID)}}
 	s.backlog = make([][]shard.ID, len(s.repairs))
 	return s
 }
@@ -224,7 +223,7 @@ func (c *call) resolve(l *look, stages []stage) outcome {
 			c.out = append(c.out, v.proposal)
 			c.done[l.Desc.ID] = true
 			if st.kind == operator.BalanceShards {
-				c.moved.note(l.Desc.ID, c.view.Now)
+				c.moved.note(movedAt{id: l.Desc.ID, from: c.p.stores[v.del].ID, to: c.p.stores[v.add].ID, at: c.view.Now})
 			}
 			return proposed
 		case waits:
@@ -259,8 +258,11 @@ func (c *call) balance(cur *cursor, st stage) {
 			return true
 		}
 		l := c.p.look(sh)
-		if l.resting = c.moved.has(sh.Desc.ID); !c.p.steerable(l) {
+		if !c.p.steerable(l) {
 			return true
+		}
+		for _, id := range c.moved.stores[sh.Desc.ID] {
+			l.resting = append(l.resting, c.p.index(id))
 		}
 		switch c.resolve(l, stages) {
 		case waits:

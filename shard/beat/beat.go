@@ -125,6 +125,8 @@ type Instruction struct {
 	Change *shard.Change
 	// TransferTo is the store that shall lead, if not zero.
 	TransferTo shard.StoreID
+	// SplitAt are keys at which the shard is to be split, because another placement rule begins there.
+	SplitAt []shard.Key
 }
 
 // Route is what a client must know of a shard: where its replicas are and who leads. A hint: stores correct it.

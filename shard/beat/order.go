@@ -127,24 +127,42 @@ type Operator struct {
 	Took   time.Duration `json:"took_ns,omitempty"` // from its beginning to its end
 }
 
-// Plan is how the stores would be filled after a change.
+// Plan is what would happen, and how the stores would be filled in the end.
 type Plan struct {
-	Possible bool        `json:"possible"`
-	Why      string      `json:"why,omitempty"` // not
-	Moves    int         `json:"moves"`
-	Bytes    uint64      `json:"bytes"`
-	Stores   []PlanStore `json:"stores"`
+	// Possible: every shard would stand as it should.
+	Possible  bool        `json:"possible"`
+	Operators []PlanCount `json:"operators,omitempty"`
+	Bytes     uint64      `json:"bytes"` // that would be copied
+	Stores    []PlanStore `json:"stores"`
+	// Unplaced are some of the shards that would not stand as they should; UnplacedCount is how many there are.
+	Unplaced      []Unplaced `json:"unplaced,omitempty"`
+	UnplacedCount int        `json:"unplaced_count,omitempty"`
+	// Unfinished: it was given up after too many operators.
+	Unfinished bool `json:"unfinished,omitempty"`
+}
+
+// PlanCount is how many operators of a kind.
+type PlanCount struct {
+	Kind  string `json:"kind"`
+	Count int    `json:"count"`
+	Bytes uint64 `json:"bytes"`
 }
 
 // PlanStore is one store before and after; one that would be added has no id.
 type PlanStore struct {
-	Store         shard.StoreID `json:"store,omitempty"`
-	Shards        int           `json:"shards"`
-	ShardsAfter   int           `json:"shards_after"`
-	Leaders       int           `json:"leaders"`
-	LeadersAfter  int           `json:"leaders_after"`
-	Bytes         uint64        `json:"bytes"`
-	BytesAfter    uint64        `json:"bytes_after"`
-	Capacity      uint64        `json:"capacity_bytes"`
-	FractionAfter float64       `json:"fraction_after"` // of its capacity
+	Store        shard.StoreID `json:"store,omitempty"`
+	New          bool          `json:"new,omitempty"`
+	Shards       int           `json:"shards"`
+	ShardsAfter  int           `json:"shards_after"`
+	Leaders      int           `json:"leaders"`
+	LeadersAfter int           `json:"leaders_after"`
+	Bytes        uint64        `json:"bytes"`
+	BytesAfter   uint64        `json:"bytes_after"`
+	Capacity     uint64        `json:"capacity_bytes"`
+}
+
+// Unplaced is a shard that cannot be as it should.
+type Unplaced struct {
+	Shard shard.ID `json:"shard"`
+	Why   string   `json:"why"`
 }

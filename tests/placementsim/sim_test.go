@@ -13,6 +13,9 @@ import (
 // and 1,000,000 shards: make placementsim.
 func TestScenarios(t *testing.T) {
 	stores, shards := 60, 20_000
+	if raceEnabled {
+		shards = 4_000
+	}
 	big := os.Getenv("SKERRY_PLACEMENTSIM") != ""
 	if big {
 		stores, shards = 1_000, 1_000_000

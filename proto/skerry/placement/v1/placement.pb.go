@@ -938,6 +938,7 @@ type Instruction struct {
 	Epoch             *Epoch                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Change            []byte                 `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"` // a membership step in the encoding of package shard; empty: none
 	TransferToStoreId uint64                 `protobuf:"varint,4,opt,name=transfer_to_store_id,json=transferToStoreId,proto3" json:"transfer_to_store_id,omitempty"`
+	SplitAt           [][]byte               `protobuf:"bytes,5,rep,name=split_at,json=splitAt,proto3" json:"split_at,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -998,6 +999,13 @@ func (x *Instruction) GetTransferToStoreId() uint64 {
 		return x.TransferToStoreId
 	}
 	return 0
+}
+
+func (x *Instruction) GetSplitAt() [][]byte {
+	if x != nil {
+		return x.SplitAt
+	}
+	return nil
 }
 
 type HeartbeatReply struct {
@@ -1853,12 +1861,13 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\breplicas\x18\x0e \x03(\v2 .skerry.placement.v1.HeldReplicaR\breplicas\x12\x18\n" +
 	"\acreated\x18\x0f \x03(\x04R\acreated\x12 \n" +
 	"\fsync_time_us\x18\x10 \x01(\x03R\n" +
-	"syncTimeUs\"\xa3\x01\n" +
+	"syncTimeUs\"\xbe\x01\n" +
 	"\vInstruction\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x120\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
 	"\x06change\x18\x03 \x01(\fR\x06change\x12/\n" +
-	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\"\xc8\x02\n" +
+	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\x12\x19\n" +
+	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\xc8\x02\n" +
 	"\x0eHeartbeatReply\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x04R\x05nowMs\x125\n" +
 	"\amembers\x18\x02 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\x122\n" +
