@@ -143,12 +143,17 @@ func (w *World) reset() {
 	w.judge.event()
 }
 
-// settle lets time pass until nothing was begun for as long as two full rounds over the shards and a cooldown take.
+// settle lets time pass until nothing was begun in two full rounds over the shards, and again in two after what rests
+// because it was moved may be moved again.
 func (w *World) settle() bool {
-	rounds := 2*(len(w.shards)/4096+1) + int(schedule.DefaultLimits().Cooldown/time.Second)
-	for quiet, until := 0, w.now+maxSeconds; quiet <= rounds; quiet++ {
+	rounds, until := 2*(len(w.shards)/4096+1), w.now+maxSeconds
+	for quiet, rested := 0, false; quiet < rounds || !rested; quiet++ {
+		if quiet == rounds {
+			w.now += int(schedule.DefaultLimits().Cooldown / time.Second)
+			quiet, rested = 0, true
+		}
 		if w.Step() > 0 || len(w.ends) > 0 {
-			quiet = 0
+			quiet, rested = -1, false
 			w.judge.lastEnd = w.now
 		}
 		if w.now > until {
