@@ -25,8 +25,52 @@ func (s *Server) RemoveStore(ctx context.Context, id shard.StoreID) error {
 	if rec.removed {
 		return nil
 	}
+	if sid, ok := l.view.needs(id); ok {
+		return &shard.InvalidError{Why: fmt.Sprintf("without %s there is no quorum of %s left; bring back or replace its other replicas first ('skerry ctl shard show %s')", id, sid, sid)}
+	}
 	rec.removed = true
 	return s.changeStore(ctx, l, rec, "remove")
+}
+
+// needs finds a shard that would have no quorum of stores left without this one: the rest of its voters may not be enough,
+// or be on stores that are gone as well. A store that is silent counts as one that comes back.
+//
+// INVARIANT (rule 15): a quorum is never given up by an order of ours. A shard of a single voter is lost with it.
+func (v *view) needs(id shard.StoreID) (shard.ID, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.env.Now()
+	stays := func(st shard.StoreID) bool {
+		sv := v.stores[st]
+		return st != id && sv != nil && v.stateLocked(sv, now) != beat.Removed && v.stateLocked(sv, now) != beat.Down
+	}
+	var found shard.ID
+	v.shards.Ascend(nil, func(d *shard.Descriptor) bool {
+		if _, here := d.ReplicaOn(id); here && !quorate(d, stays) {
+			found = d.ID
+		}
+		return found == 0
+	})
+	return found, found != 0
+}
+
+// quorate reports whether the voters of every half of a configuration that are on such stores are a quorum of it.
+func quorate(d *shard.Descriptor, stays func(shard.StoreID) bool) bool {
+	for _, half := range [][2]shard.Role{{shard.Voter, shard.IncomingVoter}, {shard.Voter, shard.DemotingVoter}} {
+		all, left := 0, 0
+		for _, r := range d.Replicas {
+			if r.Role == half[0] || r.Role == half[1] {
+				all++
+				if stays(r.Store) {
+					left++
+				}
+			}
+		}
+		if left < all/2+1 {
+			return false
+		}
+	}
+	return true
 }
 
 // storeOf returns what this leader knows of a store.

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/skerrydb/skerry/client"
@@ -64,7 +66,11 @@ func (a *auditor) anyShard(ctx context.Context) (client.ShardInfo, []shard.Store
 			ids = append(ids, s.ID)
 		}
 	}
-	return shards[a.c.w.IntN(len(shards))], ids, nil
+	s := shards[a.c.w.IntN(len(shards))]
+	if len(ids) == 0 || len(s.Replicas) == 0 {
+		return client.ShardInfo{}, nil, fmt.Errorf("%d stores, %s has %d replicas", len(ids), s.ID, len(s.Replicas))
+	}
+	return s, ids, nil
 }
 
 // move wants a replica on another store.
@@ -92,7 +98,7 @@ func (a *auditor) placeLeader(ctx context.Context) error {
 // drain has a store emptied, for a while.
 func (a *auditor) drain(ctx context.Context) error {
 	if a.c.draining {
-		return nil
+		return errors.New("another store is drained")
 	}
 	_, stores, err := a.anyShard(ctx)
 	if err != nil {
