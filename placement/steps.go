@@ -177,7 +177,7 @@ func (v *view) takeOver() []*operator.Operator {
 	return over
 }
 
-// endDueLocked ends the operators whose time is over, and those whose goal names a store that cannot take part any more.
+// endDueLocked ends the operators whose time is over, those whose goal is reached, and those whose goal names a store that cannot take part any more.
 // Requires mu.
 func (v *view) endDueLocked() {
 	for _, o := range v.book.Lapsed(v.clock()) {
@@ -185,6 +185,12 @@ func (v *view) endDueLocked() {
 	}
 	now := v.env.Now()
 	for _, o := range v.book.All() {
+		// A shard that was there before, and sleeps, is not reported again.
+		d, ok := v.shards.Get(o.Shard)
+		if rv := v.routes[o.Shard]; ok && rv != nil && rv.store != 0 && operator.Reached(d, rv.store, o.Goal) {
+			v.endLocked(o, operator.OpReach, "")
+			continue
+		}
 		for _, st := range o.Goal.Stores() {
 			sv := v.stores[st]
 			if sv == nil {

@@ -77,6 +77,7 @@ func scenarioNames(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	firstStrings(t, "../sim/nemesis.go", "nemesis", known, "sim:")
+	firstStrings(t, "../sim/churn.go", "nemesis", known, "sim:")
 	firstStrings(t, "../e2e/nemesis_lanes_test.go", "harm", known, "e2e:")
 	return known
 }

@@ -27,6 +27,7 @@ type ambush struct {
 	wake  env.Event
 	armed map[moment]int // how many servers will be hit
 	prey  *server
+	over  bool
 	after time.Duration
 }
 
@@ -59,7 +60,7 @@ func (a *ambush) met(what moment, o *observer) {
 
 func (a *ambush) run() {
 	ctx := context.Background()
-	for a.wake.Wait(ctx, 0) == nil {
+	for a.wake.Wait(ctx, 0) == nil && !a.over {
 		_ = a.c.env.Sleep(ctx, a.after)
 		s := a.prey
 		a.prey = nil
@@ -67,6 +68,12 @@ func (a *ambush) run() {
 			a.c.strike(s)
 		}
 	}
+}
+
+// end ends the task.
+func (a *ambush) end() {
+	a.over = true
+	a.wake.Wake()
 }
 
 // strike harms one server in some way.

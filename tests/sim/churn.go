@@ -12,12 +12,12 @@ import (
 
 // churn is what an administrator and placement do all day, faults or not: leaders are handed over, shards are split and
 // moved, stores are drained. Its pace is a knob of its own, so that a fault meets one of them half done in most worlds.
-var churn = []func(c *cluster){
-	(*cluster).transfer,
-	(*cluster).split,
-	func(c *cluster) { c.administer("move", c.auditor.move) },
-	func(c *cluster) { c.administer("place leader", c.auditor.placeLeader) },
-	func(c *cluster) { c.administer("drain", c.auditor.drain) },
+var churn = []nemesis{
+	{"transfer", (*cluster).transfer},
+	{"split", (*cluster).split},
+	{"move", func(c *cluster) { c.administer("move", c.auditor.move) }},
+	{"place-leader", func(c *cluster) { c.administer("place leader", c.auditor.placeLeader) }},
+	{"drain", func(c *cluster) { c.administer("drain", c.auditor.drain) }},
 }
 
 // stir does one of them after the other until the phase is over.
@@ -27,7 +27,7 @@ func (c *cluster) stir(until time.Duration) {
 	}
 	c.env.Go("churn", func() {
 		for c.w.Now() < until {
-			churn[c.w.IntN(len(churn))](c)
+			churn[c.w.IntN(len(churn))].do(c)
 			_ = c.env.Sleep(context.Background(), c.w.Between(c.knobs.Churn/4, c.knobs.Churn))
 		}
 	})

@@ -183,6 +183,8 @@ func (c *cluster) final() error {
 
 // killAll ends every task, so that nothing is left behind in this process.
 func (c *cluster) killAll() {
+	c.ambush.end()
+	_ = c.env.Sleep(context.Background(), time.Millisecond) // it ends
 	for _, s := range c.servers {
 		s.crash()
 	}
