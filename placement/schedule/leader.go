@@ -87,7 +87,8 @@ func leadersUneven(p *picture, l *look) bool {
 // leaderTarget is the voter that should take the leadership for the sake of numbers, -1 if none should.
 //
 // From a store above the mean to one below it, when one of the two is so beyond the tolerance; or between any two that
-// are four tolerances apart, for rules that keep leaders on a few stores. Each transfer lowers the sum of the squares of
+// are two tolerances apart, because a store whose shards are all led by stores below the mean, or a rule that keeps
+// leaders on a few stores, would otherwise never come nearer to it. Each transfer lowers the sum of the squares of
 // the numbers of leaders, since source and target are at least two apart; so they come to an end.
 func (p *picture) leaderTarget(l *look) int32 {
 	rank := p.leaderRank(l, l.leader)
@@ -102,7 +103,7 @@ func (p *picture) leaderTarget(l *look) int32 {
 	}
 	from, to, tol := float64(p.stores[l.leader].Leaders), float64(p.stores[best].Leaders), p.leaderTolerance()
 	above, below := from-p.meanLeaders, p.meanLeaders-to
-	if from-to >= 2 && (above > 0 && below > 0 && (above > tol || below > tol) || from-to > 4*tol) {
+	if from-to >= 2 && (above > 0 && below > 0 && (above > tol || below > tol) || from-to > 2*tol) {
 		return best
 	}
 	return -1

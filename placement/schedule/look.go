@@ -60,13 +60,6 @@ func one(b bool) int {
 	return 0
 }
 
-// copy returns a look that outlives the next call of picture.look.
-func (l *look) copy() *look {
-	out := *l
-	out.voters, out.learners = slices.Clone(l.voters), slices.Clone(l.learners)
-	return &out
-}
-
 // holds reports whether a store has a replica of it.
 func (l *look) holds(at int32) bool {
 	return slices.Contains(l.voters, at) || slices.Contains(l.learners, at)

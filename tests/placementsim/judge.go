@@ -44,7 +44,9 @@ func (j *judge) begin(sh *schedule.Shard, p schedule.Proposal) {
 		j.wrong(sh, p, "it has an operator, or another epoch")
 	}
 	if p.Kind == operator.BalanceLeaders {
-		j.led[p.Shard]++
+		if j.led[p.Shard]++; j.led[p.Shard] > 2 {
+			j.wrong(sh, p, "its leadership moves for the third time in one event")
+		}
 	}
 	if len(p.Goal.Voters) == 0 {
 		return

@@ -29,6 +29,7 @@ type Report struct {
 	Seconds       int  // simulated, until the last operator ended
 	Rested        bool // afterwards nothing was begun for two rounds
 	Before, After Spread
+	InZones       Spread // afterwards
 	Leaders       Spread
 	HeapPerShard  uint64
 	Wrong         []string
@@ -133,6 +134,7 @@ func Run(sc Scenario) Report {
 	r.Rested = w.settle()
 	r.Seconds = max(0, w.judge.lastEnd-began)
 	r.Tally, r.After, r.Leaders, r.Wrong = w.Tally, w.Fullness(), w.Leaderships(), w.judge.Wrong
+	r.InZones = w.InZones()
 	return r
 }
 
@@ -143,12 +145,17 @@ func (w *World) reset() {
 	w.judge.event()
 }
 
-// settle lets time pass until nothing was begun for as long as two full rounds over the shards and a cooldown take.
+// settle lets time pass until nothing was begun in two full rounds over the shards, and again in two after what rests
+// because it was moved may be moved again.
 func (w *World) settle() bool {
-	rounds := 2*(len(w.shards)/4096+1) + int(schedule.DefaultLimits().Cooldown/time.Second)
-	for quiet, until := 0, w.now+maxSeconds; quiet <= rounds; quiet++ {
+	rounds, until := 2*(len(w.shards)/4096+1), w.now+maxSeconds
+	for quiet, rested := 0, false; quiet < rounds || !rested; quiet++ {
+		if quiet == rounds {
+			w.now += int(schedule.DefaultLimits().Cooldown / time.Second)
+			quiet, rested = 0, true
+		}
 		if w.Step() > 0 || len(w.ends) > 0 {
-			quiet = 0
+			quiet, rested = -1, false
 			w.judge.lastEnd = w.now
 		}
 		if w.now > until {
