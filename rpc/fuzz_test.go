@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
@@ -88,4 +90,31 @@ func sameOverWire[T any](t *testing.T, sent, got T) {
 	if !reflect.DeepEqual(sent, got) {
 		t.Fatalf("%+v comes back as %+v", sent, got)
 	}
+}
+
+// FuzzOrder: any bytes of an order either are refused, or mean what their own encoding means.
+func FuzzOrder(f *testing.F) {
+	f.Add([]byte(`{"dry_run":true,"move":{"shard":1004,"from":1000,"to":1003}}`))
+	f.Add([]byte(`{"rules":{"set":{"replicas":3}}}`))
+	f.Add([]byte(`{"scatter":{"range":true,"start":"cmE=","shards":[1,2]}}`))
+	f.Add([]byte(`{"pause":{"for_ns":600000000000}}`))
+	f.Add([]byte(`{"move":{"shard":1,"form":2}}`))
+	f.Add([]byte(`{} {}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := decodeJSON[beat.Order](b)
+		if err != nil {
+			return
+		}
+		once, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeJSON[beat.Order](once)
+		if err != nil {
+			t.Fatalf("%s: %v", once, err)
+		}
+		if twice, err := json.Marshal(again); err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%s reads back as %s, %v", once, twice, err)
+		}
+	})
 }

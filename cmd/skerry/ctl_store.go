@@ -142,7 +142,11 @@ not removed: drain it, or stop it.`,
 func parseID[T ~uint64](noun, letters, text string) (T, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, letters), 10, 64)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is no %s; write its number, such as %s1001", text, noun, letters)
+		article := "a"
+		if noun[0] == 'o' {
+			article = "an"
+		}
+		return 0, fmt.Errorf("%q is not %s %s; write its number, such as %s1001", text, article, noun, letters)
 	}
 	return T(n), nil
 }

@@ -80,8 +80,8 @@ const (
 	// balanceShards is how many shards a call examines for something to balance.
 	balanceShards = 4096
 	// placeLooks is how many times a call looks at one store as a place for one replica, and as often again to
-	// balance. With a thousand stores these are 128 replicas.
-	placeLooks = 128 << 10
+	// balance. With a thousand stores these are 256 replicas.
+	placeLooks = 256 << 10
 	// waitsInRow is how many shards in succession may have to wait for a limit before a call gives up: what holds them
 	// back most likely holds back the next as well.
 	waitsInRow = 64

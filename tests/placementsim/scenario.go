@@ -29,6 +29,7 @@ type Report struct {
 	Seconds       int  // simulated, until the last operator ended
 	Rested        bool // afterwards nothing was begun for two rounds
 	Before, After Spread
+	InZones       Spread // afterwards
 	Leaders       Spread
 	HeapPerShard  uint64
 	Wrong         []string
@@ -133,6 +134,7 @@ func Run(sc Scenario) Report {
 	r.Rested = w.settle()
 	r.Seconds = max(0, w.judge.lastEnd-began)
 	r.Tally, r.After, r.Leaders, r.Wrong = w.Tally, w.Fullness(), w.Leaderships(), w.judge.Wrong
+	r.InZones = w.InZones()
 	return r
 }
 

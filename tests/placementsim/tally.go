@@ -82,6 +82,22 @@ func (w *World) Fullness() Spread {
 	return w.spread(func(s *schedule.Store) float64 { return float64(s.Bytes) / float64(max(1, s.Capacity)) })
 }
 
+// InZones is the spread of bytes by capacity, each store against its own zone: where every shard has a replica in each zone,
+// those of different size cannot be equally full.
+func (w *World) InZones() Spread {
+	zones := make(map[string][2]float64) // bytes, capacity
+	for i := range w.stores {
+		if s := &w.stores[i]; s.State == schedule.Up {
+			z := zones[s.Label("zone")]
+			zones[s.Label("zone")] = [2]float64{z[0] + float64(s.Bytes), z[1] + float64(s.Capacity)}
+		}
+	}
+	return w.spread(func(s *schedule.Store) float64 {
+		z := zones[s.Label("zone")]
+		return float64(s.Bytes) / float64(s.Capacity) / (z[0] / z[1])
+	})
+}
+
 // Leaderships is the spread of leaders.
 func (w *World) Leaderships() Spread {
 	return w.spread(func(s *schedule.Store) float64 { return float64(s.Leaders) })
