@@ -13,7 +13,10 @@ import (
 )
 
 // Admin is a cluster as administrators see it. Nothing is taken from the cache of routes: every call asks.
-type Admin struct{ db *DB }
+type Admin struct {
+	db  *DB
+	dry bool // see DryRun
+}
 
 // Admin returns the administrator's calls.
 func (db *DB) Admin() *Admin { return &Admin{db: db} }
@@ -27,7 +30,15 @@ type StoreInfo struct {
 	Used, Free, Capacity uint64 // bytes of its disk
 	Shards, Leaders      int
 	Version              string // of its binary
+	// Draining: an administrator wants it empty, whatever State it is in.
+	Draining bool
+	Labels   []Label // by key
+	Bytes    uint64  // of all replicas on it, about
+	SlowDisk bool    // against the others'
 }
+
+// Label is one label of a store.
+type Label = beat.Label
 
 // MemberInfo is a member of the placement driver.
 type MemberInfo struct {
@@ -90,7 +101,8 @@ func (a *Admin) Stores(ctx context.Context) ([]StoreInfo, error) {
 	out := make([]StoreInfo, 0, len(r.Stores))
 	for _, s := range r.Stores {
 		out = append(out, StoreInfo{ID: s.ID, Addr: s.Addr, State: s.State.String(), SeenAgo: s.SeenAgo, Used: s.Used,
-			Free: s.Free, Capacity: s.Capacity, Shards: s.Shards, Leaders: s.Leaders, Version: s.Version})
+			Free: s.Free, Capacity: s.Capacity, Shards: s.Shards, Leaders: s.Leaders, Version: s.Version,
+			Draining: s.Draining, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk})
 	}
 	slices.SortFunc(out, func(x, y StoreInfo) int { return compareIDs(x.ID, y.ID) })
 	return out, nil

@@ -88,6 +88,10 @@ func (m memory) RemoveStore(context.Context, string, shard.StoreID) error {
 	return shard.ErrUnavailable
 }
 
+func (m memory) Administer(context.Context, string, *beat.Order) (*beat.Outcome, error) {
+	return nil, shard.ErrUnavailable
+}
+
 func (m memory) TransferLeader(context.Context, string, shard.ID, shard.StoreID) error {
 	return shard.ErrUnavailable
 }
@@ -132,6 +136,10 @@ func (n node) JoinMember(context.Context, shard.StoreID) error { return shard.Er
 
 func (n node) RemoveStore(context.Context, shard.StoreID) error { return shard.ErrUnavailable }
 
+func (n node) Administer(context.Context, *beat.Order) (*beat.Outcome, error) {
+	return nil, shard.ErrUnavailable
+}
+
 func (n node) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreID) error {
 	return n.Stores[n.Leader(id)].Store.TransferLeader(ctx, id, to)
 }
@@ -155,7 +163,7 @@ func (n node) Change(context.Context, shard.ID, shard.Epoch, shard.Change) error
 	return shard.ErrUnavailable
 }
 
-func (n node) Register(context.Context, string, string) (beat.Registration, error) {
+func (n node) Register(context.Context, beat.Newcomer) (beat.Registration, error) {
 	return beat.Registration{}, shard.ErrUnavailable
 }
 

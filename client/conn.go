@@ -32,6 +32,8 @@ type Conn interface {
 	Split(ctx context.Context, addr string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error)
 	// RemoveStore asks a placement member to declare a store gone for good.
 	RemoveStore(ctx context.Context, addr string, id shard.StoreID) error
+	// Administer asks a placement member to do what an administrator wants.
+	Administer(ctx context.Context, addr string, o *beat.Order) (*beat.Outcome, error)
 	// Close ends everything that is under way.
 	Close() error
 }
@@ -79,6 +81,10 @@ func (c *rpcConn) Split(ctx context.Context, addr string, id shard.ID, epoch sha
 
 func (c *rpcConn) RemoveStore(ctx context.Context, addr string, id shard.StoreID) error {
 	return c.conns.Placement(addr).RemoveStore(ctx, id)
+}
+
+func (c *rpcConn) Administer(ctx context.Context, addr string, o *beat.Order) (*beat.Outcome, error) {
+	return c.conns.Placement(addr).Administer(ctx, o)
 }
 
 func (c *rpcConn) Close() error {

@@ -98,11 +98,16 @@ func (p *place) locate(ctx context.Context, key shard.Key, limit int) (*beat.Rou
 
 // ask calls f with addresses of members until it returns nil.
 func (p *place) ask(ctx context.Context, f func(ctx context.Context, addr string) error) error {
+	return p.askFor(ctx, locateTimeout, f)
+}
+
+// askFor is ask with another bound on each question.
+func (p *place) askFor(ctx context.Context, each time.Duration, f func(ctx context.Context, addr string) error) error {
 	queue := p.addresses()
 	last := errNoMembers
 	for i := 0; i < len(queue); i++ {
 		addr := queue[i]
-		c, sc := p.db.scopes.enter(ctx, p.db.env.Now().Add(locateTimeout))
+		c, sc := p.db.scopes.enter(ctx, p.db.env.Now().Add(each))
 		err := f(c, addr)
 		p.db.scopes.leave(sc)
 		if err == nil {

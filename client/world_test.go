@@ -141,6 +141,10 @@ func (p *fakePlacement) RemoveStore(context.Context, string, shard.StoreID) erro
 	return shard.ErrUnavailable
 }
 
+func (p *fakePlacement) Administer(context.Context, string, *beat.Order) (*beat.Outcome, error) {
+	return nil, shard.ErrUnavailable
+}
+
 func (p *fakePlacement) TransferLeader(context.Context, string, shard.ID, shard.StoreID) error {
 	return shard.ErrUnavailable
 }

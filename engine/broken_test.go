@@ -236,3 +236,12 @@ func TestCorruptRecords(t *testing.T) {
 		mustClose(t, e)
 	}
 }
+
+// A flush that an excise cancels is begun again by Pebble: it says so as it says that a disk fails.
+func TestCancelledFlushIsNoFailure(t *testing.T) {
+	e, err := Open("store", Options{FS: vfs.NewMem()})
+	must(t, err)
+	defer func() { must(t, e.Close()) }()
+	e.listener().BackgroundError(fmt.Errorf("flush: %w", pebble.ErrCancelledCompaction))
+	must(t, e.SyncWAL())
+}

@@ -130,9 +130,11 @@ func (e *Engine) removeData(b *StateBatch, s keys.Span) error {
 		b.deleteSpan(s)
 		return nil
 	}
+	written := e.newest()
 	if err := e.SyncWAL(); err != nil {
 		return err
 	}
+	e.noteIngesting(written)
 	err = e.write("excise", func() error {
 		return e.db.Excise(context.Background(), pebble.KeyRange{Start: s.Start, End: s.End})
 	})

@@ -41,6 +41,12 @@ type Options struct {
 	// log is durable; after an ingest or excise too. Simulated disks use it, which let only one goroutine at a time call
 	// the engine; it is nil in production.
 	Synced func(seq uint64)
+	// Ingesting is called before an ingest or excise, with the sequence number up to which the write-ahead log must be
+	// durable by then. Only with Synced.
+	Ingesting func(seq uint64)
+	// BulkBytes is from where on a snapshot is ingested and the data of a replica excised, where less is written as a
+	// batch; 0 is 128 KiB and 8 MiB.
+	BulkBytes int64
 }
 
 // Cache is a cache of uncompressed blocks that several engines share.
@@ -62,8 +68,9 @@ type Engine struct {
 	opts     *pebble.Options // as the database runs with them; for writing tables
 	log      *slog.Logger
 
-	onBroken func(error)
-	synced   func(seq uint64) // nil in production
+	onBroken  func(error)
+	synced    func(seq uint64) // nil in production
+	ingesting func(seq uint64) // nil in production
 	// unfinished is empty in production.
 	unfinished unfinished
 	// broken is the first error that stopped the store, nil while it runs.
@@ -72,7 +79,8 @@ type Engine struct {
 
 	tails tailPool
 	syncs syncStats
-	// exciseBytes is defaultExciseBytes outside of tests.
+	// See Options.BulkBytes.
+	ingestBytes int64
 	exciseBytes uint64
 	// stateHint is the size of a recent StateBatch, where the buffer of the next one starts.
 	stateHint atomic.Int64
@@ -87,8 +95,8 @@ type stopped struct {
 
 // Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
 func Open(dir string, o Options) (*Engine, error) {
-	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken, synced: o.Synced,
-		exciseBytes: defaultExciseBytes}
+	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken, synced: o.Synced, ingesting: o.Ingesting,
+		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes))}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

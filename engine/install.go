@@ -97,11 +97,13 @@ func (s *SnapshotSink) ingest(p Install, span keys.Span) error {
 	if err := s.stateTables(p.State); err != nil {
 		return err
 	}
+	written := s.e.newest()
 	if bug.IngestOvertakesLog.On() {
 		// What the ingest replaces, and what was written before it, may come back.
 	} else if err := s.e.SyncWAL(); err != nil {
 		return err
 	}
+	s.e.noteIngesting(written)
 	err := s.e.write(fmt.Sprintf("install snapshot of %s", s.id), func() error {
 		_, err := s.e.db.IngestAndExcise(context.Background(), s.sst.paths, nil, nil,
 			pebble.KeyRange{Start: span.Start, End: span.End})

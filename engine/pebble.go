@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -111,7 +112,12 @@ func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 // listener turns what happens in the background into a stop of the store, or into a line for people.
 func (e *Engine) listener() *pebble.EventListener {
 	l := &pebble.EventListener{
-		BackgroundError: func(err error) { _ = e.readFailed("flush or compact", err) },
+		BackgroundError: func(err error) {
+			// An ingest or excise takes away what a compaction works on: Pebble begins it again.
+			if !errors.Is(err, pebble.ErrCancelledCompaction) {
+				_ = e.readFailed("flush or compact", err)
+			}
+		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			_ = e.fail(fmt.Errorf("%w: %s", ErrCorruption, i))
 		},

@@ -12,7 +12,7 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// smallSnapshotBytes is up to where a snapshot is kept in memory and installed as one batch: an ingest costs tables, a
+// smallSnapshotBytes is, if Options.BulkBytes says nothing else, up to where a snapshot is kept in memory and installed as one batch: an ingest costs tables, a
 // sync of the manifest and perhaps a flush, which is much for a shard of a few keys.
 const smallSnapshotBytes = 128 << 10
 
@@ -106,7 +106,7 @@ func (s *SnapshotSink) add(k, v []byte) error {
 	}
 	s.last = k
 	s.bytes += int64(len(k) + len(v))
-	if s.sst.empty() && s.bytes <= smallSnapshotBytes {
+	if s.sst.empty() && s.bytes <= s.e.ingestBytes {
 		r := row{key: len(s.mem)}
 		s.mem = append(s.mem, k...)
 		r.val = len(s.mem)

@@ -39,6 +39,21 @@ func (e *Engine) newestSeq() (seq uint64) {
 	return seq
 }
 
+// newest is newestSeq if somebody asks for it, else 0.
+func (e *Engine) newest() uint64 {
+	if e.ingesting == nil {
+		return 0
+	}
+	return e.newestSeq()
+}
+
+// noteIngesting reports an ingest or excise that must not overtake what was written up to seq.
+func (e *Engine) noteIngesting(seq uint64) {
+	if e.ingesting != nil {
+		e.ingesting(seq)
+	}
+}
+
 // noteSynced reports that everything up to seq is on disk.
 func (e *Engine) noteSynced(seq uint64) {
 	if e.synced != nil && seq > 0 {

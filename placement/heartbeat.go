@@ -17,27 +17,40 @@ const (
 	maxHintsPerWrite    = 256
 )
 
-// Register gives a new store an id. Its directory remembers it; a directory that lost it registers as a new store.
-func (s *Server) Register(ctx context.Context, addr, version string) (beat.Registration, error) {
-	if addr == "" {
+// Register gives a new store an id, once for each token: a store that did not hear the answer asks again, and is not to
+// leave an id behind that nobody uses and everybody waits for.
+func (s *Server) Register(ctx context.Context, n beat.Newcomer) (beat.Registration, error) {
+	if n.Addr == "" {
 		return beat.Registration{}, &shard.InvalidError{Why: "a store must say where it listens"}
 	}
 	l, err := s.leading()
 	if err != nil {
 		return beat.Registration{}, err
 	}
+	if id, ok := l.view.withToken(n.Token); ok {
+		return beat.Registration{Cluster: l.cluster, Store: id}, s.confirm(ctx, l)
+	}
+	if other := l.view.liveAt(n.Addr, 0); other != 0 {
+		return beat.Registration{}, errAddrTaken(n.Addr, other)
+	}
 	id, err := s.AllocIDs(ctx, 1)
 	if err != nil {
 		return beat.Registration{}, err
 	}
-	r := storeRecord{id: shard.StoreID(id), addr: addr}
+	r := storeRecord{id: shard.StoreID(id), addr: n.Addr, token: n.Token}
 	key := idKey(prefixStore, id)
 	if err := s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, r.encode())}}); err != nil {
 		return beat.Registration{}, fmt.Errorf("register a store under id %d: %w", id, err)
 	}
 	l.view.loadStore(r)
-	s.log.Info("store registered", "store", r.id, "addr", addr, "version", version)
+	s.log.Info("store registered", "store", r.id, "addr", n.Addr, "version", n.Version)
 	return beat.Registration{Cluster: l.cluster, Store: r.id}, nil
+}
+
+// errAddrTaken refuses an address for as long as another store is heard from it. A machine that took over the address of
+// one that is gone gets it some seconds later, when that one is missed.
+func errAddrTaken(addr string, other shard.StoreID) error {
+	return &shard.NotReadyError{Shard: shard.MetaID, Why: fmt.Sprintf("%s is the address of %s, which is heard; give each store an address of its own (--advertise)", addr, other)}
 }
 
 // Heartbeat takes a store's report and answers what it should know and do.
@@ -56,6 +69,9 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	if removed {
 		return &beat.Answer{Removed: true}, nil
 	}
+	if err := l.view.checkIdentity(r); err != nil {
+		return nil, err
+	}
 	if moved {
 		old, _ := l.view.record(r.Store)
 		rec := old
@@ -68,7 +84,7 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	a.Now = shard.Millis(s.millis())
 	a.Members, a.Stores = s.Members(), l.view.allStores()
 	a.Create = l.view.toCreate(r.Store, maxCreatesPerAnswer)
-	plans := l.view.repairs(r.Store, maxStepsPerAnswer)
+	plans := l.view.plans(r.Store, maxStepsPerAnswer)
 	for _, p := range plans {
 		in, err := s.instruction(ctx, p)
 		if err != nil {
@@ -76,6 +92,7 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 		}
 		a.Instructions = append(a.Instructions, in)
 	}
+	a.Instructions = append(a.Instructions, l.view.cuts(r.Store, maxStepsPerAnswer-len(a.Instructions))...)
 	// The answer carries placement's time: only a leader's counts.
 	if err := s.confirm(ctx, l); err != nil {
 		return a, err
@@ -97,66 +114,6 @@ func (s *Server) instruction(ctx context.Context, p plan) (beat.Instruction, err
 		in.Change = &c
 	}
 	return in, nil
-}
-
-// RemoveStore declares a store gone for good: its replicas are replaced elsewhere, and its id never comes back.
-func (s *Server) RemoveStore(ctx context.Context, id shard.StoreID) error {
-	l, err := s.leading()
-	if err != nil {
-		return err
-	}
-	rec, ok := l.view.record(id)
-	if !ok {
-		return &shard.InvalidError{Why: fmt.Sprintf("there is no store %d; 'skerry ctl store list' shows them", uint64(id))}
-	}
-	if n := len(l.view.upStores()); n <= s.opt.Replicas && l.view.isUp(id) {
-		return &shard.InvalidError{Why: fmt.Sprintf("%s is up and there is no other store for its replicas; add a store first", id)}
-	}
-	if rec.removed {
-		return nil
-	}
-	old := rec
-	rec.removed = true
-	if err := s.replaceStore(ctx, l, old, rec); err != nil {
-		return fmt.Errorf("remove %s: %w", id, err)
-	}
-	l.view.loadStore(rec)
-	return nil
-}
-
-// replaceStore writes a store's record if it still is what this leader knows: a new address must not bring back a store
-// that is being removed.
-func (s *Server) replaceStore(ctx context.Context, l *leadership, old, rec storeRecord) error {
-	key := idKey(prefixStore, uint64(rec.id))
-	return s.write(ctx, l, &raw.Command{Conditions: []raw.Condition{unchanged(key, old.encode())}, Ops: []raw.Op{putOp(key, rec.encode())}})
-}
-
-func (v *view) record(id shard.StoreID) (storeRecord, bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if sv := v.stores[id]; sv != nil {
-		return sv.record, true
-	}
-	return storeRecord{}, false
-}
-
-func (v *view) isUp(id shard.StoreID) bool {
-	for _, s := range v.upStores() {
-		if s == id {
-			return true
-		}
-	}
-	return false
-}
-
-func (v *view) addrChanged(id shard.StoreID, addr string) (moved, known, removed bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	sv := v.stores[id]
-	if sv == nil {
-		return false, false, false
-	}
-	return sv.record.addr != addr, true, sv.record.removed
 }
 
 // maintain does what a leader does without being asked: the first shards, the windows, the hints.

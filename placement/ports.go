@@ -5,8 +5,8 @@
 // Only what must survive lives there: the cluster's id, the bounds of ids and timestamps, stores, the first shards. All
 // else is soft state that heartbeats rebuild within seconds after the leader changed.
 //
-// Goroutines: one, run, which notices when this member begins or ceases to lead, loads, and does what is due. Requests
-// run on their callers' goroutines.
+// Goroutines: run, which notices when this member begins or ceases to lead, loads, and does what is due; and scheduling,
+// which looks at the picture that heartbeats make and begins operators. Requests run on their callers' goroutines.
 package placement
 
 import (

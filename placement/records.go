@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -18,6 +19,8 @@ const (
 	recordBootstrap = "bootstrap" // the first shards; put once
 	recordCreated   = "created"   // present once every replica of them was created
 	prefixMember    = "member/"   // + id: a member that has taken part, and so may not begin again
+	recordRules     = "rules"     // what administrators want of placement, as JSON; absent: the defaults
+	recordPause     = "pause"     // until when nothing is scheduled, in milliseconds of placement's wall clock
 	prefixStore     = "store/"    // + id, big endian
 	prefixShard     = "shard/"    // + id: the last known descriptor, a hint
 )
@@ -57,18 +60,45 @@ type storeRecord struct {
 	id      shard.StoreID
 	addr    string
 	removed bool
+	// draining: an administrator wants it empty.
+	draining bool
+	labels   []beat.Label // by key, each once
+	// token is what the store's directory drew before it registered; 0: it registered without one.
+	token uint64
 }
 
+// Version 1 of a store's record ends before draining.
+const storeRecordVersion = 2
+
+// Bounds of labels.
+const (
+	maxLabels     = 32
+	maxLabelBytes = 128 // of a key, and of a value
+)
+
 func (r storeRecord) encode() []byte {
-	b := codec.AppendUvarint([]byte{recordVersion}, uint64(r.id))
+	b := codec.AppendUvarint([]byte{storeRecordVersion}, uint64(r.id))
 	b = codec.AppendString(b, r.addr)
-	return codec.AppendBool(b, r.removed)
+	b = codec.AppendBool(b, r.removed)
+	b = codec.AppendBool(b, r.draining)
+	b = codec.AppendUvarint(b, uint64(len(r.labels)))
+	for _, l := range r.labels {
+		b = codec.AppendString(codec.AppendString(b, l.Key), l.Value)
+	}
+	return codec.AppendUvarint(b, r.token)
 }
 
 func decodeStore(b []byte) (storeRecord, error) {
 	d := codec.Decoder{B: b}
-	d.Version(recordVersion)
+	version := d.Version(storeRecordVersion)
 	r := storeRecord{id: shard.StoreID(d.Uvarint()), addr: d.String(), removed: d.Bool()}
+	if version > 1 {
+		r.draining = d.Bool()
+		for range d.Count(2) {
+			r.labels = append(r.labels, beat.Label{Key: d.String(), Value: d.String()})
+		}
+		r.token = d.Uvarint()
+	}
 	return r, d.Done()
 }
 

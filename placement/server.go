@@ -10,6 +10,8 @@ import (
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
+	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -30,6 +32,10 @@ type Options struct {
 	// OnBroken is called when this member met what cannot happen: the process should end. Called with locks held: it must
 	// not block.
 	OnBroken func(error)
+	// Limits bound what is moved at a time; a field that is zero is the default.
+	Limits operator.Limits
+	// DownAfter is how long a store may be silent before its replicas are replaced; default 30 minutes.
+	DownAfter time.Duration
 	// Stores is how many stores must have registered before the first shards are made; 0 means Replicas.
 	Stores int
 }
@@ -39,7 +45,7 @@ const (
 	pollInterval = 200 * time.Millisecond // how soon a change of leadership is noticed
 	// A store heartbeat comes every second or so: three missed ones make a store suspect.
 	suspectAfter = 4 * time.Second
-	downAfter    = 30 * time.Minute
+	downAfter    = 30 * time.Minute // by default
 )
 
 // Server is one member of the placement driver. Every member runs one; the one whose replica of shard 1 leads answers,
@@ -64,6 +70,9 @@ type leadership struct {
 	ids     ids
 	tso     timestamps
 	view    *view
+	policy  policy
+	// scheduler is the scheduling task's.
+	scheduler proposer
 	// first is the persisted list of first shards, nil before bootstrap.
 	first   []*shard.Descriptor
 	created bool
@@ -85,8 +94,17 @@ func New(o Options) *Server {
 	return s
 }
 
-// Run follows the leadership of shard 1 until ctx ends.
+// Run follows the leadership of shard 1, and schedules while it lasts, until ctx ends.
 func (s *Server) Run(ctx context.Context) {
+	tasks := env.NewGroup(s.env, "placement-tasks")
+	tasks.Add()
+	s.env.Go("schedule", func() {
+		defer tasks.Done()
+		for s.env.Sleep(ctx, scheduleInterval) == nil {
+			s.schedule(ctx)
+		}
+	})
+	defer tasks.Wait()
 	for s.env.Sleep(ctx, pollInterval) == nil {
 		s.step(ctx)
 	}
@@ -170,8 +188,11 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 	if err := s.loadTimestamps(ctx, l); err != nil {
 		return nil, err
 	}
-	l.view = newView(s.env)
-	l.view.coverage, l.view.illegal = s.opt.Coverage, s.illegal
+	l.view = newView(s.env, s.opt.Limits, s.opt.Coverage)
+	l.view.illegal = s.illegal
+	if s.opt.DownAfter > 0 {
+		l.view.downAfter = s.opt.DownAfter
+	}
 	err = s.scan(ctx, prefixStore, func(v []byte) error {
 		r, err := decodeStore(v)
 		if err == nil {
@@ -185,6 +206,10 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 	if err := s.loadShards(ctx, l); err != nil {
 		return nil, err
 	}
+	if err := s.loadPolicy(ctx, l); err != nil {
+		return nil, err
+	}
+	l.scheduler = schedule.New(term, s.limits())
 	// Before anything is served: who takes part is on record.
 	return l, s.noteMembers(ctx, l)
 }

@@ -195,7 +195,7 @@ func TestBootstrapOnce(t *testing.T) {
 	steps(t, ms)
 	var ids []shard.StoreID
 	for i := range 3 {
-		reg := must[beat.Registration](t)(ms[0].Register(ctx, fmt.Sprint("addr", i), "test"))
+		reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: fmt.Sprint("addr", i)}))
 		ids = append(ids, reg.Store)
 		if _, err := ms[0].Locate(ctx, nil, 1); err == nil {
 			t.Fatal("there are shards before the stores have reported")
@@ -245,7 +245,7 @@ func TestHeartbeatRefusals(t *testing.T) {
 	_, ms := members(t, 1)
 	ctx := t.Context()
 	steps(t, ms)
-	reg := must[beat.Registration](t)(ms[0].Register(ctx, "a:1", "test"))
+	reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: "a:1"}))
 	var wrong *shard.WrongClusterError
 	if _, err := beatFrom(ms[0], reg.Store, func(r *beat.Report) { r.Cluster = reg.Cluster + 1 }); !errors.As(err, &wrong) {
 		t.Fatalf("another cluster's store got %v", err)
@@ -272,7 +272,7 @@ func TestWatch(t *testing.T) {
 	steps(t, ms)
 	var ids []shard.StoreID
 	for i := range 3 {
-		reg := must[beat.Registration](t)(ms[0].Register(ctx, fmt.Sprint("addr", i), "test"))
+		reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: fmt.Sprint("addr", i)}))
 		ids = append(ids, reg.Store)
 		must[*beat.Answer](t)(beatFrom(ms[0], reg.Store, nil))
 	}
@@ -360,7 +360,7 @@ func TestLostAnswers(t *testing.T) {
 	var stores []shard.StoreID
 	for range 5 {
 		until("register", func() error {
-			r, err := m.Register(t.Context(), "127.0.0.1:1", "test")
+			r, err := m.Register(t.Context(), beat.Newcomer{Addr: "127.0.0.1:1"})
 			stores = append(stores, r.Store)
 			return err
 		})
@@ -378,7 +378,7 @@ func TestNewAddressKeepsRemoval(t *testing.T) {
 	_, ms := members(t, 1)
 	m := ms[0]
 	steps(t, ms)
-	r := must[beat.Registration](t)(m.Register(t.Context(), "127.0.0.1:1", "test"))
+	r := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Addr: "127.0.0.1:1"}))
 	l := m.current()
 	old, _ := l.view.record(r.Store)
 	if err := m.RemoveStore(t.Context(), r.Store); err != nil {

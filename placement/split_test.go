@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -18,7 +19,7 @@ func TestSplitInRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, right := parts[0], parts[1]
-	v := newView(env.Real{})
+	v := newView(env.Real{}, operator.Limits{}, nil)
 	for _, id := range []shard.StoreID{1, 2} {
 		v.loadStore(storeRecord{id: id})
 	}

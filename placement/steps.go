@@ -1,49 +1,123 @@
 package placement
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
 
-// Steps are followed from the plan to their effect. Nothing is decided by that: each plan follows from the descriptor
-// alone. It tells what placement is about, and finds orders of events that nobody thought of.
+// Operators are given out step by step, in the answers to the heartbeats of whoever leads their shards. Steps are followed
+// from the plan to their effect. Nothing is decided by that: each follows from the descriptor and the goal alone. It tells
+// what placement is about, and finds orders of events that nobody thought of.
+
+// plan is a step for a shard at the epoch of desc.
+type plan struct {
+	desc *shard.Descriptor
+	op   *operator.Operator
+	step operator.Step
+}
+
+// clock is the time of operators: since this leader of placement began.
+func (v *view) clock() time.Duration { return v.env.Now().Sub(v.begun) }
+
+// plans are the next steps for the shards that a store leads, at most max of them, in the order of their operators.
+func (v *view) plans(store shard.StoreID, max int) []plan {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	up := v.liveLocked(v.env.Now())
+	var out []plan
+	for _, o := range v.book.All() {
+		rv := v.routes[o.Shard]
+		d, ok := v.shards.Get(o.Shard)
+		if !ok || rv == nil || rv.store != store || v.book.Waits(o) != "" {
+			continue
+		}
+		st := operator.Next(d, store, o.Goal, up)
+		if v.trackLocked(d, st) {
+			if out = append(out, plan{desc: d, op: o, step: st}); len(out) == max {
+				break
+			}
+		}
+	}
+	return out
+}
+
+// setCuts takes where shards must be split.
+func (v *view) setCuts(points []schedule.SplitPoint) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.splits = make(map[shard.ID][]shard.Key, len(points))
+	for _, p := range points {
+		v.splits[p.Shard] = append(v.splits[p.Shard], p.At)
+	}
+}
+
+// cuts are the splits that are due of shards that a store leads and that nothing else is under way for, at most max of
+// them. The epoch makes it harmless to ask again.
+func (v *view) cuts(store shard.StoreID, max int) []beat.Instruction {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []beat.Instruction
+	for _, id := range slices.Sorted(maps.Keys(v.splits)) {
+		d, ok := v.shards.Get(id)
+		if rv := v.routes[id]; len(out) >= max || !ok || rv == nil || rv.store != store || v.book.Of(id) != nil || d.Joint() {
+			continue
+		}
+		in := beat.Instruction{Shard: id, Epoch: d.Epoch}
+		for _, k := range v.splits[id] {
+			if d.Range.Contains(k) && k.Compare(d.Range.Start) > 0 {
+				in.SplitAt = append(in.SplitAt, k)
+			}
+		}
+		if len(in.SplitAt) > 0 {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// liveLocked says of a store whether it is heard. Requires mu, also when it is called.
+func (v *view) liveLocked(now env.Time) func(shard.StoreID) bool {
+	return func(id shard.StoreID) bool {
+		sv := v.stores[id]
+		if sv == nil {
+			return false
+		}
+		v.stateLocked(sv, now)
+		return sv.state.live()
+	}
+}
 
 // trackLocked follows the step that is due for a shard, and reports whether there is one. Another one that was followed is
 // superseded. Requires mu.
 func (v *view) trackLocked(d *shard.Descriptor, st operator.Step) bool {
-	due := st.Change != nil || st.TransferTo != 0
-	if t := v.steps[d.ID]; t != nil && !(due && t.Is(d, st)) {
+	if t := v.steps[d.ID]; t != nil && !(st.Due() && t.Is(d, st)) {
 		v.turnStepLocked(d.ID, t, operator.WasOvertaken)
 	}
-	if due && v.steps[d.ID] == nil {
+	if st.Due() && v.steps[d.ID] == nil {
 		v.steps[d.ID] = &operator.Track{Step: st, Epoch: d.Epoch}
 	}
-	return due
+	return st.Due()
 }
 
 // followLocked takes what a replica says of a shard that it leads. Requires mu.
 func (v *view) followLocked(l *beat.Led) {
-	t := v.steps[l.Desc.ID]
-	if t == nil {
-		return
-	}
+	id := l.Desc.ID
 	lead, _ := l.Desc.Replica(l.Leader)
-	if on, ok := t.Shows(l.Desc, lead.Store); ok {
-		v.turnStepLocked(l.Desc.ID, t, on)
-	}
-}
-
-// dropIdleLocked supersedes the steps of shards that nothing is to be done for any more: what was held for lost is back.
-// Requires mu.
-func (v *view) dropIdleLocked() {
-	for _, id := range slices.Sorted(maps.Keys(v.steps)) {
-		if !v.changing[id] {
-			v.turnStepLocked(id, v.steps[id], operator.WasOvertaken)
+	if t := v.steps[id]; t != nil {
+		if on, ok := t.Shows(l.Desc, lead.Store); ok {
+			v.turnStepLocked(id, t, on)
 		}
+	}
+	if o := v.book.Of(id); o != nil && lead.Store != 0 && operator.Reached(l.Desc, lead.Store, o.Goal) {
+		v.endLocked(o, operator.OpReach, "")
 	}
 }
 
@@ -55,16 +129,79 @@ func (v *view) sent(plans []plan) {
 		if t := v.steps[p.desc.ID]; t != nil && t.Is(p.desc, p.step) {
 			v.turnStepLocked(p.desc.ID, t, operator.WasSent)
 		}
+		if !p.op.Over() {
+			v.checkLocked(v.book.Sent(p.op, v.clock()))
+		}
 	}
 }
 
 // turnStepLocked moves a step on, and forgets it at its end. Requires mu.
 func (v *view) turnStepLocked(id shard.ID, t *operator.Track, on operator.StepEvent) {
-	if err := t.Turn(on, v.coverage); err != nil {
-		v.illegal(err)
-	}
+	v.checkLocked(t.Turn(on, v.coverage))
 	if st := t.State(); st == operator.Done || st == operator.Superseded {
 		delete(v.steps, id)
+	}
+}
+
+// addLocked takes an operator; refused says why not, "" if it was taken. Requires mu.
+func (v *view) addLocked(o *operator.Operator) (refused string) {
+	if refused = v.book.Refuses(o); refused != "" {
+		return refused
+	}
+	v.endLocked(v.book.Of(o.Shard), operator.OpSupersede, fmt.Sprintf("%s (%s) is more urgent", o.ID, o.Kind))
+	v.book.Add(o, v.clock())
+	v.recountLocked(o.Shard)
+	return ""
+}
+
+// endLocked ends an operator, nil or over included, and the step that it waits for. Requires mu.
+func (v *view) endLocked(o *operator.Operator, on operator.Event, reason string) {
+	if o == nil || o.Over() {
+		return
+	}
+	v.checkLocked(v.book.End(o, on, reason, v.clock()))
+	if t := v.steps[o.Shard]; t != nil {
+		v.turnStepLocked(o.Shard, t, operator.WasOvertaken)
+	}
+	v.recountLocked(o.Shard)
+	v.touchLocked(o.Shard)
+	v.over = append(v.over, o)
+}
+
+// takeOver returns the operators that ended since it was last called.
+func (v *view) takeOver() []*operator.Operator {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	over := v.over
+	v.over = nil
+	return over
+}
+
+// endDueLocked ends the operators whose time is over, and those whose goal names a store that cannot take part any more.
+// Requires mu.
+func (v *view) endDueLocked() {
+	for _, o := range v.book.Lapsed(v.clock()) {
+		v.endLocked(o, operator.OpLapse, fmt.Sprintf("not done after %s", (v.clock()-o.Begun).Round(time.Second)))
+	}
+	now := v.env.Now()
+	for _, o := range v.book.All() {
+		for _, st := range o.Goal.Stores() {
+			sv := v.stores[st]
+			if sv == nil {
+				continue
+			}
+			if is := v.stateLocked(sv, now); is == beat.Down || is == beat.Removed {
+				v.endLocked(o, operator.OpSupersede, fmt.Sprintf("%s is %s", st, is))
+				break
+			}
+		}
+	}
+}
+
+// checkLocked stops the member if a table of states knows no such event. Requires mu.
+func (v *view) checkLocked(err error) {
+	if err != nil {
+		v.illegal(err)
 	}
 }
 

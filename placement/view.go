@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
@@ -15,8 +16,9 @@ import (
 // view is a leader's picture of the cluster: stores and shards, from records first, from heartbeats as they come.
 // Safe for concurrent use; mu is a leaf.
 type view struct {
-	env   env.Env
-	begun env.Time
+	env       env.Env
+	begun     env.Time
+	downAfter time.Duration
 
 	mu     sync.Mutex
 	stores map[shard.StoreID]*storeView
@@ -26,10 +28,18 @@ type view struct {
 	pending map[shard.StoreID]map[shard.ID]*shard.Descriptor
 	// unsaved are shards whose descriptor changed since it was last written as a hint.
 	unsaved map[shard.ID]bool
-	// changing are shards whose last known descriptor shows a change of membership under way.
-	changing map[shard.ID]bool
-	// steps are what was planned for shards and shows no effect yet.
-	steps    map[shard.ID]*operator.Track
+	// book holds the operators; steps are what was planned for their shards and shows no effect yet.
+	book  *operator.Book
+	steps map[shard.ID]*operator.Track
+	// tally counts what every store holds, with operators taken as done; counted is what each shard added to it.
+	tally   map[shard.StoreID]*load
+	counted map[shard.ID]share
+	// splits are the keys at which shards must be split before a placement rule can hold for their parts.
+	splits map[shard.ID][]shard.Key
+	// touched are shards of which something changed since the schedulers last looked.
+	touched map[shard.ID]bool
+	// over are operators that ended since somebody asked.
+	over     []*operator.Operator
 	watchers []*watcher
 	ended    bool
 
@@ -43,6 +53,7 @@ type storeView struct {
 	state  storeState // see storeTable; as of the last look
 	seen   env.Time   // of its last heartbeat to this leader; 0: none yet
 	last   beat.Report
+	slow   slowness
 }
 
 type routeView struct {
@@ -51,12 +62,14 @@ type routeView struct {
 	term    uint64
 	applied uint64
 	bytes   uint64
+	// reads and writes are requests per second.
+	reads, writes float64
 }
 
-func newView(e env.Env) *view {
-	return &view{env: e, begun: e.Now(), stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
+func newView(e env.Env, limits operator.Limits, c *fsm.Coverage) *view {
+	return &view{coverage: c, book: operator.NewBook(limits, c), tally: make(map[shard.StoreID]*load), counted: make(map[shard.ID]share), env: e, begun: e.Now(), downAfter: downAfter, stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
 		routes: make(map[shard.ID]*routeView), pending: make(map[shard.StoreID]map[shard.ID]*shard.Descriptor),
-		unsaved: make(map[shard.ID]bool), changing: make(map[shard.ID]bool),
+		unsaved: make(map[shard.ID]bool), touched: make(map[shard.ID]bool),
 		steps: make(map[shard.ID]*operator.Track), illegal: func(err error) { panic(err) }}
 }
 
@@ -68,18 +81,38 @@ func (v *view) loadStore(r storeRecord) {
 		sv = &storeView{}
 		v.stores[r.id] = sv
 	}
-	sv.record = r
-	if r.removed {
-		v.turnLocked(sv, storeRemove)
-	}
+	v.recordLocked(sv, r)
 	v.wakeLocked(0)
 }
 
 func (v *view) loadShard(d *shard.Descriptor) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.shards.Insert(d)
+	v.insertLocked(d)
 	v.wakeLocked(d.ID)
+}
+
+// insertLocked takes a descriptor, if it is not older than what is known, and forgets the shards that it takes the place
+// of. Requires mu.
+func (v *view) insertLocked(d *shard.Descriptor) (kept bool) {
+	kept, evicted := v.shards.Insert(d)
+	for _, e := range evicted {
+		if e.ID != d.ID {
+			v.forgetLocked(e.ID)
+		}
+	}
+	if kept {
+		v.recountLocked(d.ID)
+	}
+	return kept
+}
+
+// forgetLocked drops what was known of a shard that is no more. Requires mu.
+func (v *view) forgetLocked(id shard.ID) {
+	delete(v.routes, id)
+	delete(v.unsaved, id)
+	v.endLocked(v.book.Of(id), operator.OpSupersede, "the shard is no more")
+	v.recountLocked(id)
 }
 
 // expect notes which replicas of the first shards are still to be created.
@@ -88,6 +121,9 @@ func (v *view) expect(ds []*shard.Descriptor) {
 	defer v.mu.Unlock()
 	for _, d := range ds {
 		for _, r := range d.Replicas {
+			if sv := v.stores[r.Store]; sv != nil && sv.record.removed {
+				continue
+			}
 			if v.pending[r.Store] == nil {
 				v.pending[r.Store] = make(map[shard.ID]*shard.Descriptor)
 			}
@@ -113,8 +149,7 @@ func (v *view) observe(r *beat.Report) (needFull bool) {
 	}
 	needFull = sv.seen == 0 && !r.Full
 	if !needFull {
-		sv.seen = v.env.Now()
-		v.turnLocked(sv, storeHeard)
+		v.heardLocked(sv)
 	}
 	moved := sv.record.addr != r.Addr
 	sv.last = *r
@@ -144,16 +179,11 @@ func (v *view) observeLedLocked(store shard.StoreID, l *beat.Led) {
 		return
 	}
 	old, known := v.shards.Get(l.Desc.ID)
-	if kept, _ := v.shards.Insert(l.Desc); !kept {
+	if !v.insertLocked(l.Desc) {
 		return
 	}
 	if !known || old.Epoch != l.Desc.Epoch {
 		v.unsaved[l.Desc.ID] = true
-	}
-	if settled(l.Desc) {
-		delete(v.changing, l.Desc.ID)
-	} else {
-		v.changing[l.Desc.ID] = true
 	}
 	rv := v.routes[l.Desc.ID]
 	if rv == nil {
@@ -163,10 +193,13 @@ func (v *view) observeLedLocked(store shard.StoreID, l *beat.Led) {
 	if l.Term < rv.term {
 		return
 	}
-	v.followLocked(l)
 	changed := !known || old.Epoch != l.Desc.Epoch || rv.leader != l.Leader || rv.term != l.Term
 	rv.leader, rv.store, rv.term, rv.applied, rv.bytes = l.Leader, store, l.Term, l.Applied, l.Bytes
+	rv.reads, rv.writes = l.Reads, l.Writes
+	v.recountLocked(l.Desc.ID)
+	v.followLocked(l)
 	if changed {
+		v.touchLocked(l.Desc.ID)
 		v.wakeLocked(l.Desc.ID)
 	}
 }
@@ -195,12 +228,13 @@ func (v *view) allStores() []beat.Store {
 func (v *view) allStoresLocked() []beat.Store {
 	now := v.env.Now()
 	var out []beat.Store
-	for _, id := range slices.Sorted(maps.Keys(v.stores)) {
+	for _, id := range v.storeIDsLocked() {
 		sv := v.stores[id]
 		seen := max(sv.seen, v.begun)
 		out = append(out, beat.Store{ID: id, Addr: sv.record.addr, State: v.stateLocked(sv, now), SeenAgo: now.Sub(seen),
 			Used: sv.last.Used, Free: sv.last.Free, Capacity: sv.last.Capacity, Shards: sv.last.Shards, Leaders: sv.last.Leaders,
-			Incarnation: sv.last.Incarnation, Version: sv.last.Version})
+			Incarnation: sv.last.Incarnation, Version: sv.last.Version, Draining: sv.record.draining && !sv.record.removed,
+			Labels: sv.record.labels, Bytes: v.heldLocked(id).bytes, SlowDisk: sv.slow.is})
 	}
 	return out
 }
@@ -214,56 +248,6 @@ func (v *view) upStores() []shard.StoreID {
 		}
 	}
 	return out
-}
-
-// repairs are the next steps for the shards that a store leads, at most max of them.
-func (v *view) repairs(store shard.StoreID, max int) []plan {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var stores []operator.Store
-	removed := false
-	for _, s := range v.allStoresLocked() {
-		gone := s.State == beat.Removed || s.State == beat.Down
-		removed = removed || gone
-		stores = append(stores, operator.Store{ID: s.ID, Usable: s.State == beat.Up, Gone: gone, Shards: s.Shards})
-	}
-	var out []plan
-	look := slices.Sorted(maps.Keys(v.changing))
-	if removed {
-		look = slices.Sorted(maps.Keys(v.routes))
-	} else {
-		v.dropIdleLocked()
-	}
-	for _, id := range look {
-		rv := v.routes[id]
-		d, ok := v.shards.Get(id)
-		if !ok || rv == nil || rv.store != store {
-			continue
-		}
-		st := operator.Repair(d, store, stores)
-		if v.trackLocked(d, st) {
-			if out = append(out, plan{desc: d, step: st}); len(out) == max {
-				break
-			}
-		}
-	}
-	return out
-}
-
-// settled reports whether a descriptor shows no change under way.
-func settled(d *shard.Descriptor) bool {
-	for _, r := range d.Replicas {
-		if r.Role != shard.Voter {
-			return false
-		}
-	}
-	return true
-}
-
-// plan is a step for a shard at the epoch of desc.
-type plan struct {
-	desc *shard.Descriptor
-	step operator.Step
 }
 
 // takeUnsaved returns descriptors to write as hints, at most max of them.

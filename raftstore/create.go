@@ -60,11 +60,17 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 	}
 	for _, rs := range states {
 		// heard lies in the past: a replica that never was has promised nothing to anyone, so it may elect at once.
-		r, err := s.newReplica(rs, group.Instant(s.env.Now()), 1)
+		//
+		// INVARIANT (rule 11): one that a message gave birth to has answered it, perhaps, and keeps its promise.
+		heard, old := group.Instant(1), w.replicas[rs.Shard]
+		if old != nil {
+			heard = max(heard, old.group.Heard())
+		}
+		r, err := s.newReplica(rs, group.Instant(s.env.Now()), heard)
 		if err != nil {
 			return err
 		}
-		if old := w.replicas[rs.Shard]; old != nil {
+		if old != nil {
 			// Nothing of the old group may be written any more: it may be marked, with messages of this pass in it.
 			old.turn(lifeCreate)
 			r.life = old.life // the same id: one life goes on

@@ -38,6 +38,7 @@ func (s *Store) Handle(asks []call.Ask) {
 			continue
 		}
 		if c.Req.Kind == call.Read {
+			s.observeRead(&c)
 			r.lastRead.Store(int64(now))
 			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, &leased) {
 				continue
@@ -106,6 +107,8 @@ type leasedRead struct {
 	r    *replica
 	v    *readView
 	body []byte
+	// applied is an index that body shows everything up to.
+	applied uint64
 }
 
 // readLeased takes the value of a point read, or gives a longer read to the readers. It reports false if the read
@@ -119,6 +122,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 		s.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
 		return true
 	}
+	applied := r.applied.Load()
 	body, needsClock, err := s.evaluate(r, q, v.desc, c.due)
 	if err != nil {
 		c.fail(s.readError(err))
@@ -128,7 +132,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 		c.clock = true
 		return false
 	}
-	*leased = append(*leased, leasedRead{call: *c, r: r, v: v, body: body})
+	*leased = append(*leased, leasedRead{call: *c, r: r, v: v, body: body, applied: applied})
 	return true
 }
 
@@ -147,6 +151,7 @@ func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
 			lots[l.r.w.index] = append(lots[l.r.w.index], l.call)
 			continue
 		}
+		l.r.observeServed(&l.call, l.applied)
 		l.call.reply(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
 	}
 	s.metrics.leasedReads.Add(uint64(len(leased)))

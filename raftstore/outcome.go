@@ -125,7 +125,7 @@ func (r *replica) outcomeThisTerm(c *Call) {
 	case !r.cancel(op):
 		r.fail(c, r.unknown("too many attempts are being asked about"))
 	default:
-		r.fail(c, &call.NeverError{Op: op})
+		r.never(c)
 	}
 }
 
@@ -141,8 +141,16 @@ func (r *replica) answerByLog(c *Call, last uint64) {
 	case !intact:
 		r.fail(c, r.unknown("the log does not reach back to it any more"))
 	default:
-		r.fail(c, &call.NeverError{Op: c.Req.Op})
+		r.never(c)
 	}
+}
+
+// never tells the client that its attempt was not executed, and will not be.
+func (r *replica) never(c *Call) {
+	if o := r.w.store.opt.Observer; o != nil {
+		o.Never(r.id, c.Req.Op)
+	}
+	r.fail(c, &call.NeverError{Op: c.Req.Op})
 }
 
 // notYet tells the client to ask again: the attempt is on its way into the log.

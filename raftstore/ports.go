@@ -31,6 +31,8 @@ type Call struct {
 	expire int64        // env.Time after which nobody waits any more; 0 is never
 	// clock: the read met a key that was due when it arrived, and waits for the shard's time to pass due.
 	clock bool
+	// began is the observer's, see Observer.ReadBegan; 0 without one.
+	began uint64
 }
 
 func (c *Call) reply(rep *call.Reply) { c.To.Complete(c.ID, rep) }

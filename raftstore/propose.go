@@ -3,6 +3,7 @@ package raftstore
 import (
 	"errors"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -84,7 +85,7 @@ func (r *replica) proposeWaiting() {
 	if len(r.waiting) == 0 {
 		return
 	}
-	if r.splitting != nil && r.group.Leading() {
+	if r.splitting != nil && r.group.Leading() && !bug.SkipEpochCheck.On() {
 		return // behind the split they would be stale: they wait for it, and are refused, or go on if it had no effect
 	}
 	if !r.group.Leading() {

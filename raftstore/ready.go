@@ -102,7 +102,7 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 			r.logBytes += int64(len(e.GetData())) + 32
 		}
 	}
-	p := afterSync{r: r, gen: r.gen, send: a.Hold}
+	p := afterSync{r: r, gen: r.gen, send: a.Hold, durable: r.durable(a)}
 	for _, m := range a.Responses {
 		if shard.ReplicaID(m.GetTo()) == r.self {
 			p.local = append(p.local, m)
@@ -116,7 +116,7 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 		}
 		p.send = nil
 	}
-	if len(p.local)+len(p.send) > 0 {
+	if len(p.local)+len(p.send) > 0 || p.durable != nil {
 		w.synced = append(w.synced, p)
 	}
 }
@@ -137,6 +137,9 @@ func (w *worker) commitLogs() {
 			return
 		}
 		w.store.metrics.logBatches.Add(1)
+	}
+	if o := w.store.opt.Observer; o != nil {
+		o.LogWritten()
 	}
 	w.store.sync.submit(it)
 }
@@ -206,7 +209,7 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy, rights [
 		return false
 	}
 	w.store.metrics.appliedEntries.Add(1)
-	w.store.observeApplied(r, e, &res)
+	w.store.observeApplied(r, e, before, &res)
 	switch ev := res.Event.(type) {
 	case nil:
 	case *apply.Changed:

@@ -1,6 +1,8 @@
 package raftstore
 
 import (
+	"slices"
+
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
@@ -107,27 +109,30 @@ func (w *worker) misdirected(r *replica, m message) {
 	}
 }
 
-// maxLearntPeers bounds whom an uninitialised replica remembers: nobody has more replicas, and the newest speak.
+// maxLearntPeers bounds whom a replica remembers beyond its descriptor: nobody has more replicas, and the newest speak.
 const maxLearntPeers = 16
 
-// learnPeer remembers where a replica is that the descriptor does not know: an uninitialised replica answers whoever
-// speaks to it.
+// learnPeer remembers where a replica is that the descriptor does not know. An uninitialised replica answers whoever
+// speaks to it, and so does one that lags behind changes of membership: the leader that could tell it may have been added
+// by the first change that it lacks, and sends nothing more until it is answered.
 func (r *replica) learnPeer(id shard.ReplicaID, store shard.StoreID) {
-	old := r.peers.Load()
-	var peers []shard.Replica
-	if old != nil {
-		for _, p := range *old {
-			if p.ID == id && p.Store == store {
-				return
-			}
-			if p.ID != id {
-				peers = append(peers, p)
-			}
+	var known []shard.Replica
+	if p := r.peers.Load(); p != nil {
+		known = *p
+	}
+	for _, p := range known {
+		if p.ID == id && p.Store == store {
+			return
 		}
 	}
-	if len(peers) >= maxLearntPeers {
-		peers = peers[1:]
+	var own []shard.Replica
+	if r.born() {
+		own = r.machine.Desc.Replicas
 	}
-	peers = append(peers, shard.Replica{ID: id, Store: store})
+	learnt := slices.DeleteFunc(slices.Clone(known[min(len(own), len(known)):]), func(p shard.Replica) bool { return p.ID == id })
+	if len(learnt) >= maxLearntPeers {
+		learnt = learnt[1:]
+	}
+	peers := slices.Concat(own, learnt, []shard.Replica{{ID: id, Store: store}})
 	r.peers.Store(&peers)
 }

@@ -457,6 +457,8 @@ func (w *worker) stepSnapshot(st *staged) {
 	r.staged = st
 	if err := r.group.Step(h.msg, group.Instant(w.now)); err != nil {
 		w.store.logger.Debug("snapshot not wanted", "shard", r.id, "err", err)
+	} else {
+		r.observeHeard(h.msg)
 	}
 	w.drain(r)
 	r.mark() // so that this pass sends and writes what came out
@@ -538,7 +540,7 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.log.Reset(rs)
 	r.machine.Desc, r.machine.Applied = rs.Desc, rs.Applied
 	if bug.SnapshotMissesTime.On() {
-		r.machine.Applied.Time = 0
+		r.machine.Applied.Time = shard.Millis(s.env.Wall().UnixMilli())
 	}
 	r.applied.Store(rs.Applied.Index)
 	if o := s.opt.Observer; o != nil {

@@ -149,6 +149,9 @@ func (w *worker) stageSplit(r *replica, ev *apply.Split, rights []*right) {
 func (w *worker) onSplit(r *replica, ev *splitDone) {
 	s := w.store
 	s.metrics.splits.Add(1)
+	if o := s.opt.Observer; o != nil {
+		o.Described(r.id, r.self, ev.Left)
+	}
 	r.log.SetDescriptor(ev.Left)
 	r.splitSize(len(ev.Right) + 1)
 	s.setSplit(r, ev)
@@ -162,7 +165,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 			w.destroySpan(rt)
 			continue
 		}
-		rt.force = leads || bug.SplitForcesAll.On()
+		rt.force = leads
 		if leads {
 			w.children = append(w.children, child{desc: rt.desc})
 		}

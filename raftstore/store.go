@@ -210,6 +210,9 @@ func (s *Store) storeOf(rep shard.ReplicaID, id shard.ID) (shard.StoreID, bool) 
 
 // setDescriptor makes a replica's new descriptor known to readers, to messages and to the overlap check.
 func (s *Store) setDescriptor(r *replica, d *shard.Descriptor) {
+	if o := s.opt.Observer; o != nil {
+		o.Described(r.id, r.self, d)
+	}
 	r.desc.Store(d)
 	peers := d.Replicas
 	r.peers.Store(&peers)

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -16,6 +17,8 @@ type afterSync struct {
 	gen   uint64
 	local []*raftpb.Message // to the replica itself, in raft's order
 	send  []*raftpb.Message // to other stores, and vote requests of the candidate itself
+	// durable is what is on disk then, for the observer; nil without one.
+	durable *Durable
 }
 
 // syncItem is the log append of one pass of one worker. batch is nil if nothing was written: then the promises only
@@ -39,6 +42,8 @@ type syncLoop struct {
 	queue  []syncItem
 	oldest env.Time // since of the oldest item not yet synced; 0 if there is none
 	last   env.Time // when a sync was last finished
+	// took is how long a sync takes, about: an average of the last few, for the report to placement.
+	took time.Duration
 }
 
 // submit queues an item. The batch is committed (visible) already.
@@ -74,6 +79,19 @@ func (l *syncLoop) finished() env.Time {
 	return l.last
 }
 
+// syncTime is how long a sync takes, about; one that is under way for longer counts.
+func (l *syncLoop) syncTime(now env.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.oldest == 0 {
+		return l.took
+	}
+	return max(l.took, now.Sub(l.oldest))
+}
+
+// tookParts is the weight of one sync in the average.
+const tookParts = 8
+
 // run is the sync loop's goroutine.
 func (l *syncLoop) run(ctx context.Context) {
 	for {
@@ -98,11 +116,16 @@ func (l *syncLoop) drain() bool {
 		return false
 	}
 	var err error
+	began := l.store.env.Now()
 	l.store.env.Call("sync log", func() { err = waitAll(items) })
+	l.mu.Lock()
+	l.took += (l.store.env.Now().Sub(began) - l.took) / tookParts
+	l.mu.Unlock()
 	if err != nil {
 		l.store.broken("sync the log", err)
 		return false
 	}
+	l.observe(items)
 	l.deliver(items)
 	return true
 }
@@ -117,6 +140,21 @@ func waitAll(items []syncItem) error {
 		}
 	}
 	return nil
+}
+
+func (l *syncLoop) observe(items []syncItem) {
+	o := l.store.opt.Observer
+	if o == nil {
+		return
+	}
+	o.LogSynced(len(items))
+	for i := range items {
+		for _, p := range items[i].promises {
+			if p.durable != nil {
+				o.Durable(p.r.id, p.r.self, *p.durable)
+			}
+		}
+	}
 }
 
 // deliver keeps the promises of synced items: one frame per store, one wake per worker.

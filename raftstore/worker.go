@@ -173,16 +173,15 @@ func (w *worker) step(m message) {
 		return
 	}
 	r.wakeUp(wakeMessage)
-	if !r.born() {
-		r.learnPeer(shard.ReplicaID(m.msg.GetFrom()), m.from)
-		if w.keepEarly(r, m) {
-			return
-		}
+	r.learnPeer(shard.ReplicaID(m.msg.GetFrom()), m.from)
+	if !r.born() && w.keepEarly(r, m) {
+		return
 	}
 	if err := r.group.Step(m.msg, group.Instant(w.now)); err != nil {
 		w.store.metrics.droppedMessages.Add(1)
 		return
 	}
+	r.observeHeard(m.msg)
 	r.mark()
 }
 

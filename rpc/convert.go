@@ -54,14 +54,16 @@ func convert[A, B any](in []A, f func(A) B) []B {
 func storeTo(s beat.Store) *placementv1.Store {
 	return &placementv1.Store{Id: uint64(s.ID), Addr: s.Addr, State: uint32(s.State), SeenAgoMs: s.SeenAgo.Milliseconds(),
 		UsedBytes: s.Used, FreeBytes: s.Free, CapacityBytes: s.Capacity, Shards: int64(s.Shards), Leaders: int64(s.Leaders),
-		Incarnation: s.Incarnation, Version: s.Version}
+		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk,
+		Labels: convert(s.Labels, func(l beat.Label) *placementv1.Label { return &placementv1.Label{Key: l.Key, Value: l.Value} })}
 }
 
 func storeFrom(s *placementv1.Store) beat.Store {
 	return beat.Store{ID: shard.StoreID(s.GetId()), Addr: s.GetAddr(), State: beat.State(s.GetState()),
 		SeenAgo: time.Duration(s.GetSeenAgoMs()) * time.Millisecond, Used: s.GetUsedBytes(), Free: s.GetFreeBytes(),
 		Capacity: s.GetCapacityBytes(), Shards: int(s.GetShards()), Leaders: int(s.GetLeaders()),
-		Incarnation: s.GetIncarnation(), Version: s.GetVersion()}
+		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(),
+		Labels: convert(s.GetLabels(), func(l *placementv1.Label) beat.Label { return beat.Label{Key: l.GetKey(), Value: l.GetValue()} })}
 }
 
 func memberTo(m beat.Member) *placementv1.Member {
@@ -92,12 +94,12 @@ func routesFrom(r *placementv1.Routes) *beat.Routes {
 
 func ledTo(l beat.Led) *placementv1.LedShard {
 	return &placementv1.LedShard{Descriptor_: descTo(l.Desc), Leader: uint64(l.Leader), Term: l.Term, Applied: l.Applied,
-		SizeBytes: l.Bytes, Down: convert(l.Down, func(id shard.ReplicaID) uint64 { return uint64(id) })}
+		SizeBytes: l.Bytes, ReadsPerSecond: l.Reads, WritesPerSecond: l.Writes, Down: convert(l.Down, func(id shard.ReplicaID) uint64 { return uint64(id) })}
 }
 
 func ledFrom(l *placementv1.LedShard) beat.Led {
 	return beat.Led{Desc: descFrom(l.GetDescriptor_()), Leader: shard.ReplicaID(l.GetLeader()), Term: l.GetTerm(), Applied: l.GetApplied(),
-		Bytes: l.GetSizeBytes(), Down: convert(l.GetDown(), func(id uint64) shard.ReplicaID { return shard.ReplicaID(id) })}
+		Bytes: l.GetSizeBytes(), Reads: l.GetReadsPerSecond(), Writes: l.GetWritesPerSecond(), Down: convert(l.GetDown(), func(id uint64) shard.ReplicaID { return shard.ReplicaID(id) })}
 }
 
 func heldTo(h beat.Replica) *placementv1.HeldReplica {
@@ -111,7 +113,7 @@ func heldFrom(h *placementv1.HeldReplica) beat.Replica {
 func reportTo(r *beat.Report) *placementv1.HeartbeatRequest {
 	return &placementv1.HeartbeatRequest{ClusterId: uint64(r.Cluster), StoreId: uint64(r.Store), Addr: r.Addr,
 		Incarnation: r.Incarnation, Version: r.Version, UsedBytes: r.Used, FreeBytes: r.Free, CapacityBytes: r.Capacity,
-		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, Full: r.Full, Led: convert(r.Led, ledTo),
+		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo),
 		Replicas: convert(r.Replicas, heldTo), Created: convert(r.Created, func(id shard.ID) uint64 { return uint64(id) })}
 }
 
@@ -119,12 +121,13 @@ func reportFrom(r *placementv1.HeartbeatRequest) *beat.Report {
 	return &beat.Report{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId()), Addr: r.GetAddr(),
 		Incarnation: r.GetIncarnation(), Version: r.GetVersion(), Used: r.GetUsedBytes(), Free: r.GetFreeBytes(),
 		Capacity: r.GetCapacityBytes(), Shards: int(r.GetShards()), Leaders: int(r.GetLeaders()), MaxID: r.GetMaxId(),
-		Full: r.GetFull(), Led: convert(r.GetLed(), ledFrom), Replicas: convert(r.GetReplicas(), heldFrom),
+		SyncTime: time.Duration(r.GetSyncTimeUs()) * time.Microsecond, Full: r.GetFull(), Led: convert(r.GetLed(), ledFrom), Replicas: convert(r.GetReplicas(), heldFrom),
 		Created: convert(r.GetCreated(), func(id uint64) shard.ID { return shard.ID(id) })}
 }
 
 func instructionTo(i beat.Instruction) *placementv1.Instruction {
-	out := &placementv1.Instruction{ShardId: uint64(i.Shard), Epoch: epochTo(i.Epoch), TransferToStoreId: uint64(i.TransferTo)}
+	out := &placementv1.Instruction{ShardId: uint64(i.Shard), Epoch: epochTo(i.Epoch), TransferToStoreId: uint64(i.TransferTo),
+		SplitAt: convert(i.SplitAt, func(k shard.Key) []byte { return k })}
 	if i.Change != nil {
 		out.Change = i.Change.Append(nil)
 	}
@@ -132,7 +135,8 @@ func instructionTo(i beat.Instruction) *placementv1.Instruction {
 }
 
 func instructionFrom(i *placementv1.Instruction) (beat.Instruction, error) {
-	out := beat.Instruction{Shard: shard.ID(i.GetShardId()), Epoch: epochFrom(i.GetEpoch()), TransferTo: shard.StoreID(i.GetTransferToStoreId())}
+	out := beat.Instruction{Shard: shard.ID(i.GetShardId()), Epoch: epochFrom(i.GetEpoch()), TransferTo: shard.StoreID(i.GetTransferToStoreId()),
+		SplitAt: convert(i.GetSplitAt(), func(k []byte) shard.Key { return k })}
 	if len(i.GetChange()) > 0 {
 		c, err := shard.DecodeChange(i.GetChange())
 		if err != nil {

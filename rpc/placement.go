@@ -21,7 +21,7 @@ type placementServer struct {
 }
 
 func (s *placementServer) Register(ctx context.Context, r *placementv1.RegisterRequest) (*placementv1.RegisterReply, error) {
-	reg, err := s.p.Register(ctx, r.GetAddr(), r.GetVersion())
+	reg, err := s.p.Register(ctx, beat.Newcomer{Addr: r.GetAddr(), Version: r.GetVersion(), Token: r.GetToken()})
 	if err != nil {
 		return nil, err
 	}
@@ -94,12 +94,12 @@ func (p *PlacementAt) client() (placementv1.PlacementClient, error) {
 func (p *PlacementAt) what(verb string) string { return verb + " at placement " + p.addr }
 
 // Register implements Placement.
-func (p *PlacementAt) Register(ctx context.Context, addr, version string) (beat.Registration, error) {
+func (p *PlacementAt) Register(ctx context.Context, n beat.Newcomer) (beat.Registration, error) {
 	c, err := p.client()
 	if err != nil {
 		return beat.Registration{}, err
 	}
-	r, err := invoke(ctx, p.what("register"), &placementv1.RegisterRequest{Addr: addr, Version: version}, c.Register)
+	r, err := invoke(ctx, p.what("register"), &placementv1.RegisterRequest{Addr: n.Addr, Version: n.Version, Token: n.Token}, c.Register)
 	return beat.Registration{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId())}, err
 }
 

@@ -24,7 +24,7 @@ type Store interface {
 // Placement is what a placement member serves: *placement.Server. A member that does not lead returns a
 // *shard.NotLeaderError for shard.MetaID.
 type Placement interface {
-	Register(ctx context.Context, addr, version string) (beat.Registration, error)
+	Register(ctx context.Context, n beat.Newcomer) (beat.Registration, error)
 	Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, error)
 	// Locate returns the routes from a key on, at most limit of them.
 	Locate(ctx context.Context, key shard.Key, limit int) (*beat.Routes, error)
@@ -36,6 +36,8 @@ type Placement interface {
 	JoinMember(ctx context.Context, id shard.StoreID) error
 	// RemoveStore declares a store gone for good.
 	RemoveStore(ctx context.Context, id shard.StoreID) error
+	// Administer does what an administrator asks for, or says what it would do.
+	Administer(ctx context.Context, o *beat.Order) (*beat.Outcome, error)
 }
 
 // NodeInfo is what a node says of itself without asking anybody.

@@ -33,17 +33,16 @@ type Config struct {
 	Memory bool
 	// FS is the filesystem of DataDir; nil is the real one.
 	FS vfs.FS
-	// Disk, if not nil, gives each part ("placement", "store") a filesystem of its own, and what is told how far its
-	// write-ahead log is on disk: engine.Options.Synced. For simulated disks.
-	Disk    func(part string) (fs vfs.FS, synced func(seq uint64))
+	// Disk, if not nil, gives each part ("placement", "store") a disk of its own.
+	Disk    func(part string) Disk
 	Version string
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.
 	Env env.Env
 	// Wire is the network; nil is gRPC. The node closes it.
 	Wire Wire
-	// Observer watches the replicas of all parts; nil in production.
-	Observer raftstore.Observer
+	// Observer makes what watches the replicas of a part, "store" or "placement"; nil in production.
+	Observer func(part string) raftstore.Observer
 	// Coverage counts which rows of the tables of states are taken; nil in production.
 	Coverage *fsm.Coverage
 
@@ -54,6 +53,13 @@ type Config struct {
 	// OnBroken is called when a part stopped because going on could damage data. The process should end. It may be
 	// called with locks held: it must not block.
 	OnBroken func(error)
+}
+
+// Disk is a simulated one: a filesystem, and what is told of the engine on it; see engine.Options.
+type Disk struct {
+	FS                vfs.FS
+	Synced, Ingesting func(seq uint64)
+	BulkBytes         int64
 }
 
 // PlacementConfig is this node's member of the placement driver.
@@ -69,6 +75,10 @@ type PlacementConfig struct {
 	SplitKeys []string
 	// Stores is how many stores must register before the first shards are made; default Replicas.
 	Stores int
+	// DownAfter is how long a store may be silent before its replicas are replaced; default 30 minutes.
+	DownAfter time.Duration
+	// Receiving and Sending are how many shards may be copied to one store, and from one, at a time; default 4.
+	Receiving, Sending int
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.

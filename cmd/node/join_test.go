@@ -16,6 +16,7 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
 )
 
 // freeAddrs picks addresses that nobody listens on.
@@ -173,11 +174,11 @@ func TestRegisterAtOnce(t *testing.T) {
 func TestKilledWhileRegistering(t *testing.T) {
 	ctx := testContext(t)
 	p := startReady(t, placementConfig(""))
-	lost, err := p.wire.Placement(p.Addr()).Register(ctx, "127.0.0.1:1", "test")
+	lost, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Addr: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	written, err := p.wire.Placement(p.Addr()).Register(ctx, "127.0.0.1:1", "test")
+	written, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Addr: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}

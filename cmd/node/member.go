@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/placement"
+	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
@@ -69,7 +70,7 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 	n.dir.learn(list)
 	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
 		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
-		LogEntries: c.LogEntries, Observer: n.cfg.Observer, Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,8 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 		split = append(split, shard.RawKey([]byte(k)))
 	}
 	m.server = placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: m.store, client: n.env.Rand()}, Members: list,
-		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, DownAfter: c.DownAfter,
+		Limits: operator.Limits{Receiving: c.Receiving, Sending: c.Sending}, Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	n.goTask("placement", func() { m.server.Run(n.ctx) })
 	n.goTask("member", m.run)
 	return nil

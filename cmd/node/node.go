@@ -119,7 +119,8 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 		o.CacheBytes, o.MemTableBytes = 16<<20, 16<<20
 	}
 	if n.cfg.Disk != nil {
-		o.FS, o.Synced = n.cfg.Disk(part)
+		d := n.cfg.Disk(part)
+		o.FS, o.Synced, o.Ingesting, o.BulkBytes = d.FS, d.Synced, d.Ingesting, d.BulkBytes
 	}
 	e, err := engine.Open(dir, o)
 	if err != nil {
@@ -241,6 +242,18 @@ func (n *Node) Abandon() {
 	}
 }
 
+// SyncWAL syncs the write-ahead log of one part. It is for the simulator, which breaks a disk and lets the part find that
+// at once.
+func (n *Node) SyncWAL(part string) error {
+	if part == partPlacement && n.member != nil {
+		return n.member.engine.SyncWAL()
+	}
+	if part == partStore && n.store != nil {
+		return n.store.engine.SyncWAL()
+	}
+	return nil
+}
+
 // stores are the raft stores of this node that serve users.
 func (n *Node) stores() []*raftstore.Store {
 	if a := n.store; a != nil {
@@ -257,4 +270,11 @@ func (n *Node) Placement() *placement.Server {
 		return nil
 	}
 	return n.member.server
+}
+
+func (n *Node) observer(part string) raftstore.Observer {
+	if n.cfg.Observer == nil {
+		return nil
+	}
+	return n.cfg.Observer(part)
 }

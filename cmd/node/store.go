@@ -23,6 +23,9 @@ const heartbeatInterval = time.Second
 // store that starts while placement is away can still talk to the others.
 const addrsRecord = "addresses"
 
+// tokenRecord is what the store's directory registers with, see beat.Newcomer.
+const tokenRecord = "token"
+
 // instructTimeout bounds one step of an operator; placement sends it again.
 const instructTimeout = 5 * time.Second
 
@@ -37,6 +40,8 @@ type storeAgent struct {
 	store     *raftstore.Store
 	heard     bool        // a heartbeat was answered
 	told      beat.Report // the counts of the last report, for metrics
+	// busy are the shards of which an instruction is under way.
+	busy map[shard.ID]bool
 
 	// of the agent's goroutine
 	needFull bool
@@ -53,7 +58,7 @@ func newStoreAgent(n *Node) (*storeAgent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &storeAgent{n: n, engine: e, needFull: true, known: make(map[shard.StoreID]string), waits: newSparseLog(n.env, n.log)}
+	a := &storeAgent{n: n, engine: e, needFull: true, busy: make(map[shard.ID]bool), known: make(map[shard.StoreID]string), waits: newSparseLog(n.env, n.log)}
 	if a.ident, _, err = e.Ident(); err != nil {
 		_ = e.Close()
 		return nil, fmt.Errorf("open store: %w", err)
@@ -87,7 +92,7 @@ func (a *storeAgent) openStore() error {
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
 		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), LogEntries: c.LogEntries,
-		Observer: n.cfg.Observer, Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
 		return err
@@ -153,9 +158,14 @@ func (a *storeAgent) due() bool {
 // register asks placement for an id, once in the life of a directory.
 func (a *storeAgent) register() {
 	var reg beat.Registration
-	err := a.n.dir.ask(a.n.ctx, func(ctx context.Context, p rpc.Placement) error {
+	token, err := a.token()
+	if err != nil {
+		a.n.broken(err)
+		return
+	}
+	err = a.n.dir.ask(a.n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
-		reg, err = p.Register(ctx, a.n.addr, a.n.cfg.Version)
+		reg, err = p.Register(ctx, beat.Newcomer{Addr: a.n.addr, Version: a.n.cfg.Version, Token: token})
 		return err
 	})
 	if err != nil {
@@ -171,6 +181,29 @@ func (a *storeAgent) register() {
 		return
 	}
 	a.n.log.Info("store registered", "store", reg.Store, "cluster", reg.Cluster)
+}
+
+// token is what the directory registers with. It is written down before it is used, so that a node that dies before it
+// hears its id gets the same one afterwards.
+func (a *storeAgent) token() (uint64, error) {
+	b, ok, err := a.engine.Record(tokenRecord)
+	if err != nil {
+		return 0, fmt.Errorf("read record %s: %w", tokenRecord, err)
+	}
+	if ok {
+		d := codec.Decoder{B: b}
+		d.Version(1)
+		token := d.Uvarint()
+		if err := d.Done(); err != nil {
+			return 0, fmt.Errorf("record %s: %w", tokenRecord, err)
+		}
+		return token, nil
+	}
+	token := max(1, a.n.env.Rand())
+	if err := a.engine.SetRecord(tokenRecord, codec.AppendUvarint([]byte{1}, token)); err != nil {
+		return 0, fmt.Errorf("write record %s: %w", tokenRecord, err)
+	}
+	return token, nil
 }
 
 // heartbeat tells placement what there is and does what it answers.
@@ -245,22 +278,49 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		}
 	}
 	for _, in := range ans.Instructions {
-		n.goTask("instruction", func() { a.instruct(in) })
+		if a.claim(in.Shard) {
+			n.goTask("instruction", func() { a.instruct(in) })
+		}
 	}
 }
 
-// instruct tries one step of an operator. If it does not work out, placement sends it again.
+// claim reports whether no instruction of a shard is under way, and notes that one is.
+func (a *storeAgent) claim(id shard.ID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busy[id] {
+		return false
+	}
+	a.busy[id] = true
+	return true
+}
+
+// instruct tries one step of an operator, for a while if the shard is busy: a learner catches up sooner than the next
+// heartbeat comes. If it does not work out, placement sends it again.
 func (a *storeAgent) instruct(in beat.Instruction) {
+	defer func() {
+		a.mu.Lock()
+		delete(a.busy, in.Shard)
+		a.mu.Unlock()
+	}()
 	ctx, cancel := a.n.env.WithTimeout(a.n.ctx, instructTimeout)
 	defer cancel()
 	var err error
-	switch {
-	case in.Change != nil:
-		err = a.store.Change(ctx, in.Shard, in.Epoch, *in.Change)
-	case in.TransferTo != 0:
-		err = a.store.TransferLeader(ctx, in.Shard, in.TransferTo)
+	for {
+		switch {
+		case in.Change != nil:
+			err = a.store.Change(ctx, in.Shard, in.Epoch, *in.Change)
+		case in.TransferTo != 0:
+			err = a.store.TransferLeader(ctx, in.Shard, in.TransferTo)
+		case len(in.SplitAt) > 0:
+			_, err = a.n.Split(ctx, in.Shard, in.Epoch, in.SplitAt, 0)
+		}
+		var busy *shard.ServerBusyError
+		if !errors.As(err, &busy) || a.n.env.Sleep(ctx, max(busy.Wait, agentPoll/2)) != nil {
+			break
+		}
 	}
-	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "err", err)
+	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "split", in.SplitAt, "err", err)
 }
 
 // learnAddrs makes the addresses of other stores known to the transport, and remembers them.

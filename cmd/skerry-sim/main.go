@@ -18,7 +18,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{Use: "skerry-sim", Short: "Clusters in simulated worlds, replayed from a seed", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(runCommand(), verifyCommand(), bugsCommand(), huntCommand())
+	root.AddCommand(runCommand(), replayCommand(), verifyCommand(), bugsCommand(), huntCommand(), exploreCommand(), reportCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		if err != errViolated {
 			fmt.Fprintln(os.Stderr, "skerry-sim:", err)

@@ -32,6 +32,7 @@ type runFlags struct {
 	minutes     float64
 	state       string
 	checkpoints bool
+	record      string
 }
 
 func runCommand() *cobra.Command {
@@ -50,6 +51,7 @@ func runCommand() *cobra.Command {
 	fl.BoolVar(&f.frames, "frames", false, "with --seed: print every raft message between stores as well")
 	fl.BoolVar(&f.json, "json", false, "with --seed: print only the result, as one line of JSON")
 	fl.BoolVar(&f.checkpoints, "checkpoints", false, "with --json: also the fingerprints on the way")
+	fl.StringVar(&f.record, "record", "", "with --seed: write every decision to this file; skerry-sim replay takes them again")
 	fl.BoolVar(&f.noShrink, "no-shrink", false, "do not look for a smaller world that fails the same way")
 	fl.IntVar(&f.parallel, "parallel", runtime.NumCPU(), "worlds at a time")
 	fl.Float64Var(&f.minutes, "minutes", 0, "end after so many minutes; without --seeds it begins at seed 1")
@@ -95,6 +97,14 @@ type line struct {
 
 func (f *runFlags) one() error {
 	o := f.options()
+	if f.record != "" {
+		out, err := os.Create(f.record)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = out.Close() }()
+		o.Record = out
+	}
 	if f.json {
 		r := sim.Run(o)
 		l := line{Result: r, Faults: r.Faults}
@@ -106,7 +116,11 @@ func (f *runFlags) one() error {
 	if f.trace {
 		o.Trace, o.Steps, o.Frames = os.Stdout, f.steps, f.frames
 	}
-	r := sim.Run(o)
+	return tell(sim.Run(o))
+}
+
+// tell prints what came out of one world.
+func tell(r *sim.Result) error {
 	if r.Kind == "usage" {
 		return errors.New(r.Err)
 	}
@@ -153,6 +167,7 @@ func (f *runFlags) many(ctx context.Context, first, last uint64) error {
 		}
 	})
 	t.print(true)
+	t.printLooks()
 	t.printRows()
 	switch {
 	case err != nil && ctx.Err() == nil:

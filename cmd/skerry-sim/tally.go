@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/skerrydb/skerry/tests/states"
@@ -15,11 +18,12 @@ type tally struct {
 	steps, messages       uint64
 	operations, ambiguous int
 	kinds                 map[string]int
+	looks                 map[string]int   // as in sim.Result
 	rows                  map[string][]int // as in sim.Result
 }
 
 func newTally() *tally {
-	return &tally{begun: time.Now(), printed: time.Now(), kinds: make(map[string]int), rows: make(map[string][]int)}
+	return &tally{begun: time.Now(), printed: time.Now(), kinds: make(map[string]int), looks: make(map[string]int), rows: make(map[string][]int)}
 }
 
 func (t *tally) add(l *line) {
@@ -32,6 +36,9 @@ func (t *tally) add(l *line) {
 	if l.Err != "" {
 		t.failed++
 		t.kinds[l.Kind]++
+	}
+	for name, n := range l.Looks {
+		t.looks[name] += n
 	}
 	for name, n := range l.Rows {
 		sum := t.rows[name]
@@ -57,6 +64,15 @@ func (t *tally) print(final bool) {
 	}
 	fmt.Printf("%s: %d worlds, %d failed %v, %.1f simulated hours in %s (%.0f simulated seconds per second), %d operations (%d ambiguous), %d messages, %d steps\n",
 		what, t.worlds, t.failed, t.kinds, t.simulated.Hours(), took.Round(time.Second), t.simulated.Seconds()/took.Seconds(), t.operations, t.ambiguous, t.messages, t.steps)
+}
+
+// printLooks says how often each monitor had something to look at: one that never had watched nothing.
+func (t *tally) printLooks() {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(t.looks)) {
+		out = append(out, fmt.Sprintf("%s %d", name, t.looks[name]))
+	}
+	fmt.Printf("monitors looked: %s\n", strings.Join(out, ", "))
 }
 
 // printRows lists the rows of the tables of states that no world took: what nobody saw working.

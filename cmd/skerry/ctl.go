@@ -37,7 +37,8 @@ func (a *app) ctlCmd() *cobra.Command {
 	}
 	a.registry.AddFlags(cmd.PersistentFlags(), clientKeys...)
 	format := outputFlag(cmd, true)
-	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format))
+	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format), a.ctlOpCmd(format), a.ctlRulesCmd(format),
+		a.ctlExplainCmd(format), a.ctlPlanCmd(format), a.ctlPauseCmd(format), a.ctlResumeCmd(format))
 	return cmd
 }
 
@@ -103,6 +104,11 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		}
 		p.Shards = append(p.Shards, sh)
 	}
+	sched, err := admin.Scheduling(ctx)
+	if err != nil {
+		return err
+	}
+	p.Paused, p.Operators = sched.Paused, sched.Operators
 	askSuspects(ctx, p)
 	findLeaders(ctx, admin, p)
 	members, err := admin.Members(ctx)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,17 +13,15 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// leaderPollInterval is how often `transfer-leader` looks whether it has happened.
-const leaderPollInterval = 100 * time.Millisecond
-
 func (a *app) ctlShardCmd(format *output.Format) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shard",
-		Short: "shards: list them, look at one, move its leader, split it",
+		Short: "shards: list them, look at one, move it, split it",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.shardListCmd(format), a.shardGetCmd(format), a.shardTransferCmd(), a.shardSplitCmd(format))
+	cmd.AddCommand(a.shardListCmd(format), a.shardGetCmd(format), a.shardMoveCmd(format), a.shardTransferCmd(format),
+		a.shardScatterCmd(format), a.shardSplitCmd(format))
 	return cmd
 }
 
@@ -238,82 +235,4 @@ func replicaColumns(r *client.ReplicaInfo) []string {
 		row = append(row, fmt.Sprint(n))
 	}
 	return append(row, output.Bytes(float64(r.LogBytes)))
-}
-
-func (a *app) shardTransferCmd() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "transfer-leader SHARD STORE",
-		Short: "let the replica on another store lead",
-		Long:  `Transfer-leader hands a shard's leadership to its replica on STORE and waits until that leads.`,
-		Args:  cobra.ExactArgs(2),
-	}
-	wait := cmd.Flags().Bool("wait", true, "wait until it has happened")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := parseID[shard.ID]("shard", "s", args[0])
-		if err != nil {
-			return err
-		}
-		to, err := parseID[shard.StoreID]("store", "st", args[1])
-		if err != nil {
-			return err
-		}
-		return a.withDB(cmd, func(ctx context.Context, s *session) error {
-			ctx, cancel := s.limit(ctx)
-			defer cancel()
-			leads, err := leading(ctx, s, id, to)
-			if err == nil && !leads {
-				err = s.Admin().TransferLeader(ctx, id, to)
-				if err == nil && *wait {
-					leads, err = true, waitLeader(ctx, s, id, to)
-				}
-			}
-			if err != nil {
-				return err
-			}
-			text := "%s was asked to hand over to %s\n"
-			if leads {
-				text = "%s is led by %s\n"
-			}
-			_, err = fmt.Fprintf(a.err, text, id, to)
-			return err
-		})
-	}
-	return cmd
-}
-
-// leading reports whether a store leads a shard. The store must have a voter of it.
-func leading(ctx context.Context, s *session, id shard.ID, store shard.StoreID) (bool, error) {
-	replicas, err := s.Admin().Replicas(ctx, id)
-	if err != nil {
-		return false, err
-	}
-	var have []string
-	for _, r := range replicas {
-		if r.Store != store {
-			have = append(have, r.Store.String())
-			continue
-		}
-		if r.Role == shard.Learner.String() {
-			return false, fmt.Errorf("%s has only a learner of %s, which cannot lead", store, id)
-		}
-		return r.Leading, nil
-	}
-	return false, fmt.Errorf("%s has no replica of %s; it has some on %s", store, id, strings.Join(have, ", "))
-}
-
-// waitLeader polls until the replica on a store leads.
-func waitLeader(ctx context.Context, s *session, id shard.ID, to shard.StoreID) error {
-	for {
-		leads, err := leading(ctx, s, id, to)
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s was asked to hand over to %s, but that does not lead yet: %w; see `ctl shard get --id %d`", id, to, ctx.Err(), id)
-		}
-		if leads || err != nil {
-			return err
-		}
-		select {
-		case <-time.After(leaderPollInterval):
-		case <-ctx.Done():
-		}
-	}
 }

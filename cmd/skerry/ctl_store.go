@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,18 +10,17 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/output"
-	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 )
 
 func (a *app) ctlStoreCmd(format *output.Format) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "stores: list them, remove one that is gone",
+		Short: "stores: list them, label, drain and remove them",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.storeListCmd(format), a.storeRemoveCmd())
+	cmd.AddCommand(a.storeListCmd(format), a.storeDrainCmd(format), a.storeUndrainCmd(format), a.storeLabelCmd(format), a.storeRemoveCmd(format))
 	return cmd
 }
 
@@ -38,6 +36,11 @@ type storeRow struct {
 	Free        uint64  `json:"free_bytes"`
 	Capacity    uint64  `json:"capacity_bytes"`
 	Version     string  `json:"version"`
+	// Draining: somebody wants it empty, whatever its state.
+	Draining bool              `json:"draining,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Bytes    uint64            `json:"bytes,omitempty"` // of its replicas, about
+	SlowDisk bool              `json:"slow_disk,omitempty"`
 }
 
 func (a *app) storeListCmd(format *output.Format) *cobra.Command {
@@ -63,7 +66,11 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 	if format == output.JSON {
 		out := make([]storeRow, 0, len(stores))
 		for _, s := range stores {
-			out = append(out, storeRow{ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
+			labels := make(map[string]string)
+			for _, l := range s.Labels {
+				labels[l.Key] = l.Value
+			}
+			out = append(out, storeRow{Draining: s.Draining, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
 				Leaders: s.Leaders, Used: s.Used, Free: s.Free, Capacity: s.Capacity, Version: s.Version})
 		}
 		return output.WriteJSON(a.out, struct {
@@ -74,22 +81,31 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 	rows := make([][]string, 0, len(stores))
 	for _, s := range stores {
 		size := func(n uint64) string { return output.Bytes(float64(n)) }
-		rows = append(rows, []string{s.ID.String(), s.Addr, s.State, output.Duration(s.SeenAgo), strconv.Itoa(s.Shards), strconv.Itoa(s.Leaders),
-			size(s.Used), size(s.Free), size(s.Capacity), s.Version})
+		state := s.State
+		if s.Draining && state != "draining" {
+			state += ", draining"
+		}
+		if s.SlowDisk {
+			state += ", slow"
+		}
+		rows = append(rows, []string{s.ID.String(), s.Addr, state, output.Duration(s.SeenAgo), strconv.Itoa(s.Shards), strconv.Itoa(s.Leaders),
+			size(s.Used), size(s.Free), size(s.Capacity), s.Version, labelText(s.Labels)})
 	}
-	return output.WriteTable(a.out, []string{"STORE", "ADDRESS", "STATE", "SEEN", "SHARDS", "LEADERS", "USED", "FREE", "CAPACITY", "VERSION"}, rows)
+	return output.WriteTable(a.out, []string{"STORE", "ADDRESS", "STATE", "SEEN", "SHARDS", "LEADERS", "USED", "FREE", "CAPACITY", "VERSION", "LABELS"}, rows)
 }
 
-func (a *app) storeRemoveCmd() *cobra.Command {
+func (a *app) storeRemoveCmd(format *output.Format) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove STORE",
 		Short: "declare a store gone for good",
-		Long: `Remove tells placement that a store will never come back: its replicas are made anew on
-other stores, and the store stops if it appears again. A store that is up is not removed;
-stop it first.`,
+		Long: `Remove tells placement that a store will never come back: what is still on it is made anew on
+other stores, and the store stops if it appears again. A store that is up and holds replicas is
+not removed: drain it, or stop it.`,
 		Args: cobra.ExactArgs(1),
 	}
-	yes := cmd.Flags().Bool("yes", false, "the store and its data are really gone")
+	cmd.ValidArgsFunction = a.complete(a.storeIDs)
+	yes := cmd.Flags().Bool("yes", false, "it is really to go")
+	dry := cmd.Flags().Bool("dry-run", false, "check whether it could be removed, and do nothing")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		id, err := parseID[shard.StoreID]("store", "st", args[0])
 		if err != nil {
@@ -98,67 +114,35 @@ stop it first.`,
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)
 			defer cancel()
-			if err := checkRemovable(ctx, s, id, *yes); err != nil {
+			if err := s.Admin().DryRun().RetireStore(ctx, id); err != nil {
 				return err
 			}
-			if err := removeStore(ctx, s, id); err != nil {
-				return fmt.Errorf("remove store %s: %w", id, err)
+			st, err := findStore(ctx, s, id)
+			switch {
+			case err != nil:
+				return err
+			case *dry:
+				_, err = fmt.Fprintf(a.err, "%s at %s (%s), with %d replicas, would be removed\n", id, st.Addr, st.State, st.Shards)
+				return err
+			case !*yes:
+				return fmt.Errorf("store %s at %s (%s) would never be let in again and its %d replicas be made anew; say --yes if it is gone for good",
+					id, st.Addr, st.State, st.Shards)
 			}
-			_, err := fmt.Fprintf(a.err, "%s is removed; `%s ctl status` shows when its replicas are replaced\n", id, a.name)
-			return err
+			if err := s.Admin().RetireStore(ctx, id); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.err, "%s is removed; `%s ctl status` shows when its replicas are replaced\n", id, a.name)
+			return a.printStore(ctx, s, id, *format)
 		})
 	}
 	return cmd
-}
-
-// checkRemovable refuses to remove a store that is not there, or that is still alive.
-func checkRemovable(ctx context.Context, s *session, id shard.StoreID, yes bool) error {
-	stores, err := s.Admin().Stores(ctx)
-	if err != nil {
-		return err
-	}
-	for _, st := range stores {
-		if st.ID != id {
-			continue
-		}
-		if st.State == "up" {
-			return fmt.Errorf("store %s at %s is up; stop it before it is removed", id, st.Addr)
-		}
-		if !yes {
-			return fmt.Errorf("store %s at %s (%s) would never be let in again and its %d replicas be made anew; say --yes if it is gone for good",
-				id, st.Addr, st.State, st.Shards)
-		}
-		return nil
-	}
-	return fmt.Errorf("there is no store %s; see `ctl store list`", id)
-}
-
-// removeStore asks the placement members until the one that leads has done it.
-func removeStore(ctx context.Context, s *session, id shard.StoreID) error {
-	members, err := s.Admin().Members(ctx)
-	if err != nil {
-		return err
-	}
-	conns := rpc.NewConns(nil)
-	defer func() { _ = conns.Close() }()
-	var errs []error
-	for _, m := range members {
-		one, cancel := context.WithTimeout(ctx, nodeTimeout)
-		err := conns.Placement(m.Addr).RemoveStore(one, id)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, fmt.Errorf("member at %s: %w", m.Addr, err))
-	}
-	return errors.Join(errs...)
 }
 
 // parseID reads an id with or without the letters that are printed before it.
 func parseID[T ~uint64](noun, letters, text string) (T, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, letters), 10, 64)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is not a %s; write its number, such as %s1001", text, noun, letters)
+		return 0, fmt.Errorf("%q is no %s; write its number, such as %s1001", text, noun, letters)
 	}
 	return T(n), nil
 }

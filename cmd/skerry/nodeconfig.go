@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/cli/config"
@@ -65,13 +66,19 @@ func splitBytes(size int64) int64 {
 	return size
 }
 
+// minDownAfter leaves a store time to start again.
+const minDownAfter = 10 * time.Second
+
 func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {
 	split, err := splitKeys(v)
 	if err != nil {
 		return nil, err
 	}
 	p := &node.PlacementConfig{ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap), Replicas: v.Number(keyReplicas),
-		SplitKeys: split, Stores: v.Number(keyStores)}
+		SplitKeys: split, Stores: v.Number(keyStores), DownAfter: v.Duration(keyDownAfter), Receiving: v.Number(keyMaxReceiving), Sending: v.Number(keyMaxSending)}
+	if p.DownAfter < minDownAfter {
+		return nil, fmt.Errorf("--down-after %s: at least %s, or a restart would cost a copy of everything", p.DownAfter, minDownAfter)
+	}
 	for _, text := range v.List(keyMembers) {
 		id, addr, err := parseMember(text)
 		if err != nil {

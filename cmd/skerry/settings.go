@@ -34,6 +34,9 @@ const (
 	keyMemTable      = "mem-table"
 	keySnapshotRate  = "snapshot-rate"
 	keySplitSize     = "split-size"
+	keyDownAfter     = "down-after"
+	keyMaxReceiving  = "max-receiving"
+	keyMaxSending    = "max-sending"
 	keyAdmin         = "admin"
 	keyLogLevel      = "log-level"
 	keyLogFormat     = "log-format"
@@ -60,6 +63,9 @@ func settings() *config.Registry {
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never"},
+		config.Setting{Key: keyDownAfter, Kind: config.Duration, Default: "30m", Usage: "how long a store may be silent before its replicas are made anew elsewhere"},
+		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time"},
+		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time"},
 		config.Setting{Key: keyAdmin, Kind: config.Text, Usage: "address of the HTTP listener for /metrics, /livez, /readyz, /debug/pprof (default none)", Check: checkAddr},
 		config.Setting{Key: keyLogLevel, Kind: config.Text, Default: "info", Usage: "debug, info, warn or error", Check: checkLogLevel},
 		config.Setting{Key: keyLogFormat, Kind: config.Text, Default: "text", Usage: "text or json", Check: oneOf("text", "json")},
@@ -70,7 +76,7 @@ func settings() *config.Registry {
 var (
 	clientKeys    = []string{keyAddr, keyTimeout}
 	nodeKeys      = []string{keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
-	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile}
+	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
 	storeKeys     = []string{keyJoin, keyCache, keyMemTable, keySnapshotRate, keySplitSize}
 )
 

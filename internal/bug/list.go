@@ -32,7 +32,6 @@ const (
 	SkipEpochCheck
 	SplitLosesVote
 	SplitKeepsEpoch
-	SplitForcesAll
 	SnapshotOverNeighbour
 	ScanNotClamped
 	ForgetTombstone
@@ -69,14 +68,13 @@ var list = [...]Info{
 	NeverForgotten: {"never-forgotten", "an attempt that was answered \"never\" is not remembered, and is proposed when it arrives late"},
 	OutcomeAgesOut: {"outcome-cut-log", "an outcome is answered \"never\" although the log does not reach back to the attempt"},
 
-	SkipEpochCheck:        {"skip-epoch-check", "a command is applied whatever the range has become since it was proposed"},
+	SkipEpochCheck:        {"skip-epoch-check", "commands are proposed behind a split, and applied whatever the range has become"},
 	SplitLosesVote:        {"split-loses-vote", "the right side of a split forgets the vote of the replica that was here before it was born"},
 	SplitKeepsEpoch:       {"split-keeps-epoch", "a split does not raise the version"},
-	SplitForcesAll:        {"split-forces-all", "every replica of the right side campaigns at once, whether left leads there or not"},
 	SnapshotOverNeighbour: {"snapshot-over-neighbour", "a snapshot is accepted over the range of another replica"},
 	ScanNotClamped:        {"scan-not-clamped", "a page of a scan goes on beyond its shard"},
 	ForgetTombstone:       {"forget-tombstone", "a removed replica is born again by an old message"},
-	SnapshotMissesTime:    {"snapshot-misses-time", "a replica that was made by a snapshot begins with its own idea of the shard's time"},
+	SnapshotMissesTime:    {"snapshot-misses-time", "a replica that was made by a snapshot takes its store's clock for the shard's time"},
 
 	UnpersistedIDs:        {"unpersisted-ids", "ids are given out beyond the bound that is written"},
 	UnpersistedTimestamps: {"unpersisted-timestamps", "timestamps are given out beyond the bound that is written"},

@@ -30,7 +30,8 @@ const (
 
 // stepTable says what a step may go through.
 //
-// Nothing times out and nobody can cancel: a step follows from the descriptor, and is sent until that changes.
+// Nothing times out and nobody can cancel a step, only its operator: a step follows from the descriptor and the goal, and is
+// sent until one of them changes.
 var stepTable = fsm.Must(fsm.Spec[StepState, StepEvent]{
 	Name: "operator step",
 	About: "One step of placement for one shard, from the plan to what the next report of the shard's leader shows. It is soft state: a\n" +
@@ -50,8 +51,8 @@ var stepTable = fsm.Must(fsm.Spec[StepState, StepEvent]{
 	},
 })
 
-// Chart is the table of states of a step.
-func Chart() fsm.Chart { return stepTable.Chart() }
+// Charts are the tables of states of operators and of their steps.
+func Charts() []fsm.Chart { return []fsm.Chart{opTable.Chart(), stepTable.Chart()} }
 
 // Track follows one step of one shard.
 type Track struct {

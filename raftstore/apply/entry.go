@@ -157,14 +157,20 @@ func DecodeChange(context []byte) (shard.Change, error) {
 // Ops calls f with the id of every command in an entry's data, in order, until f returns false: to find out, without
 // evaluating, whether an attempt is in the log. Entries without commands have none.
 func Ops(data []byte, f func(call.OpID) bool) {
+	Commands(data, func(_ uint64, op call.OpID, _ []byte) bool { return f(op) })
+}
+
+// Commands calls f with every command of an entry, in order, until f returns false: the version that the entry was
+// proposed for, the attempt's id, and the body.
+func Commands(data []byte, f func(version uint64, op call.OpID, body []byte) bool) {
 	d := codec.Decoder{B: data}
 	if k, _ := readHeader(&d); k != KindData {
 		return
 	}
-	readDataHeader(&d)
+	version, _ := readDataHeader(&d)
 	for len(d.B) > 0 {
-		op, _ := readCommand(&d)
-		if d.Err() != nil || !f(op) {
+		op, body := readCommand(&d)
+		if d.Err() != nil || !f(version, op, body) {
 			return
 		}
 	}

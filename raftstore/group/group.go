@@ -151,8 +151,11 @@ func (g *Group) String() string { return fmt.Sprintf("%s %s@%s", g.shard, g.id, 
 // Replica is this member.
 func (g *Group) Replica() shard.ReplicaID { return g.id }
 
-// Term is raft's term.
+// Term is raft's term as of the last Ready.
 func (g *Group) Term() uint64 { return g.term }
+
+// TermNow is raft's term, also within a step. It costs a copy of raft's status.
+func (g *Group) TermNow() uint64 { return g.rn.BasicStatus().GetTerm() }
 
 // Vote is whom this replica voted for in Term, zero for nobody.
 func (g *Group) Vote() shard.ReplicaID { return shard.ReplicaID(g.vote) }

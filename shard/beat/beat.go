@@ -24,6 +24,12 @@ func (s State) String() string {
 	return [...]string{"unknown", "up", "suspect", "down", "draining", "removed"}[min(int(s), 5)]
 }
 
+// Label is one key and value that an administrator gave to a store: zone=a.
+type Label struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
 // Store is a store as placement knows it.
 type Store struct {
 	ID    shard.StoreID
@@ -35,6 +41,12 @@ type Store struct {
 	Shards, Leaders      int
 	Incarnation          uint64
 	Version              string // of its binary
+	// Draining: an administrator wants it empty, whatever State it is in.
+	Draining bool
+	Labels   []Label // by key, each once
+	// Bytes is about the size of all replicas on it, by what their leaders report.
+	Bytes    uint64
+	SlowDisk bool // its disk is slow against the others'
 }
 
 // Member is one member of the placement driver.
@@ -61,6 +73,8 @@ type Led struct {
 	Term    uint64
 	Applied uint64
 	Bytes   uint64 // approximate size of its data
+	// Reads and Writes are requests per second, about; 0 where they are not counted.
+	Reads, Writes float64
 	// Down are replicas that do not answer their leader.
 	Down []shard.ReplicaID
 }
@@ -75,6 +89,8 @@ type Report struct {
 	Version              string
 	Used, Free, Capacity uint64
 	Shards, Leaders      int
+	// SyncTime is how long a sync of its log takes, about; one that is under way for longer counts. 0: it made none.
+	SyncTime time.Duration
 	// MaxID is the largest id that the store holds, so that placement can be rebuilt from stores.
 	MaxID uint64
 	Full  bool
@@ -109,6 +125,8 @@ type Instruction struct {
 	Change *shard.Change
 	// TransferTo is the store that shall lead, if not zero.
 	TransferTo shard.StoreID
+	// SplitAt are keys at which the shard is to be split, because another placement rule begins there.
+	SplitAt []shard.Key
 }
 
 // Route is what a client must know of a shard: where its replicas are and who leads. A hint: stores correct it.
@@ -130,6 +148,15 @@ type Routes struct {
 	Routes  []Route
 	Stores  []Store
 	Members []Member
+}
+
+// Newcomer is a store that has no id yet.
+type Newcomer struct {
+	Addr    string
+	Version string
+	// Token was drawn by its directory before it asked for the first time. A store that asks again because it did not hear
+	// the answer gets the id that it has. 0: it has none, and gets a new id each time.
+	Token uint64
 }
 
 // Registration answers a store that has no id yet.

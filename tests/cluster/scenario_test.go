@@ -248,3 +248,38 @@ func TestLeaderIsReplaced(t *testing.T) {
 	})
 	same(c, d)
 }
+
+// A replica that was away while the membership changed is led, when it is back, by one that its descriptor does not know.
+// It answers it all the same: else it would never hear of the change.
+func TestReplicaAnswersLeaderThatItDoesNotKnow(t *testing.T) {
+	d := Descriptor(2, "", "", 3)
+	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}})
+	fill(t, c, d, "k", 20)
+	old, _ := d.ReplicaOn(c.Leader(d.ID))
+	away := others(old.Store)[0]
+	c.Stop(away)
+	fresh := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
+	step := func(ch shard.Change) {
+		t.Helper()
+		c.WaitFor(ch.String(), func() bool {
+			lead := c.Leader(d.ID)
+			return c.Stores[lead].Store.Change(context.Background(), d.ID, c.Status(lead, d.ID).Desc.Epoch, ch) == nil
+		})
+	}
+	step(shard.Change{Kind: shard.AddLearner, Replica: fresh})
+	step(shard.Change{Kind: shard.EnterJoint, Promote: []shard.ReplicaID{fresh.ID}, Demote: []shard.ReplicaID{old.ID}})
+	c.WaitFor("leadership at the new replica", func() bool {
+		from := c.Leader(d.ID)
+		if from != 4 {
+			_ = c.Stores[from].Store.TransferLeader(context.Background(), d.ID, 4)
+		}
+		return from == 4
+	})
+	step(shard.Change{Kind: shard.LeaveJoint})
+	c.Stop(old.Store) // nobody that it knows can tell it
+	c.Start(away)
+	c.WaitFor("the replica that was away to hear of the change", func() bool {
+		mine, leads := c.Status(away, d.ID), c.Status(4, d.ID)
+		return mine.Desc != nil && mine.Desc.Epoch == leads.Desc.Epoch && mine.Applied == leads.Applied
+	})
+}

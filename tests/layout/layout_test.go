@@ -44,7 +44,8 @@ var rules = []rule{
 	{pkg: "raftstore", may: []string{"internal/bug", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/beat", "engine", "raftstore/group", "raftstore/apply", "internal/env", "internal/codec", "internal/invariant"}},
 	{pkg: "placement/tso", pure: true},
 	{pkg: "placement/operator", may: []string{"internal/bug", "internal/fsm", "shard"}, pure: true},
-	{pkg: "placement", may: []string{"internal/bug", "internal/fsm", "shard", "shard/raw", "shard/beat", "placement/operator", "placement/tso", "internal/env", "internal/codec"}},
+	{pkg: "placement/schedule", may: []string{"shard", "placement/operator"}, pure: true},
+	{pkg: "placement", may: []string{"internal/bug", "internal/fsm", "shard", "shard/raw", "shard/beat", "placement/operator", "placement/schedule", "placement/tso", "internal/env", "internal/codec"}},
 	{pkg: "rpc", may: []string{"shard", "shard/call", "shard/beat", "proto", "internal/env", "internal/codec"}},
 	{pkg: "client", may: []string{"internal/bug", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/beat", "rpc", "proto", "internal/env", "internal/codec"}},
 }

@@ -121,7 +121,7 @@ func (a *auditor) unsettled(ctx context.Context) error {
 		return err
 	}
 	for _, s := range shards {
-		if len(s.Replicas) != 3 {
+		if len(s.Replicas) != a.c.knobs.replicas() {
 			return fmt.Errorf("%s has replicas %v", s.ID, s.Replicas)
 		}
 		if s.Leader.ID == 0 {
@@ -174,6 +174,10 @@ func (a *auditor) compare(ctx context.Context) (differs string, err error) {
 			if errors.As(err, &stale) { // a split that nobody waited for any more
 				return fmt.Sprintf("placement knows %s by epoch %s, %s has %v", s.ID, s.Epoch, r.Store, stale.Current), nil
 			}
+			var gone *shard.NotFoundError
+			if errors.As(err, &gone) { // moved meanwhile
+				return fmt.Sprintf("placement knows %s on %s, which has none", s.ID, r.Store), nil
+			}
 			if err != nil {
 				return "", fmt.Errorf("checksum of %s on %s: %w", s.ID, r.Store, err)
 			}
@@ -208,7 +212,8 @@ func (a *auditor) checksum(ctx context.Context, addr string, store shard.StoreID
 			return ans.Sum, nil
 		}
 		var stale *shard.StaleEpochError
-		if errors.As(last, &stale) {
+		var gone *shard.NotFoundError
+		if errors.As(last, &stale) || errors.As(last, &gone) {
 			return raw.Sum{}, last
 		}
 		_ = a.env.Sleep(ctx, 50*time.Millisecond)

@@ -25,9 +25,12 @@ type cluster struct {
 	workers    []*worker
 	monitors   *monitors
 	auditor    *auditor
+	ambush     *ambush
+	calm       bool // everything is healed: no new faults
 	allocators []*allocator
 	given      given
 	replacing  bool // a store was removed and is not made up for yet
+	draining   bool // a store was drained and is not yet used again
 
 	time      int64 // of the history: a number for each beginning and end
 	ops       []porcupine.Operation

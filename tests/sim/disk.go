@@ -3,8 +3,7 @@ package sim
 import (
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
+	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/tests/sim/simfs"
 )
 
@@ -24,6 +23,7 @@ type disk struct {
 	hung    time.Duration // until then, in the world's time, no call ends
 	slow    int           // how many times slower than usual; 0 is not
 	crashes int
+	ailment
 }
 
 func (c *cluster) newDisk() *disk {
@@ -31,9 +31,17 @@ func (c *cluster) newDisk() *disk {
 }
 
 // part is node.Config.Disk.
-func (d *disk) part(name string) (vfs.FS, func(seq uint64)) {
+func (d *disk) part(name string) node.Disk {
 	fs := d.parts[name]
-	return fs, fs.Durable
+	synced := uint64(0)
+	return node.Disk{FS: fs, BulkBytes: d.c.knobs.Bulk,
+		Synced: func(seq uint64) { synced = max(synced, seq); fs.Durable(seq) },
+		Ingesting: func(seq uint64) {
+			d.c.monitors.seen["ingest"]++
+			if synced < seq {
+				d.c.monitors.violated("ingest", "tables become part of a store before its log is synced up to %d: it is up to %d", seq, synced)
+			}
+		}}
 }
 
 // delay is how long a call takes; while the disk hangs it asks again and again.
@@ -60,7 +68,13 @@ func (d *disk) crash() {
 	for i, part := range []string{partStore, partPlacement} {
 		d.parts[part] = d.parts[part].Crash(d.c.knobs.Seed+uint64(i)<<56, d.crashes)
 	}
+	d.begin()
 }
 
 // wipe empties the directory of one part of a server that is down.
-func (d *disk) wipe(part string) { d.parts[part] = simfs.New() }
+func (d *disk) wipe(part string) {
+	d.parts[part] = simfs.New()
+	d.wipes++
+	d.corrupt, d.opened, d.refused = false, 0, 0
+	d.begin()
+}

@@ -17,6 +17,7 @@ type Knobs struct {
 	Strategy   string
 	Stores     int
 	Members    int
+	Late       int // stores that are added while faults go on
 	Shards     int
 	Clients    int
 	Groups     int // of keys that clients work on
@@ -29,10 +30,12 @@ type Knobs struct {
 	Nemeses    []string
 	Tick       time.Duration // of Raft
 	Pace       time.Duration // between two faults, at most
+	Churn      time.Duration // between two transfers or splits, at most; 0: none
 	Mix        string        // of operations: even, reads, writes
 	Aim        float64       // the chance that a fault hits whoever leads most
 	Think      time.Duration // between two operations of a client, at most
 	Budget     time.Duration // of the retries of one call
+	Bulk       int64         // bytes from which on snapshots are ingested; 0: as in production
 	LogEntries uint64        // how long a log grows before it is cut
 }
 
@@ -41,7 +44,7 @@ func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
 // draw decides the knobs of a seed. Small and bad worlds are as likely as large and quiet ones.
 func draw(seed uint64) *Knobs {
 	w := world.New(seed, world.Uniform())
-	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "pct", "delay", "mix"), Stores: pick(w, 3, 3, 3, 4, 5), Members: pick(w, 1, 3, 3),
+	k := &Knobs{Seed: seed, Strategy: pick(w, "uniform", "pct", "delay", "mix"), Stores: pick(w, 1, 3, 3, 3, 3, 4, 4, 5), Members: pick(w, 1, 3, 3),
 		Shards: pick(w, 1, 1, 3, 8, 20), Clients: pick(w, 2, 4, 6), Workers: pick(w, 1, 1, 2), Faults: 20 * time.Second,
 		Drift: pick(w, 0, 0.01, 0.024), WallSkew: pick(w, 0, 100*time.Millisecond, 3*time.Second),
 		SyncTime: pick(w, 200*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond), Think: pick(w, 2*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second),
@@ -54,7 +57,12 @@ func draw(seed uint64) *Knobs {
 	k.Mix = pick(w, "even", "reads", "writes")
 	k.LogEntries = pick(w, uint64(8), 16, 64, 4096)
 	k.Budget = pick(w, 300*time.Millisecond, 2*time.Second, 10*time.Second)
-	k.Members = min(k.Members, k.Stores)
+	if k.Stores > 3 {
+		k.Late = pick(w, 0, 1)
+	}
+	k.Churn = pick(w, 0, 100*time.Millisecond, 300*time.Millisecond, time.Second)
+	k.Bulk = pick(w, int64(0), 1)
+	k.Members = min(k.Members, k.Stores-k.Late)
 	for _, n := range nemeses {
 		if w.Chance(0.55) {
 			k.Nemeses = append(k.Nemeses, n.name)
@@ -82,10 +90,18 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores, %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g,\n"+
+	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
+}
+
+// replicas is how many each shard has.
+func (k *Knobs) replicas() int {
+	if k.Stores < 3 {
+		return 1
+	}
+	return 3
 }
 
 // KnobsOf are the knobs that a seed draws.

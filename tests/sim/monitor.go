@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -10,6 +11,7 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/tests/sim/simnet"
 	"github.com/skerrydb/skerry/tests/sim/world"
 )
@@ -21,16 +23,35 @@ import (
 //	log         all replicas apply the same entry at an index, and the same comes out of it
 //	order       a replica applies every index once, in order, within a life
 //	promise     what a replica said in a term (a vote, an acknowledgement) is on its disk after any crash
-//	lease       nobody begins to lead while a leader of an earlier term may still answer reads alone
+//	unsynced    a replica says nothing in a term, and acknowledges nothing, that is not on its disk
+//	durable     term, vote and commit index that were synced are there after any crash
+//	hung        a store whose disk does not answer is silent
+//	vote        nobody votes within an election timeout of hearing a leader, or of the start of its process
+//	lease       a lease ends before the stillness that a quorum has promised; nobody begins to lead while a leader of an
+//	            earlier term may still answer alone; none is used after a handover, none renewed over a split
+//	read        a read shows everything that any replica had applied when it began
+//	once        an attempt is executed at one place, and never after its client was told "never"
+//	range       a command is executed under the version that it was cut for, on keys of the range
+//	overlap     the replicas of a store have no key in common
+//	ingest      a store's log is synced before tables become part of it, or are cut out
 //	tombstone   a replica that was removed for good does not come back
 type monitors struct {
 	c        *cluster
 	leaders  map[leadership]shard.ReplicaID
 	entries  map[shard.ID]map[uint64]appliedEntry
+	furthest map[shard.ID]uint64 // the largest index that any replica has applied
 	votes    map[voteKey]uint64
 	promises map[replicaKey]*promise
+	durable  map[replicaKey]raftstore.Durable
+	lives    map[replicaKey]*observer // of the process that a replica lives in
+	heard    map[replicaKey]heard
+	forced   map[leadership][]uint64 // candidates that a leader asked to be
+	handed   map[replicaKey]uint64   // the last term that a leader handed over in
+	splits   map[shard.ID]entryAt    // the last that a leader sent to others
 	leases   map[replicaKey]lease
 	present  map[shard.ID]*world.Machine // who led last
+	executed map[call.OpID]place
+	never    map[call.OpID]bool
 	dead     map[replicaKey]bool
 	seen     map[string]int // how often each monitor had something to look at
 }
@@ -59,16 +80,13 @@ type promise struct {
 	acks  uint64 // the term of acked
 }
 
-type lease struct {
-	machine *world.Machine
-	term    uint64
-	until   env.Time
-}
-
 func newMonitors(c *cluster) *monitors {
 	return &monitors{c: c, leaders: make(map[leadership]shard.ReplicaID), entries: make(map[shard.ID]map[uint64]appliedEntry),
-		votes: make(map[voteKey]uint64), promises: make(map[replicaKey]*promise), leases: make(map[replicaKey]lease), present: make(map[shard.ID]*world.Machine),
-		dead: make(map[replicaKey]bool), seen: make(map[string]int)}
+		furthest: make(map[shard.ID]uint64), votes: make(map[voteKey]uint64), promises: make(map[replicaKey]*promise),
+		durable: make(map[replicaKey]raftstore.Durable), lives: make(map[replicaKey]*observer), heard: make(map[replicaKey]heard),
+		forced: make(map[leadership][]uint64), handed: make(map[replicaKey]uint64), splits: make(map[shard.ID]entryAt),
+		leases: make(map[replicaKey]lease), present: make(map[shard.ID]*world.Machine), executed: make(map[call.OpID]place),
+		never: make(map[call.OpID]bool), dead: make(map[replicaKey]bool), seen: make(map[string]int)}
 }
 
 func (m *monitors) violated(monitor, format string, args ...any) {
@@ -77,23 +95,42 @@ func (m *monitors) violated(monitor, format string, args ...any) {
 	m.c.w.Fail(err)
 }
 
-// observer is the monitors as one life of one process feeds them.
+// observer is the monitors as one part of one process feeds them.
 type observer struct {
-	m       *monitors
-	machine *world.Machine
-	applied map[replicaKey]uint64
+	m         *monitors
+	machine   *world.Machine
+	began     env.Time // of the machine
+	applied   map[replicaKey]uint64
+	disk      map[replicaKey]raftstore.Durable // what is synced
+	installed map[replicaKey]uint64            // index of the last snapshot
+	again     map[replicaKey]bool              // lived in a process before
+	ranges    map[shard.ID]shard.Range
+	epochs    map[shard.ID]shard.Epoch
+	written   []time.Duration // when the log batches were written that are not synced
 }
 
 var _ raftstore.Observer = (*observer)(nil)
 
-func (m *monitors) observer(machine *world.Machine) *observer {
-	return &observer{m: m, machine: machine, applied: make(map[replicaKey]uint64)}
+// observer makes the observers of a process that begins now, one for each part of it.
+func (m *monitors) observer(machine *world.Machine) func(part string) raftstore.Observer {
+	began := machine.Env().Now()
+	return func(string) raftstore.Observer {
+		return &observer{m: m, machine: machine, began: began, applied: make(map[replicaKey]uint64),
+			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), installed: make(map[replicaKey]uint64), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
+	}
 }
 
 // Started implements raftstore.Observer.
 func (o *observer) Started(rs *engine.ReplicaState) {
 	m, k := o.m, replicaKey{rs.Shard, rs.Replica}
 	o.applied[k] = rs.Applied.Index
+	m.furthest[k.shard] = max(m.furthest[k.shard], rs.Applied.Index)
+	o.disk[k] = raftstore.Durable{Term: rs.Hard.Term, Vote: rs.Hard.Vote, Last: rs.LastIndex, Commit: rs.Hard.Commit}
+	if before := m.lives[k]; before != nil && before != o {
+		o.again[k] = true
+	}
+	m.lives[k] = o
+	m.startsWith(k, rs)
 	m.seen["order"]++
 	if m.dead[k] {
 		m.violated("tombstone", "%s of %s is back on %s", k.replica, k.shard, o.machine.Name())
@@ -119,6 +156,7 @@ func (o *observer) Applied(id shard.ID, rep shard.ReplicaID, index, term, entry,
 		m.violated("order", "%s of %s applies %d after %d", rep, id, index, o.applied[k])
 	}
 	o.applied[k] = index
+	m.furthest[id] = max(m.furthest[id], index)
 	log := m.entries[id]
 	if log == nil {
 		log = make(map[uint64]appliedEntry)
@@ -145,62 +183,31 @@ func (o *observer) Installed(id shard.ID, rep shard.ReplicaID, index, term uint6
 	if index < o.applied[k] {
 		o.m.violated("order", "%s of %s takes a snapshot of %d at %d", rep, id, index, o.applied[k])
 	}
+	o.m.c.ambush.met(hasInstalled, o)
 	o.applied[k] = index
+	o.m.furthest[id] = max(o.m.furthest[id], index)
+	d := o.disk[k]
+	d.Last, d.Commit, o.installed[k] = index, max(d.Commit, index), index
+	o.disk[k] = d
 	if was, ok := o.m.entries[id][index]; ok && was.term != term {
 		o.m.violated("log", "%s of %s takes a snapshot of %d of term %d, the entry there is of term %d", rep, id, index, term, was.term)
 	}
 }
 
-// Led implements raftstore.Observer.
-func (o *observer) Led(id shard.ID, rep shard.ReplicaID, term uint64) {
-	m, l := o.m, leadership{id, term}
-	m.seen["leader"]++
-	if was, ok := m.leaders[l]; ok && was != rep {
-		m.violated("leader", "%s and %s both lead term %d of %s", was, rep, term, id)
-	}
-	m.leaders[l] = rep
-	m.present[id] = o.machine
-	for k, other := range m.leases {
-		if k.shard != id || k.replica == rep || other.term >= term || other.machine.Dead() {
-			continue
-		}
-		m.seen["lease"]++
-		if now := other.machine.Env().Now(); now < other.until {
-			m.violated("lease", "%s leads term %d of %s while %s may answer alone in term %d for another %s",
-				rep, term, id, k.replica, other.term, other.until.Sub(now))
-		}
-	}
-}
-
-// leading counts the shards that a machine was the last to lead.
-func (m *monitors) leading(machine *world.Machine) int {
-	n := 0
-	for _, l := range m.present {
-		if l == machine {
-			n++
-		}
-	}
-	return n
-}
-
-// Leased implements raftstore.Observer.
-func (o *observer) Leased(id shard.ID, rep shard.ReplicaID, term uint64, until env.Time) {
-	k := replicaKey{id, rep}
-	if until == 0 {
-		delete(o.m.leases, k)
-		return
-	}
-	o.m.leases[k] = lease{o.machine, term, until}
-}
-
 // Destroyed implements raftstore.Observer. The mark is not on disk yet: it counts from when the store says so to others,
 // see frame.
-func (o *observer) Destroyed(id shard.ID, rep shard.ReplicaID) {}
+func (o *observer) Destroyed(id shard.ID, _ shard.ReplicaID) { delete(o.ranges, id) }
 
 // frame looks at what one store says to another.
 func (m *monitors) frame(h *simnet.Host, _, to shard.StoreID, frame []byte) {
 	raftstore.Inspect(frame, func(id shard.ID, msg *raftpb.Message) {
-		m.message(id, msg)
+		k := replicaKey{id, shard.ReplicaID(msg.GetFrom())}
+		m.holds(k, msg)
+		m.hung(k, h.Machine(), msg)
+		m.still(k, msg)
+		m.hands(k, msg)
+		m.proposes(id, msg)
+		m.message(k, msg)
 		if m.c.frames {
 			h.Machine().Log("to %s %s: %s", to, id, raft.DescribeMessage(msg, nil))
 		}
@@ -210,13 +217,12 @@ func (m *monitors) frame(h *simnet.Host, _, to shard.StoreID, frame []byte) {
 	})
 }
 
-func (m *monitors) message(id shard.ID, msg *raftpb.Message) {
+func (m *monitors) message(k replicaKey, msg *raftpb.Message) {
 	switch msg.GetType() {
 	case raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgAppResp, raftpb.MsgApp, raftpb.MsgHeartbeat:
 	default:
 		return
 	}
-	k := replicaKey{id, shard.ReplicaID(msg.GetFrom())}
 	p := m.promises[k]
 	if p == nil {
 		p = &promise{}

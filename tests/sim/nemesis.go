@@ -25,12 +25,14 @@ var nemeses = []nemesis{
 	{"slow-disk", (*cluster).slowDisk},
 	{"blackout", (*cluster).blackout},
 	{"clock", (*cluster).bendClock},
-	{"transfer", (*cluster).transfer},
 	{"replace", (*cluster).replace},
-	{"split", (*cluster).split},
 	{"flap", (*cluster).flap},
 	{"cut-client", (*cluster).cutClient},
 	{"bounce", (*cluster).bounce},
+	{"ambush", (*cluster).lurk},
+	{"disk-full", (*cluster).fillDisk},
+	{"fail-sync", (*cluster).failSyncs},
+	{"corrupt", (*cluster).corrupt},
 }
 
 // harm does one evil thing after the other until the phase is over.

@@ -33,30 +33,35 @@ func (s *server) String() string { return fmt.Sprintf("n%d", s.index) }
 
 func (s *server) up() bool { return s.machine != nil }
 
-// start begins a life: a process on what the disk holds.
+// start begins a life: a process on what the disk holds. Nobody starts it on a disk that is hopeless.
 func (s *server) start() {
 	c := s.c
+	if s.disk.hopeless() {
+		return
+	}
 	s.lives++
 	m := c.w.NewMachine(s.String())
 	s.machine, s.broken = m, nil
 	m.SetClock(c.w.Between(time.Minute, 100*time.Hour), c.rate(), c.w.Between(-c.knobs.WallSkew, c.knobs.WallSkew))
 	m.Delay = s.disk.delay
+	m.Panicked = func(reason string) bool { return s.panicked(m, reason) }
 	s.host = c.net.Host(m, s.addr)
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
-		Logger: slog.New(&logHandler{m: m}), Join: c.joinAddrs(),
+		Logger: slog.New(&logHandler{m: m, d: s.disk}), Join: c.joinAddrs(),
 		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
-		OnBroken: func(err error) { s.broken = err }, Observer: c.monitors.observer(m), Coverage: &c.rows}
+		OnBroken: func(err error) { s.broken = s.disk.reason(err) }, Observer: c.monitors.observer(m), Coverage: &c.rows}
 	if s.member != 0 {
-		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: 3, SplitKeys: c.splitKeys(), Stores: c.knobs.Stores, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
+		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores - c.knobs.Late, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil
 	}
 	life := s.lives
 	m.Log("start, life %d", life)
 	m.Env().Go("start", func() {
 		n, err := node.Start(context.Background(), cfg)
+		s.disk.started(s, err)
 		if err != nil {
-			m.Log("not started: %v", err)
-			s.broken = err
+			s.broken = s.disk.reason(err)
+			m.Log("not started: %v", s.broken)
 			return
 		}
 		s.node = n
@@ -89,15 +94,19 @@ func abandon(n *node.Node) {
 // logHandler writes what a node logs to the trace.
 type logHandler struct {
 	m     *world.Machine
+	d     *disk
 	attrs string
 }
 
 func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+	if h.d.quiet(r.Message) {
+		return nil
+	}
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
-	h.m.Log("%s%s", line, h.attrs)
+	h.m.Log("%s%s", h.d.line(r.Message, line), h.attrs)
 	return nil
 }
 

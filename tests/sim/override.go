@@ -11,31 +11,33 @@ import (
 // knobSetters are the knobs that can be set by name, on top of what a seed draws. Setting one changes nothing else that
 // is drawn, but everything that happens.
 var knobSetters = map[string]func(k *Knobs, v string) error{
-	"stores":   intKnob(1, 9, func(k *Knobs) *int { return &k.Stores }),
-	"members":  intKnob(1, 5, func(k *Knobs) *int { return &k.Members }),
-	"shards":   intKnob(1, maxSlots, func(k *Knobs) *int { return &k.Shards }),
-	"clients":  intKnob(1, 64, func(k *Knobs) *int { return &k.Clients }),
-	"groups":   intKnob(1, maxSlots, func(k *Knobs) *int { return &k.Groups }),
-	"workers":  intKnob(1, 4, func(k *Knobs) *int { return &k.Workers }),
-	"log":      func(k *Knobs, v string) (err error) { k.LogEntries, err = strconv.ParseUint(v, 10, 64); return err },
-	"faults":   durationKnob(func(k *Knobs) *time.Duration { return &k.Faults }),
-	"tick":     durationKnob(func(k *Knobs) *time.Duration { return &k.Tick }),
-	"pace":     durationKnob(func(k *Knobs) *time.Duration { return &k.Pace }),
-	"aim":      floatKnob(func(k *Knobs) *float64 { return &k.Aim }),
-	"think":    durationKnob(func(k *Knobs) *time.Duration { return &k.Think }),
-	"budget":   durationKnob(func(k *Knobs) *time.Duration { return &k.Budget }),
-	"sync":     durationKnob(func(k *Knobs) *time.Duration { return &k.SyncTime }),
-	"skew":     durationKnob(func(k *Knobs) *time.Duration { return &k.WallSkew }),
-	"latency":  durationKnob(func(k *Knobs) *time.Duration { return &k.Net.Latency }),
-	"late-by":  durationKnob(func(k *Knobs) *time.Duration { return &k.Net.LateBy }),
-	"break":    durationKnob(func(k *Knobs) *time.Duration { return &k.Net.BreakWait }),
-	"drift":    floatKnob(func(k *Knobs) *float64 { return &k.Drift }),
-	"loss":     floatKnob(func(k *Knobs) *float64 { return &k.Net.Loss }),
-	"dup":      floatKnob(func(k *Knobs) *float64 { return &k.Net.Duplicate }),
-	"reorder":  floatKnob(func(k *Knobs) *float64 { return &k.Net.Reorder }),
-	"late":     floatKnob(func(k *Knobs) *float64 { return &k.Net.Late }),
-	"mix":      func(k *Knobs, v string) error { k.Mix = v; return nil },
-	"strategy": func(k *Knobs, v string) error { k.Strategy = v; return k.checkStrategy() },
+	"stores":      intKnob(1, 9, func(k *Knobs) *int { return &k.Stores }),
+	"late-stores": intKnob(0, 6, func(k *Knobs) *int { return &k.Late }),
+	"members":     intKnob(1, 5, func(k *Knobs) *int { return &k.Members }),
+	"shards":      intKnob(1, maxSlots, func(k *Knobs) *int { return &k.Shards }),
+	"clients":     intKnob(1, 64, func(k *Knobs) *int { return &k.Clients }),
+	"groups":      intKnob(1, maxSlots, func(k *Knobs) *int { return &k.Groups }),
+	"workers":     intKnob(1, 4, func(k *Knobs) *int { return &k.Workers }),
+	"log":         func(k *Knobs, v string) (err error) { k.LogEntries, err = strconv.ParseUint(v, 10, 64); return err },
+	"faults":      durationKnob(func(k *Knobs) *time.Duration { return &k.Faults }),
+	"tick":        durationKnob(func(k *Knobs) *time.Duration { return &k.Tick }),
+	"pace":        durationKnob(func(k *Knobs) *time.Duration { return &k.Pace }),
+	"churn":       durationKnob(func(k *Knobs) *time.Duration { return &k.Churn }),
+	"aim":         floatKnob(func(k *Knobs) *float64 { return &k.Aim }),
+	"think":       durationKnob(func(k *Knobs) *time.Duration { return &k.Think }),
+	"budget":      durationKnob(func(k *Knobs) *time.Duration { return &k.Budget }),
+	"sync":        durationKnob(func(k *Knobs) *time.Duration { return &k.SyncTime }),
+	"skew":        durationKnob(func(k *Knobs) *time.Duration { return &k.WallSkew }),
+	"latency":     durationKnob(func(k *Knobs) *time.Duration { return &k.Net.Latency }),
+	"late-by":     durationKnob(func(k *Knobs) *time.Duration { return &k.Net.LateBy }),
+	"break":       durationKnob(func(k *Knobs) *time.Duration { return &k.Net.BreakWait }),
+	"drift":       floatKnob(func(k *Knobs) *float64 { return &k.Drift }),
+	"loss":        floatKnob(func(k *Knobs) *float64 { return &k.Net.Loss }),
+	"dup":         floatKnob(func(k *Knobs) *float64 { return &k.Net.Duplicate }),
+	"reorder":     floatKnob(func(k *Knobs) *float64 { return &k.Net.Reorder }),
+	"late":        floatKnob(func(k *Knobs) *float64 { return &k.Net.Late }),
+	"mix":         func(k *Knobs, v string) error { k.Mix = v; return nil },
+	"strategy":    func(k *Knobs, v string) error { k.Strategy = v; return k.checkStrategy() },
 	"nemeses": func(k *Knobs, v string) error {
 		k.Nemeses = nil
 		for _, name := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == '+' }) {
@@ -87,7 +89,8 @@ func (k *Knobs) set(overrides []string) error {
 			return fmt.Errorf("knob %s: %w", o, err)
 		}
 	}
-	k.Members = min(k.Members, k.Stores)
+	k.Late = max(0, min(k.Late, k.Stores-3))
+	k.Members = min(k.Members, k.Stores-k.Late)
 	return nil
 }
 

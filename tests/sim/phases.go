@@ -13,6 +13,7 @@ const (
 	healedLimit   = 2 * time.Minute
 	clientsLimit  = 2 * time.Minute
 	settledLimit  = 2 * time.Minute
+	restLimit     = 10 * time.Minute
 	comparedLimit = time.Minute
 	asleepLimit   = 3 * time.Minute
 	readAllLimit  = time.Minute
@@ -20,10 +21,15 @@ const (
 
 // run is the life of the cluster, in phases.
 func (c *cluster) run() error {
-	for _, s := range c.servers {
-		s.start()
+	for i, s := range c.servers {
+		if i < c.knobs.Stores-c.knobs.Late {
+			s.start()
+			continue
+		}
+		c.later(time.Second, c.knobs.Faults, func() { c.startIfDown(s) })
 	}
 	c.auditor = c.newAuditor()
+	c.ambush = c.newAmbush()
 	for i := range c.knobs.Clients {
 		c.workers = append(c.workers, c.newWorker(i+1))
 	}
@@ -35,6 +41,7 @@ func (c *cluster) run() error {
 		return err
 	}
 	c.main.Log("phase: faults")
+	c.stir(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
@@ -68,6 +75,9 @@ func (c *cluster) checkStates() error {
 // core heals all servers but one, which stays broken for the whole phase, and demands that every slot of keys makes
 // progress: faults that come and go at random hide what a fault that stays brings to a stop.
 func (c *cluster) core() error {
+	if c.knobs.replicas() == 1 {
+		return nil // every server is part of every core
+	}
 	bad := c.servers[c.w.IntN(len(c.servers))]
 	if bad.member != 0 && c.knobs.Members == 1 {
 		bad = c.servers[len(c.servers)-1] // the only member is part of every core
@@ -153,6 +163,12 @@ func (c *cluster) end() error {
 func (c *cluster) final() error {
 	c.main.Log("phase: final")
 	a := c.auditor
+	if err := c.until("end of a drain", settledLimit, func() bool { return !c.draining }); err != nil {
+		return err
+	}
+	if err := a.do("the cluster comes to rest", restLimit, a.rest); err != nil {
+		return err
+	}
 	if err := a.do("shards settle", settledLimit, a.settled); err != nil {
 		return err
 	}
@@ -206,10 +222,12 @@ func (c *cluster) untilBut(down *server, what string, d time.Duration, f func() 
 
 // heal ends every fault.
 func (c *cluster) heal() {
+	c.calm = true
 	c.net.Calm()
 	c.net.HealAll()
 	for _, s := range c.servers {
 		s.disk.hung, s.disk.slow = 0, 0
+		s.disk.mend()
 		if s.up() {
 			s.machine.Resume()
 		}

@@ -50,12 +50,14 @@ func (a *auditor) replace(s *server) error {
 	}
 	a.c.faults["store-removed"]++
 	s.removed = a.c.w.Chance(0.7) // else it comes back with the old directory once more
-	a.awaitReplaced(old, s)
+	a.awaitReplaced(old, s, s.disk.wipes)
 	return nil
 }
 
-// awaitReplaced returns when no shard has a replica on a store any more.
-func (a *auditor) awaitReplaced(old shard.StoreID, s *server) {
+// awaitReplaced returns when no shard has a replica on a store any more. The directory of the store is wiped once, when
+// its process is found to have ended: wipes is how often that has happened before, and whoever begins there afterwards is
+// another store.
+func (a *auditor) awaitReplaced(old shard.StoreID, s *server, wipes int) {
 	for refused := 0; ; {
 		_ = a.env.Sleep(context.Background(), 500*time.Millisecond)
 		ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
@@ -84,7 +86,7 @@ func (a *auditor) awaitReplaced(old shard.StoreID, s *server) {
 				return
 			}
 		}
-		if s.broken != nil || !s.up() {
+		if s.disk.wipes == wipes && (s.broken != nil || !s.up()) {
 			s.removed = true // by now its administrator knows
 		}
 	}

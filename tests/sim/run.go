@@ -20,6 +20,8 @@ type Options struct {
 	Trace  io.Writer // nil: no lines
 	Steps  bool      // also every step of every task
 	Frames bool      // also every raft message between stores
+	Record io.Writer // nil: decisions are not written down
+	follow *Recording
 }
 
 // Result is what came out of one world.
@@ -38,6 +40,8 @@ type Result struct {
 	Fingerprint uint64
 	Checkpoints []uint64 `json:"-"`
 	Faults      map[string]int
+	// Looks says how often each monitor had something to look at.
+	Looks map[string]int `json:",omitempty"`
 	// Rows says how often each row of the tables of states was taken: by the name of the table, then by the row's number.
 	Rows map[string][]int `json:",omitempty"`
 }
@@ -52,6 +56,9 @@ func Run(o Options) *Result {
 		return &Result{Seed: o.Seed, Knobs: k, Err: err.Error(), Kind: "usage"}
 	}
 	w := world.New(o.Seed+o.Salt<<32, strategies[k.Strategy]())
+	if err := o.attach(w, k); err != nil {
+		return &Result{Seed: o.Seed, Knobs: k, Err: err.Error(), Kind: "usage"}
+	}
 	if o.Trace != nil {
 		w.Trace.Print(o.Trace, o.Steps)
 		defer w.Trace.Flush()
@@ -71,14 +78,33 @@ func Run(o Options) *Result {
 	if err != nil {
 		r.Err, r.Kind = err.Error(), failureKind(err.Error())
 	}
+	if err := w.StopRecording(); err != nil {
+		r.Err, r.Kind = "record: "+err.Error(), "usage"
+	}
 	if c != nil {
 		r.Operations, r.Ambiguous, r.Refused, r.Messages, r.Faults = len(c.ops), c.ambiguous, c.refused, c.net.Delivered, c.faults
+		r.Looks = c.monitors.seen
 		r.Rows = make(map[string][]int)
 		for _, t := range states.All() {
 			r.Rows[t.Name] = c.rows.Taken(&t)
 		}
 	}
 	return r
+}
+
+// attach lets a world write its decisions down, or take them from a file.
+func (o *Options) attach(w *world.World, k *Knobs) error {
+	if o.follow != nil {
+		if err := o.follow.check(k); err != nil {
+			return err
+		}
+		w.Follow(o.follow.Decisions)
+	}
+	if o.Record == nil {
+		return nil
+	}
+	w.Record(o.Record)
+	return writeDecisionsHeader(o.Record, o, k)
 }
 
 func plant(name string) error {

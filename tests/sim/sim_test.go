@@ -2,6 +2,7 @@ package sim
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,10 +12,10 @@ import (
 
 // TestWorlds: a few worlds hold, and leave no goroutine behind. `make sim` runs many.
 func TestWorlds(t *testing.T) {
-	Run(Options{Seed: 1}) // what libraries start once stays
+	Run(Options{Seed: 1, Set: []string{"nemeses=crash"}}) // what libraries start once stays
 	before := runtime.NumGoroutine()
 	for seed := uint64(2); seed <= 9; seed++ {
-		r := Run(Options{Seed: seed})
+		r := Run(Options{Seed: seed, Set: []string{"nemeses=" + strings.Join(closable(draw(seed).Nemeses), "+")}})
 		if r.Err != "" {
 			t.Errorf("%s\n%s", r.Knobs, r.Err)
 		}
@@ -31,6 +32,11 @@ func TestWorlds(t *testing.T) {
 	}
 	buf := make([]byte, 1<<16)
 	t.Errorf("%d goroutines before, %d after:\n%s", before, now, buf[:runtime.Stack(buf, true)])
+}
+
+// closable leaves out the faults after which an engine cannot be closed: the end of its process would take it away.
+func closable(nemeses []string) []string {
+	return slices.DeleteFunc(slices.Clone(nemeses), func(n string) bool { return n == "disk-full" || n == "fail-sync" || n == "corrupt" })
 }
 
 // TestSameSeedSameWorld: a seed gives the same world, event for event; a salt gives another one.

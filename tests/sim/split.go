@@ -8,7 +8,7 @@ import (
 )
 
 // maxShards bounds how far splits go.
-const maxShards = 40
+const maxShards = 30
 
 // split cuts a random shard at the beginning of one or several groups of keys, never inside one: a group's batches demand
 // one shard.

@@ -31,6 +31,8 @@ type Options struct {
 	Verb     string
 	// Keys and Bytes are all that there is to do; zero if not known.
 	Keys, Bytes int64
+	// Noun, if not empty, is what is counted in place of keys; bytes are not.
+	Noun string
 }
 
 // Summary is what was done, and how long it took.
@@ -62,9 +64,12 @@ type Progress struct {
 // New begins to show progress.
 func New(o Options) *Progress {
 	p := &Progress{o: o, start: time.Now(), stop: make(chan struct{})}
-	if o.Terminal {
+	switch {
+	case o.Terminal && o.Noun != "":
+		p.wg.Go(p.drawCounted)
+	case o.Terminal:
 		p.wg.Go(p.draw)
-	} else {
+	default:
 		p.wg.Go(p.print)
 	}
 	return p
@@ -104,6 +109,9 @@ func (p *Progress) print() {
 // line says how far it is in one line.
 func (p *Progress) line() string {
 	s := p.summary()
+	if p.o.Noun != "" {
+		return p.counted(s)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", p.o.Verb, output.Count(s.Keys))
 	if p.o.Keys > 0 {
@@ -121,6 +129,23 @@ func (p *Progress) line() string {
 	return b.String()
 }
 
+// counted is line for what has no bytes.
+func (p *Progress) counted(s Summary) string {
+	text := fmt.Sprintf("%s: %s of %s %s", p.o.Verb, output.Count(s.Keys), output.Count(p.o.Keys), p.o.Noun)
+	if s.Keys > 0 && s.Keys < p.o.Keys {
+		text += fmt.Sprintf(", %s left", (time.Duration(float64(s.Elapsed) * float64(p.o.Keys-s.Keys) / float64(s.Keys))).Round(time.Second))
+	}
+	return text
+}
+
+// drawCounted is draw for what has no bytes.
+func (p *Progress) drawCounted() {
+	bars := mpb.New(mpb.WithOutput(p.o.Out), mpb.WithAutoRefresh(), mpb.WithRefreshRate(barInterval))
+	bar := bars.AddBar(p.o.Keys, mpb.PrependDecorators(decor.Name(p.o.Verb+" "), decor.CountersNoUnit("%d of %d "+p.o.Noun)),
+		mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
+	p.follow(bars, bar, &p.keys, p.o.Keys)
+}
+
 // draw keeps a bar up to date. The bar is told what the counters say and not each Add, which would go through a channel
 // of the library for every batch.
 func (p *Progress) draw() {
@@ -135,17 +160,22 @@ func (p *Progress) draw() {
 		counted, after = decor.CurrentKibiByte("% .1f"), []decor.Decorator{after[0], keys}
 	}
 	bar := bars.AddBar(p.o.Bytes, mpb.PrependDecorators(decor.Name(p.o.Verb+" "), counted), mpb.AppendDecorators(after...))
+	p.follow(bars, bar, &p.bytes, p.o.Bytes)
+}
+
+// follow tells a bar what a counter says, until the end.
+func (p *Progress) follow(bars *mpb.Progress, bar *mpb.Bar, count *atomic.Int64, all int64) {
 	t := time.NewTicker(barInterval)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
 			// The bar completes itself at its total and is then never redrawn, so that is left to the end.
-			if n := p.bytes.Load(); p.o.Bytes == 0 || n < p.o.Bytes {
+			if n := count.Load(); all == 0 || n < all {
 				bar.SetCurrent(n)
 			}
 		case <-p.stop:
-			if n := p.bytes.Load(); n == p.o.Bytes && n > 0 {
+			if n := count.Load(); n == all && n > 0 {
 				bar.SetCurrent(n)
 			}
 			bar.Abort(false) // a completed bar takes no notice

@@ -31,6 +31,24 @@ func TestPlainLines(t *testing.T) {
 	})
 }
 
+// TestCounted: what has no bytes is counted, and the rest is estimated from what is done.
+func TestCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		p := New(Options{Out: &out, Verb: "drain st3", Keys: 40, Noun: "replicas"})
+		time.Sleep(time.Millisecond)
+		for range 10 {
+			time.Sleep(time.Second)
+			p.Add(2, 0)
+		}
+		p.Done()
+		want := "drain st3: 8 of 40 replicas, 20s left\ndrain st3: 18 of 40 replicas, 12s left\n"
+		if out.String() != want {
+			t.Errorf("printed\n%swant\n%s", out.String(), want)
+		}
+	})
+}
+
 // TestUnknownTotal: what is not known is not shown.
 func TestUnknownTotal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -51,7 +51,7 @@ func summary(p *Picture, r *Report) [][2]string {
 			leaders = append(leaders, fmt.Sprintf("%s %d", s.ID, s.Leaders))
 		}
 	}
-	return [][2]string{
+	rows := [][2]string{
 		{"cluster", p.Cluster},
 		{"placement", fmt.Sprintf("%d of %d members answer, leader %s", answer, len(p.Members), leader)},
 		{"stores", fmt.Sprintf("%d of %d up", up, total)},
@@ -59,6 +59,10 @@ func summary(p *Picture, r *Report) [][2]string {
 		{"leaders", strings.Join(leaders, ", ")},
 		{"used", output.Bytes(float64(used))},
 	}
+	if p.Operators > 0 {
+		rows = append(rows, [2]string{"under way", plural(p.Operators, "operator", "operators") + ", see `skerry ctl op list`"})
+	}
+	return rows
 }
 
 // Document is the report in JSON.
@@ -72,12 +76,14 @@ type Document struct {
 	StoresUp      int       `json:"stores_up"`
 	Shards        int       `json:"shards"`
 	Replicas      int       `json:"replicas"`
+	Operators     int       `json:"operators"`
+	Paused        float64   `json:"paused_seconds,omitempty"`
 }
 
 // MakeDocument puts a report into the form of -o json.
 func MakeDocument(p *Picture, r *Report) Document {
 	d := Document{SchemaVersion: output.SchemaVersion, Verdict: r.Verdict, Problems: append([]Problem{}, r.Problems...),
-		Cluster: p.Cluster, Members: len(p.Members), Shards: len(p.Shards), Replicas: r.Replicas}
+		Cluster: p.Cluster, Members: len(p.Members), Shards: len(p.Shards), Replicas: r.Replicas, Operators: p.Operators, Paused: p.Paused.Seconds()}
 	for i := range p.Stores {
 		switch p.Stores[i].State {
 		case "removed":

@@ -50,6 +50,9 @@ type Picture struct {
 	// all of them until their first heartbeats.
 	Answers map[shard.StoreID]bool
 	Shards  []client.ShardInfo // in the order of their keys
+	// Paused is how long placement schedules nothing yet, Operators how many operators it has under way.
+	Paused    time.Duration
+	Operators int
 }
 
 // Problem is one thing that is not as it should be.
@@ -84,6 +87,7 @@ func Judge(p *Picture) Report {
 	j.coverage()
 	j.quorums()
 	j.storeStates()
+	j.schedulers()
 	j.disks()
 	j.versions()
 	return j.report()
@@ -271,8 +275,22 @@ func (j *judge) storeStates() {
 		case s.State == "down":
 			j.add(Degraded, name+" is down"+seen,
 				fmt.Sprintf("start it again; if its disk is lost, start an empty store and then `skerry ctl store remove %d`", s.ID))
+		case s.State == "draining" && s.Shards == 0:
+			j.add(Healthy, name+" is drained and empty", fmt.Sprintf("`skerry ctl store remove %s --yes` takes it out of the cluster", s.ID))
 		case s.State == "draining":
 			j.add(Healthy, fmt.Sprintf("%s is draining, %s left", name, plural(s.Shards, "replica", "replicas")), "wait until none is left")
+		}
+	}
+}
+
+func (j *judge) schedulers() {
+	if j.p.Paused > 0 {
+		j.add(Healthy, fmt.Sprintf("scheduling is paused for another %s: nothing is balanced, drained or repaired", output.Duration(j.p.Paused.Round(time.Second))),
+			"`skerry ctl resume-scheduling` ends that")
+	}
+	for i := range j.p.Stores {
+		if s := &j.p.Stores[i]; s.SlowDisk && s.State != "removed" {
+			j.add(Degraded, fmt.Sprintf("the disk of store %s at %s is much slower than the others': it leads nothing", s.ID, s.Addr), "see what is wrong with it")
 		}
 	}
 }

@@ -66,6 +66,8 @@ func parse(t *testing.T, p *Picture, f []string) {
 		st := parseStore(t, f)
 		p.Stores = append(p.Stores, st)
 		p.Answers[st.ID] = slices.Contains(f, "answers")
+	case "paused":
+		p.Paused, p.Operators = 90*time.Second, 2
 	case "shard":
 		p.Shards = append(p.Shards, parseShard(t, f))
 	default:
@@ -88,6 +90,8 @@ func parseStore(t *testing.T, f []string) client.StoreInfo {
 			s.Free = uint64(n)
 		case "version":
 			s.Version = value
+		case "disk":
+			s.SlowDisk = value == "slow"
 		case "shards":
 			s.Shards = number[int](t, value)
 		case "leaders":

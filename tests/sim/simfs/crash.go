@@ -34,7 +34,7 @@ func (f *FS) Freeze() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.frozen = true
-	f.faults.full, f.faults.failSync = false, nil
+	f.faults.failWrite, f.faults.failSync = nil, nil
 }
 
 // Crash returns the disk after a loss of power at the moment of Freeze, which it implies; n tells crashes of a seed
@@ -50,6 +50,10 @@ func (f *FS) Crash(seed uint64, n int) *FS {
 	out.root = c.copy(f.root)
 	return out
 }
+
+// Torn reports whether the crash that made this disk left a piece of a batch, or zeros, at the end of the log. Where
+// batches lie in logs depends on timing, so whether a tail is torn does as well.
+func (f *FS) Torn() bool { return f.torn }
 
 // crash copies what survives.
 type crash struct {
@@ -159,7 +163,9 @@ func (c *crash) copyLog(l scanned, at lostBatch) {
 	if l.n.num < at.log {
 		c.setData(m, l.n.data.clone(l.n.data.size))
 	} else {
-		c.setData(m, c.tear(l, at.batch))
+		torn := c.tear(l, at.batch)
+		c.setData(m, torn)
+		c.out.torn = at.batch == 0 && torn.size > 0 || at.batch > 0 && torn.size > l.batches[at.batch-1].end
 		l.batches = l.batches[:at.batch]
 	}
 	p := &c.out.promised

@@ -91,8 +91,8 @@ func (f *file) put(p []byte, off int64) (int, error) {
 	if !f.write {
 		return 0, pathError("write", f.name, os.ErrPermission)
 	}
-	if f.fs.faults.full {
-		return 0, pathError("write", f.name, syscall.ENOSPC)
+	if f.fs.faults.failWrite != nil && f.fs.faults.failWrite(f.name) {
+		return 0, faultError("write", f.name, syscall.ENOSPC)
 	}
 	if off < f.n.synced && f.n.before == nil {
 		b := f.n.data.clone(f.n.synced)
@@ -110,7 +110,7 @@ func (f *file) Sync() error {
 		return err
 	}
 	if f.fs.faults.failSync != nil && f.fs.faults.failSync(f.name) {
-		return pathError("sync", f.name, syscall.EIO)
+		return faultError("sync", f.name, syscall.EIO)
 	}
 	if f.fs.frozen {
 		return nil

@@ -22,6 +22,7 @@ type FS struct {
 	locked map[string]bool // by clean path; only looked up
 	usage  vfs.DiskUsage
 	faults faults
+	torn   bool // see Torn
 
 	// frozen is set once nothing becomes durable any more.
 	frozen bool

@@ -82,6 +82,10 @@ func (c *conn) Split(ctx context.Context, addr string, id shard.ID, epoch shard.
 	})
 }
 
+func (c *conn) Administer(ctx context.Context, addr string, o *beat.Order) (*beat.Outcome, error) {
+	return (&placementAt{c.h, addr}).Administer(ctx, o)
+}
+
 func (c *conn) RemoveStore(ctx context.Context, addr string, id shard.StoreID) error {
 	return (&placementAt{c.h, addr}).RemoveStore(ctx, id)
 }

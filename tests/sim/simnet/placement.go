@@ -30,9 +30,9 @@ func to[T any](ctx context.Context, p *placementAt, what string, bytes int, f fu
 
 type nothing = struct{}
 
-func (p *placementAt) Register(ctx context.Context, addr, version string) (beat.Registration, error) {
+func (p *placementAt) Register(ctx context.Context, n beat.Newcomer) (beat.Registration, error) {
 	return to(ctx, p, "register", 64, func(ctx context.Context, q rpc.Placement) (beat.Registration, error) {
-		return q.Register(ctx, addr, version)
+		return q.Register(ctx, n)
 	})
 }
 
@@ -68,6 +68,10 @@ func (p *placementAt) RemoveStore(ctx context.Context, id shard.StoreID) error {
 		return nothing{}, q.RemoveStore(ctx, id)
 	})
 	return err
+}
+
+func (p *placementAt) Administer(ctx context.Context, o *beat.Order) (*beat.Outcome, error) {
+	return to(ctx, p, "administer", 256, func(ctx context.Context, q rpc.Placement) (*beat.Outcome, error) { return q.Administer(ctx, o) })
 }
 
 // Watch receives routes until the stream breaks.

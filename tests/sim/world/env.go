@@ -108,7 +108,7 @@ func (e *event) Wake() {
 	if n := len(e.waiters); n > 0 {
 		i := 0
 		if n > 1 {
-			i = w.rng.IntN(n)
+			i = w.intLocked(n)
 		}
 		w.readyLocked(e.waiters[i], becauseWake)
 		return

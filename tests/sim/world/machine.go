@@ -13,11 +13,14 @@ type Machine struct {
 	name string
 
 	// Under World.mu.
-	tasks  map[uint64]*Task
-	dead   bool
-	paused bool
-	held   []*Task  // ready, but paused
-	queued []func() // what arrived meanwhile, see WhenRunning
+	tasks   map[uint64]*Task
+	dead    bool
+	paused  bool
+	resumed time.Duration // when it last went on after a pause
+	// stopped is set if a task panicked, and the process is to be ended.
+	stopped bool
+	held    []*Task  // ready, but paused
+	queued  []func() // what arrived meanwhile, see WhenRunning
 
 	// Its monotonic clock shows origin + (world's time - since) * rate, its wall clock an offset more.
 	origin time.Duration
@@ -28,6 +31,9 @@ type Machine struct {
 	// Delay says how long a call to a disk takes; nil is no time. If again is true it is asked once more after that: the
 	// disk hangs, and how long is not known yet.
 	Delay func(name string) (d time.Duration, again bool)
+	// Panicked, if not nil, says of a panic of a task whether that is how the process may end. It stands still then until
+	// somebody kills it.
+	Panicked func(reason string) bool
 }
 
 // NewMachine makes a machine whose clocks go right.
@@ -84,7 +90,19 @@ func (m *Machine) real(d time.Duration) time.Duration {
 func (m *Machine) Pause() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if m.dead || m.paused {
+	if !m.dead {
+		m.pauseLocked()
+	}
+}
+
+// stopLocked is a pause that only Kill ends.
+func (m *Machine) stopLocked() {
+	m.pauseLocked()
+	m.stopped = true
+}
+
+func (m *Machine) pauseLocked() {
+	if m.paused {
 		return
 	}
 	m.paused = true
@@ -104,16 +122,23 @@ func (m *Machine) Pause() {
 func (m *Machine) Resume() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if !m.paused {
+	if !m.paused || m.stopped {
 		return
 	}
-	m.paused = false
+	m.paused, m.resumed = false, m.w.now
 	m.w.runnable = append(m.w.runnable, m.held...)
 	m.held = nil
 	for _, f := range m.queued {
 		m.w.addTimerLocked(&timer{at: m.w.now, f: f})
 	}
 	m.queued = nil
+}
+
+// Resumed is when, in the world's time, the machine last went on after a pause; 0 if it never did.
+func (m *Machine) Resumed() time.Duration {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return m.resumed
 }
 
 // WhenRunning calls f, which must not block, now or, if the machine is paused, as soon as it is not.

@@ -66,11 +66,15 @@ func (t *Task) run(w *World, f func()) {
 	}
 }
 
-// end gives the baton away for good. A panic of production code is a failure of the world.
+// end gives the baton away for good. A panic of production code ends its process, and is a failure of the world unless
+// the machine's Panicked expected it.
 func (t *Task) end(w *World) {
 	r := recover()
+	expected := r != nil && !t.killed && t.machine.Panicked != nil && t.machine.Panicked(fmt.Sprint(r))
 	w.mu.Lock()
-	if r != nil && !t.killed {
+	if expected {
+		t.machine.stopLocked()
+	} else if r != nil && !t.killed {
 		w.endLocked(fmt.Errorf("%s panicked in task %s: %v\n%s", t.machine.name, t.name, r, debug.Stack()))
 	}
 	t.state = ended

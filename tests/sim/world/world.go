@@ -24,6 +24,8 @@ type World struct {
 	mu       sync.Mutex
 	rng      *rand.Rand
 	strategy Strategy
+	recorder *recorder     // nil: nobody writes the decisions down
+	follow   *Decisions    // nil: the seed decides
 	now      time.Duration // since the beginning
 	steps    uint64
 	ids      uint64
@@ -106,21 +108,21 @@ func (w *World) Steps() uint64 {
 func (w *World) Rand() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.rng.Uint64()
+	return w.uint64Locked()
 }
 
 // IntN draws from [0, n).
 func (w *World) IntN(n int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.rng.IntN(n)
+	return w.intLocked(n)
 }
 
 // Chance is true with probability p.
 func (w *World) Chance(p float64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.rng.Float64() < p
+	return w.floatLocked() < p
 }
 
 // Between draws a duration from [lo, hi].
@@ -130,7 +132,7 @@ func (w *World) Between(lo, hi time.Duration) time.Duration {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)+1))
+	return lo + time.Duration(w.nanosLocked(int64(hi-lo)+1))
 }
 
 // Scale draws a duration from [lo, hi], as likely between 1 ms and 10 ms as between 100 ms and 1 s.
@@ -140,7 +142,7 @@ func (w *World) Scale(lo, hi time.Duration) time.Duration {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Duration(float64(lo) * math.Pow(float64(hi)/float64(lo), w.rng.Float64()))
+	return time.Duration(float64(lo) * math.Pow(float64(hi)/float64(lo), w.floatLocked()))
 }
 
 // After calls f after d of simulated time, between two steps. f must not block.
@@ -164,7 +166,7 @@ func (w *World) passOnLocked() *Task {
 			continue
 		}
 		if len(w.runnable) > 0 {
-			i := w.strategy.pick(w.runnable)
+			i := w.pickLocked()
 			t := w.runnable[i]
 			last := len(w.runnable) - 1
 			copy(w.runnable[i:], w.runnable[i+1:])

@@ -28,6 +28,7 @@ type RegisterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Token         uint64                 `protobuf:"fixed64,3,opt,name=token,proto3" json:"token,omitempty"` // drawn by the store's directory; 0: each call makes a new store
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +75,13 @@ func (x *RegisterRequest) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *RegisterRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
 }
 
 type RegisterReply struct {
@@ -329,6 +337,10 @@ type Store struct {
 	Leaders       int64                  `protobuf:"varint,9,opt,name=leaders,proto3" json:"leaders,omitempty"`
 	Incarnation   uint64                 `protobuf:"varint,10,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Version       string                 `protobuf:"bytes,11,opt,name=version,proto3" json:"version,omitempty"`
+	Draining      bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
+	Labels        []*Label               `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,14,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // of all replicas on it, about
+	SlowDisk      bool                   `protobuf:"varint,15,opt,name=slow_disk,json=slowDisk,proto3" json:"slow_disk,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -440,6 +452,86 @@ func (x *Store) GetVersion() string {
 	return ""
 }
 
+func (x *Store) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Store) GetLabels() []*Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Store) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Store) GetSlowDisk() bool {
+	if x != nil {
+		return x.SlowDisk
+	}
+	return false
+}
+
+type Label struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Label) Reset() {
+	*x = Label{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Label) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Label) ProtoMessage() {}
+
+func (x *Label) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Label.ProtoReflect.Descriptor instead.
+func (*Label) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Label) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Label) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StoreId       uint64                 `protobuf:"varint,1,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
@@ -452,7 +544,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +556,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +569,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{6}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Member) GetStoreId() uint64 {
@@ -520,7 +612,7 @@ type HeldReplica struct {
 
 func (x *HeldReplica) Reset() {
 	*x = HeldReplica{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +624,7 @@ func (x *HeldReplica) String() string {
 func (*HeldReplica) ProtoMessage() {}
 
 func (x *HeldReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +637,7 @@ func (x *HeldReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldReplica.ProtoReflect.Descriptor instead.
 func (*HeldReplica) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{7}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeldReplica) GetShardId() uint64 {
@@ -577,20 +669,22 @@ func (x *HeldReplica) GetBorn() bool {
 }
 
 type LedShard struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Descriptor_   *Descriptor            `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Leader        uint64                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
-	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
-	Applied       uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
-	SizeBytes     uint64                 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	Down          []uint64               `protobuf:"varint,6,rep,packed,name=down,proto3" json:"down,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Descriptor_     *Descriptor            `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
+	Leader          uint64                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term            uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	Applied         uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	SizeBytes       uint64                 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Down            []uint64               `protobuf:"varint,6,rep,packed,name=down,proto3" json:"down,omitempty"`
+	ReadsPerSecond  float64                `protobuf:"fixed64,7,opt,name=reads_per_second,json=readsPerSecond,proto3" json:"reads_per_second,omitempty"`
+	WritesPerSecond float64                `protobuf:"fixed64,8,opt,name=writes_per_second,json=writesPerSecond,proto3" json:"writes_per_second,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *LedShard) Reset() {
 	*x = LedShard{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +696,7 @@ func (x *LedShard) String() string {
 func (*LedShard) ProtoMessage() {}
 
 func (x *LedShard) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +709,7 @@ func (x *LedShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedShard.ProtoReflect.Descriptor instead.
 func (*LedShard) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{8}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LedShard) GetDescriptor_() *Descriptor {
@@ -660,6 +754,20 @@ func (x *LedShard) GetDown() []uint64 {
 	return nil
 }
 
+func (x *LedShard) GetReadsPerSecond() float64 {
+	if x != nil {
+		return x.ReadsPerSecond
+	}
+	return 0
+}
+
+func (x *LedShard) GetWritesPerSecond() float64 {
+	if x != nil {
+		return x.WritesPerSecond
+	}
+	return 0
+}
+
 type HeartbeatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -677,13 +785,14 @@ type HeartbeatRequest struct {
 	Led           []*LedShard            `protobuf:"bytes,13,rep,name=led,proto3" json:"led,omitempty"`
 	Replicas      []*HeldReplica         `protobuf:"bytes,14,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	Created       []uint64               `protobuf:"varint,15,rep,packed,name=created,proto3" json:"created,omitempty"`
+	SyncTimeUs    int64                  `protobuf:"varint,16,opt,name=sync_time_us,json=syncTimeUs,proto3" json:"sync_time_us,omitempty"` // how long a sync of the log takes; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +804,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +817,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{9}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeartbeatRequest) GetClusterId() uint64 {
@@ -816,19 +925,27 @@ func (x *HeartbeatRequest) GetCreated() []uint64 {
 	return nil
 }
 
+func (x *HeartbeatRequest) GetSyncTimeUs() int64 {
+	if x != nil {
+		return x.SyncTimeUs
+	}
+	return 0
+}
+
 type Instruction struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	ShardId           uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
 	Epoch             *Epoch                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Change            []byte                 `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"` // a membership step in the encoding of package shard; empty: none
 	TransferToStoreId uint64                 `protobuf:"varint,4,opt,name=transfer_to_store_id,json=transferToStoreId,proto3" json:"transfer_to_store_id,omitempty"`
+	SplitAt           [][]byte               `protobuf:"bytes,5,rep,name=split_at,json=splitAt,proto3" json:"split_at,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +957,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +970,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{10}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Instruction) GetShardId() uint64 {
@@ -884,6 +1001,13 @@ func (x *Instruction) GetTransferToStoreId() uint64 {
 	return 0
 }
 
+func (x *Instruction) GetSplitAt() [][]byte {
+	if x != nil {
+		return x.SplitAt
+	}
+	return nil
+}
+
 type HeartbeatReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NowMs         uint64                 `protobuf:"varint,1,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
@@ -899,7 +1023,7 @@ type HeartbeatReply struct {
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1035,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1048,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{11}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatReply) GetNowMs() uint64 {
@@ -986,7 +1110,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1122,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1135,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{12}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LocateRequest) GetKey() []byte {
@@ -1041,7 +1165,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1177,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1190,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{13}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Route) GetDescriptor_() *Descriptor {
@@ -1117,7 +1241,7 @@ type Routes struct {
 
 func (x *Routes) Reset() {
 	*x = Routes{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1253,7 @@ func (x *Routes) String() string {
 func (*Routes) ProtoMessage() {}
 
 func (x *Routes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1266,7 @@ func (x *Routes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes.ProtoReflect.Descriptor instead.
 func (*Routes) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{14}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Routes) GetFull() bool {
@@ -1188,7 +1312,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1324,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1337,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
 }
 
 type JoinMemberRequest struct {
@@ -1225,7 +1349,7 @@ type JoinMemberRequest struct {
 
 func (x *JoinMemberRequest) Reset() {
 	*x = JoinMemberRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1361,7 @@ func (x *JoinMemberRequest) String() string {
 func (*JoinMemberRequest) ProtoMessage() {}
 
 func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1374,7 @@ func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinMemberRequest.ProtoReflect.Descriptor instead.
 func (*JoinMemberRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *JoinMemberRequest) GetMemberId() uint64 {
@@ -1268,7 +1392,7 @@ type JoinMemberReply struct {
 
 func (x *JoinMemberReply) Reset() {
 	*x = JoinMemberReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1404,7 @@ func (x *JoinMemberReply) String() string {
 func (*JoinMemberReply) ProtoMessage() {}
 
 func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1417,7 @@ func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinMemberReply.ProtoReflect.Descriptor instead.
 func (*JoinMemberReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
 }
 
 type RemoveStoreRequest struct {
@@ -1305,7 +1429,7 @@ type RemoveStoreRequest struct {
 
 func (x *RemoveStoreRequest) Reset() {
 	*x = RemoveStoreRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1441,7 @@ func (x *RemoveStoreRequest) String() string {
 func (*RemoveStoreRequest) ProtoMessage() {}
 
 func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1454,7 @@ func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreRequest.ProtoReflect.Descriptor instead.
 func (*RemoveStoreRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveStoreRequest) GetStoreId() uint64 {
@@ -1348,7 +1472,7 @@ type RemoveStoreReply struct {
 
 func (x *RemoveStoreReply) Reset() {
 	*x = RemoveStoreReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1484,7 @@ func (x *RemoveStoreReply) String() string {
 func (*RemoveStoreReply) ProtoMessage() {}
 
 func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1497,97 @@ func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreReply.ProtoReflect.Descriptor instead.
 func (*RemoveStoreReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
+}
+
+// What people ask of placement and what it answers have the form of JSON: they change often and are few, people read them
+// as they are (-o json), and a field that the other side does not know is refused instead of overlooked. See beat.Order.
+type AdministerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Order         []byte                 `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdministerRequest) Reset() {
+	*x = AdministerRequest{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdministerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdministerRequest) ProtoMessage() {}
+
+func (x *AdministerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdministerRequest.ProtoReflect.Descriptor instead.
+func (*AdministerRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AdministerRequest) GetOrder() []byte {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+type AdministerReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       []byte                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdministerReply) Reset() {
+	*x = AdministerReply{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdministerReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdministerReply) ProtoMessage() {}
+
+func (x *AdministerReply) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdministerReply.ProtoReflect.Descriptor instead.
+func (*AdministerReply) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AdministerReply) GetOutcome() []byte {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
 }
 
 type AllocIDsRequest struct {
@@ -1385,7 +1599,7 @@ type AllocIDsRequest struct {
 
 func (x *AllocIDsRequest) Reset() {
 	*x = AllocIDsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1611,7 @@ func (x *AllocIDsRequest) String() string {
 func (*AllocIDsRequest) ProtoMessage() {}
 
 func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1624,7 @@ func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsRequest.ProtoReflect.Descriptor instead.
 func (*AllocIDsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AllocIDsRequest) GetCount() uint32 {
@@ -1429,7 +1643,7 @@ type AllocIDsReply struct {
 
 func (x *AllocIDsReply) Reset() {
 	*x = AllocIDsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1655,7 @@ func (x *AllocIDsReply) String() string {
 func (*AllocIDsReply) ProtoMessage() {}
 
 func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1668,7 @@ func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsReply.ProtoReflect.Descriptor instead.
 func (*AllocIDsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AllocIDsReply) GetFirst() uint64 {
@@ -1473,7 +1687,7 @@ type TimestampsRequest struct {
 
 func (x *TimestampsRequest) Reset() {
 	*x = TimestampsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1699,7 @@ func (x *TimestampsRequest) String() string {
 func (*TimestampsRequest) ProtoMessage() {}
 
 func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1712,7 @@ func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsRequest.ProtoReflect.Descriptor instead.
 func (*TimestampsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TimestampsRequest) GetCount() uint32 {
@@ -1517,7 +1731,7 @@ type TimestampsReply struct {
 
 func (x *TimestampsReply) Reset() {
 	*x = TimestampsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1743,7 @@ func (x *TimestampsReply) String() string {
 func (*TimestampsReply) ProtoMessage() {}
 
 func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1756,7 @@ func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsReply.ProtoReflect.Descriptor instead.
 func (*TimestampsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TimestampsReply) GetFirst() uint64 {
@@ -1556,10 +1770,11 @@ var File_skerry_placement_v1_placement_proto protoreflect.FileDescriptor
 
 const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\n" +
-	"#skerry/placement/v1/placement.proto\x12\x13skerry.placement.v1\"?\n" +
+	"#skerry/placement/v1/placement.proto\x12\x13skerry.placement.v1\"U\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"I\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x06R\x05token\"I\n" +
 	"\rRegisterReply\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
@@ -1577,7 +1792,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05start\x18\x02 \x01(\fR\x05start\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\fR\x03end\x120\n" +
 	"\x05epoch\x18\x04 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x128\n" +
-	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xb4\x02\n" +
+	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xc0\x03\n" +
 	"\x05Store\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x14\n" +
@@ -1592,7 +1807,15 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\aleaders\x18\t \x01(\x03R\aleaders\x12 \n" +
 	"\vincarnation\x18\n" +
 	" \x01(\x04R\vincarnation\x12\x18\n" +
-	"\aversion\x18\v \x01(\tR\aversion\"n\n" +
+	"\aversion\x18\v \x01(\tR\aversion\x12\x1a\n" +
+	"\bdraining\x18\f \x01(\bR\bdraining\x122\n" +
+	"\x06labels\x18\r \x03(\v2\x1a.skerry.placement.v1.LabelR\x06labels\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x0e \x01(\x04R\tsizeBytes\x12\x1b\n" +
+	"\tslow_disk\x18\x0f \x01(\bR\bslowDisk\"/\n" +
+	"\x05Label\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"n\n" +
 	"\x06Member\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\x12\x1d\n" +
 	"\n" +
@@ -1604,7 +1827,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\n" +
 	"replica_id\x18\x02 \x01(\x04R\treplicaId\x120\n" +
 	"\x05epoch\x18\x03 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x12\n" +
-	"\x04born\x18\x04 \x01(\bR\x04born\"\xc4\x01\n" +
+	"\x04born\x18\x04 \x01(\bR\x04born\"\x9a\x02\n" +
 	"\bLedShard\x12?\n" +
 	"\n" +
 	"descriptor\x18\x01 \x01(\v2\x1f.skerry.placement.v1.DescriptorR\n" +
@@ -1614,7 +1837,9 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\aapplied\x18\x04 \x01(\x04R\aapplied\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x05 \x01(\x04R\tsizeBytes\x12\x12\n" +
-	"\x04down\x18\x06 \x03(\x04R\x04down\"\xe7\x03\n" +
+	"\x04down\x18\x06 \x03(\x04R\x04down\x12(\n" +
+	"\x10reads_per_second\x18\a \x01(\x01R\x0ereadsPerSecond\x12*\n" +
+	"\x11writes_per_second\x18\b \x01(\x01R\x0fwritesPerSecond\"\x89\x04\n" +
 	"\x10HeartbeatRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
@@ -1634,12 +1859,15 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x04full\x18\f \x01(\bR\x04full\x12/\n" +
 	"\x03led\x18\r \x03(\v2\x1d.skerry.placement.v1.LedShardR\x03led\x12<\n" +
 	"\breplicas\x18\x0e \x03(\v2 .skerry.placement.v1.HeldReplicaR\breplicas\x12\x18\n" +
-	"\acreated\x18\x0f \x03(\x04R\acreated\"\xa3\x01\n" +
+	"\acreated\x18\x0f \x03(\x04R\acreated\x12 \n" +
+	"\fsync_time_us\x18\x10 \x01(\x03R\n" +
+	"syncTimeUs\"\xbe\x01\n" +
 	"\vInstruction\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x120\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
 	"\x06change\x18\x03 \x01(\fR\x06change\x12/\n" +
-	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\"\xc8\x02\n" +
+	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\x12\x19\n" +
+	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\xc8\x02\n" +
 	"\x0eHeartbeatReply\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x04R\x05nowMs\x125\n" +
 	"\amembers\x18\x02 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\x122\n" +
@@ -1673,7 +1901,11 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x0fJoinMemberReply\"/\n" +
 	"\x12RemoveStoreRequest\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\"\x12\n" +
-	"\x10RemoveStoreReply\"'\n" +
+	"\x10RemoveStoreReply\")\n" +
+	"\x11AdministerRequest\x12\x14\n" +
+	"\x05order\x18\x01 \x01(\fR\x05order\"+\n" +
+	"\x0fAdministerReply\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\fR\aoutcome\"'\n" +
 	"\x0fAllocIDsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"%\n" +
 	"\rAllocIDsReply\x12\x14\n" +
@@ -1681,7 +1913,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x11TimestampsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"'\n" +
 	"\x0fTimestampsReply\x12\x14\n" +
-	"\x05first\x18\x01 \x01(\x04R\x05first2\xbd\x05\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first2\x99\x06\n" +
 	"\tPlacement\x12T\n" +
 	"\bRegister\x12$.skerry.placement.v1.RegisterRequest\x1a\".skerry.placement.v1.RegisterReply\x12W\n" +
 	"\tHeartbeat\x12%.skerry.placement.v1.HeartbeatRequest\x1a#.skerry.placement.v1.HeartbeatReply\x12I\n" +
@@ -1692,7 +1924,9 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"Timestamps\x12&.skerry.placement.v1.TimestampsRequest\x1a$.skerry.placement.v1.TimestampsReply\x12Z\n" +
 	"\n" +
 	"JoinMember\x12&.skerry.placement.v1.JoinMemberRequest\x1a$.skerry.placement.v1.JoinMemberReply\x12]\n" +
-	"\vRemoveStore\x12'.skerry.placement.v1.RemoveStoreRequest\x1a%.skerry.placement.v1.RemoveStoreReplyBBZ@github.com/skerrydb/skerry/proto/skerry/placement/v1;placementv1b\x06proto3"
+	"\vRemoveStore\x12'.skerry.placement.v1.RemoveStoreRequest\x1a%.skerry.placement.v1.RemoveStoreReply\x12Z\n" +
+	"\n" +
+	"Administer\x12&.skerry.placement.v1.AdministerRequest\x1a$.skerry.placement.v1.AdministerReplyBBZ@github.com/skerrydb/skerry/proto/skerry/placement/v1;placementv1b\x06proto3"
 
 var (
 	file_skerry_placement_v1_placement_proto_rawDescOnce sync.Once
@@ -1706,7 +1940,7 @@ func file_skerry_placement_v1_placement_proto_rawDescGZIP() []byte {
 	return file_skerry_placement_v1_placement_proto_rawDescData
 }
 
-var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*RegisterRequest)(nil),    // 0: skerry.placement.v1.RegisterRequest
 	(*RegisterReply)(nil),      // 1: skerry.placement.v1.RegisterReply
@@ -1714,62 +1948,68 @@ var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*Replica)(nil),            // 3: skerry.placement.v1.Replica
 	(*Descriptor)(nil),         // 4: skerry.placement.v1.Descriptor
 	(*Store)(nil),              // 5: skerry.placement.v1.Store
-	(*Member)(nil),             // 6: skerry.placement.v1.Member
-	(*HeldReplica)(nil),        // 7: skerry.placement.v1.HeldReplica
-	(*LedShard)(nil),           // 8: skerry.placement.v1.LedShard
-	(*HeartbeatRequest)(nil),   // 9: skerry.placement.v1.HeartbeatRequest
-	(*Instruction)(nil),        // 10: skerry.placement.v1.Instruction
-	(*HeartbeatReply)(nil),     // 11: skerry.placement.v1.HeartbeatReply
-	(*LocateRequest)(nil),      // 12: skerry.placement.v1.LocateRequest
-	(*Route)(nil),              // 13: skerry.placement.v1.Route
-	(*Routes)(nil),             // 14: skerry.placement.v1.Routes
-	(*WatchRequest)(nil),       // 15: skerry.placement.v1.WatchRequest
-	(*JoinMemberRequest)(nil),  // 16: skerry.placement.v1.JoinMemberRequest
-	(*JoinMemberReply)(nil),    // 17: skerry.placement.v1.JoinMemberReply
-	(*RemoveStoreRequest)(nil), // 18: skerry.placement.v1.RemoveStoreRequest
-	(*RemoveStoreReply)(nil),   // 19: skerry.placement.v1.RemoveStoreReply
-	(*AllocIDsRequest)(nil),    // 20: skerry.placement.v1.AllocIDsRequest
-	(*AllocIDsReply)(nil),      // 21: skerry.placement.v1.AllocIDsReply
-	(*TimestampsRequest)(nil),  // 22: skerry.placement.v1.TimestampsRequest
-	(*TimestampsReply)(nil),    // 23: skerry.placement.v1.TimestampsReply
+	(*Label)(nil),              // 6: skerry.placement.v1.Label
+	(*Member)(nil),             // 7: skerry.placement.v1.Member
+	(*HeldReplica)(nil),        // 8: skerry.placement.v1.HeldReplica
+	(*LedShard)(nil),           // 9: skerry.placement.v1.LedShard
+	(*HeartbeatRequest)(nil),   // 10: skerry.placement.v1.HeartbeatRequest
+	(*Instruction)(nil),        // 11: skerry.placement.v1.Instruction
+	(*HeartbeatReply)(nil),     // 12: skerry.placement.v1.HeartbeatReply
+	(*LocateRequest)(nil),      // 13: skerry.placement.v1.LocateRequest
+	(*Route)(nil),              // 14: skerry.placement.v1.Route
+	(*Routes)(nil),             // 15: skerry.placement.v1.Routes
+	(*WatchRequest)(nil),       // 16: skerry.placement.v1.WatchRequest
+	(*JoinMemberRequest)(nil),  // 17: skerry.placement.v1.JoinMemberRequest
+	(*JoinMemberReply)(nil),    // 18: skerry.placement.v1.JoinMemberReply
+	(*RemoveStoreRequest)(nil), // 19: skerry.placement.v1.RemoveStoreRequest
+	(*RemoveStoreReply)(nil),   // 20: skerry.placement.v1.RemoveStoreReply
+	(*AdministerRequest)(nil),  // 21: skerry.placement.v1.AdministerRequest
+	(*AdministerReply)(nil),    // 22: skerry.placement.v1.AdministerReply
+	(*AllocIDsRequest)(nil),    // 23: skerry.placement.v1.AllocIDsRequest
+	(*AllocIDsReply)(nil),      // 24: skerry.placement.v1.AllocIDsReply
+	(*TimestampsRequest)(nil),  // 25: skerry.placement.v1.TimestampsRequest
+	(*TimestampsReply)(nil),    // 26: skerry.placement.v1.TimestampsReply
 }
 var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	2,  // 0: skerry.placement.v1.Descriptor.epoch:type_name -> skerry.placement.v1.Epoch
 	3,  // 1: skerry.placement.v1.Descriptor.replicas:type_name -> skerry.placement.v1.Replica
-	2,  // 2: skerry.placement.v1.HeldReplica.epoch:type_name -> skerry.placement.v1.Epoch
-	4,  // 3: skerry.placement.v1.LedShard.descriptor:type_name -> skerry.placement.v1.Descriptor
-	8,  // 4: skerry.placement.v1.HeartbeatRequest.led:type_name -> skerry.placement.v1.LedShard
-	7,  // 5: skerry.placement.v1.HeartbeatRequest.replicas:type_name -> skerry.placement.v1.HeldReplica
-	2,  // 6: skerry.placement.v1.Instruction.epoch:type_name -> skerry.placement.v1.Epoch
-	6,  // 7: skerry.placement.v1.HeartbeatReply.members:type_name -> skerry.placement.v1.Member
-	5,  // 8: skerry.placement.v1.HeartbeatReply.stores:type_name -> skerry.placement.v1.Store
-	4,  // 9: skerry.placement.v1.HeartbeatReply.create:type_name -> skerry.placement.v1.Descriptor
-	10, // 10: skerry.placement.v1.HeartbeatReply.instructions:type_name -> skerry.placement.v1.Instruction
-	4,  // 11: skerry.placement.v1.Route.descriptor:type_name -> skerry.placement.v1.Descriptor
-	13, // 12: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
-	5,  // 13: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
-	6,  // 14: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
-	0,  // 15: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
-	9,  // 16: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
-	12, // 17: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
-	15, // 18: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
-	20, // 19: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
-	22, // 20: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
-	16, // 21: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
-	18, // 22: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
-	1,  // 23: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
-	11, // 24: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
-	14, // 25: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
-	14, // 26: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
-	21, // 27: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
-	23, // 28: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
-	17, // 29: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
-	19, // 30: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	6,  // 2: skerry.placement.v1.Store.labels:type_name -> skerry.placement.v1.Label
+	2,  // 3: skerry.placement.v1.HeldReplica.epoch:type_name -> skerry.placement.v1.Epoch
+	4,  // 4: skerry.placement.v1.LedShard.descriptor:type_name -> skerry.placement.v1.Descriptor
+	9,  // 5: skerry.placement.v1.HeartbeatRequest.led:type_name -> skerry.placement.v1.LedShard
+	8,  // 6: skerry.placement.v1.HeartbeatRequest.replicas:type_name -> skerry.placement.v1.HeldReplica
+	2,  // 7: skerry.placement.v1.Instruction.epoch:type_name -> skerry.placement.v1.Epoch
+	7,  // 8: skerry.placement.v1.HeartbeatReply.members:type_name -> skerry.placement.v1.Member
+	5,  // 9: skerry.placement.v1.HeartbeatReply.stores:type_name -> skerry.placement.v1.Store
+	4,  // 10: skerry.placement.v1.HeartbeatReply.create:type_name -> skerry.placement.v1.Descriptor
+	11, // 11: skerry.placement.v1.HeartbeatReply.instructions:type_name -> skerry.placement.v1.Instruction
+	4,  // 12: skerry.placement.v1.Route.descriptor:type_name -> skerry.placement.v1.Descriptor
+	14, // 13: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
+	5,  // 14: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
+	7,  // 15: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
+	0,  // 16: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
+	10, // 17: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
+	13, // 18: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
+	16, // 19: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
+	23, // 20: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
+	25, // 21: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
+	17, // 22: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
+	19, // 23: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
+	21, // 24: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
+	1,  // 25: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
+	12, // 26: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
+	15, // 27: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
+	15, // 28: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
+	24, // 29: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
+	26, // 30: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
+	18, // 31: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
+	20, // 32: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
+	22, // 33: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
+	25, // [25:34] is the sub-list for method output_type
+	16, // [16:25] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_skerry_placement_v1_placement_proto_init() }
@@ -1783,7 +2023,7 @@ func file_skerry_placement_v1_placement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_placement_v1_placement_proto_rawDesc), len(file_skerry_placement_v1_placement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,13 +30,14 @@ const (
 	Placement_Timestamps_FullMethodName  = "/skerry.placement.v1.Placement/Timestamps"
 	Placement_JoinMember_FullMethodName  = "/skerry.placement.v1.Placement/JoinMember"
 	Placement_RemoveStore_FullMethodName = "/skerry.placement.v1.Placement/RemoveStore"
+	Placement_Administer_FullMethodName  = "/skerry.placement.v1.Placement/Administer"
 )
 
 // PlacementClient is the client API for Placement service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type PlacementClient interface {
-	// Register gives a store that has none an id. Each call makes a new one.
+	// Register gives a store that has none an id, once for each token.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterReply, error)
 	// Heartbeat is a store heartbeat with the shard heartbeats of all that it leads.
 	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatReply, error)
@@ -53,6 +54,8 @@ type PlacementClient interface {
 	JoinMember(ctx context.Context, in *JoinMemberRequest, opts ...grpc.CallOption) (*JoinMemberReply, error)
 	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
 	RemoveStore(ctx context.Context, in *RemoveStoreRequest, opts ...grpc.CallOption) (*RemoveStoreReply, error)
+	// Administer does what an administrator asks for, or says what it would do.
+	Administer(ctx context.Context, in *AdministerRequest, opts ...grpc.CallOption) (*AdministerReply, error)
 }
 
 type placementClient struct {
@@ -152,11 +155,21 @@ func (c *placementClient) RemoveStore(ctx context.Context, in *RemoveStoreReques
 	return out, nil
 }
 
+func (c *placementClient) Administer(ctx context.Context, in *AdministerRequest, opts ...grpc.CallOption) (*AdministerReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdministerReply)
+	err := c.cc.Invoke(ctx, Placement_Administer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PlacementServer is the server API for Placement service.
 // All implementations must embed UnimplementedPlacementServer
 // for forward compatibility.
 type PlacementServer interface {
-	// Register gives a store that has none an id. Each call makes a new one.
+	// Register gives a store that has none an id, once for each token.
 	Register(context.Context, *RegisterRequest) (*RegisterReply, error)
 	// Heartbeat is a store heartbeat with the shard heartbeats of all that it leads.
 	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatReply, error)
@@ -173,6 +186,8 @@ type PlacementServer interface {
 	JoinMember(context.Context, *JoinMemberRequest) (*JoinMemberReply, error)
 	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
 	RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error)
+	// Administer does what an administrator asks for, or says what it would do.
+	Administer(context.Context, *AdministerRequest) (*AdministerReply, error)
 	mustEmbedUnimplementedPlacementServer()
 }
 
@@ -206,6 +221,9 @@ func (UnimplementedPlacementServer) JoinMember(context.Context, *JoinMemberReque
 }
 func (UnimplementedPlacementServer) RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveStore not implemented")
+}
+func (UnimplementedPlacementServer) Administer(context.Context, *AdministerRequest) (*AdministerReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Administer not implemented")
 }
 func (UnimplementedPlacementServer) mustEmbedUnimplementedPlacementServer() {}
 func (UnimplementedPlacementServer) testEmbeddedByValue()                   {}
@@ -365,6 +383,24 @@ func _Placement_RemoveStore_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Placement_Administer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdministerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlacementServer).Administer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Placement_Administer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlacementServer).Administer(ctx, req.(*AdministerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Placement_ServiceDesc is the grpc.ServiceDesc for Placement service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -399,6 +435,10 @@ var Placement_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveStore",
 			Handler:    _Placement_RemoveStore_Handler,
+		},
+		{
+			MethodName: "Administer",
+			Handler:    _Placement_Administer_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
