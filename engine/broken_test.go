@@ -245,3 +245,28 @@ func TestCancelledFlushIsNoFailure(t *testing.T) {
 	e.listener().BackgroundError(fmt.Errorf("flush: %w", pebble.ErrCancelledCompaction))
 	must(t, e.SyncWAL())
 }
+
+// fullFS says that nothing is free.
+type fullFS struct{ vfs.FS }
+
+func (fullFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{TotalBytes: 1 << 40, AvailBytes: 1 << 20}, nil
+}
+
+// A store is not opened on a full disk, and says so. With room it opens, and has what it had.
+func TestOpenOnFullDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	e, err := Open("store", Options{FS: mem})
+	must(t, err)
+	must(t, e.SetRecord("x", []byte("y")))
+	must(t, e.Close())
+	if _, err := Open("store", Options{FS: fullFS{mem}}); err == nil || !strings.Contains(err.Error(), "has 1024 KiB free") {
+		t.Fatalf("got %v", err)
+	}
+	e, err = Open("store", Options{FS: mem})
+	must(t, err)
+	defer func() { must(t, e.Close()) }()
+	if v, ok, err := e.Record("x"); err != nil || !ok || string(v) != "y" {
+		t.Fatalf("got %q, %t, %v", v, ok, err)
+	}
+}

@@ -115,6 +115,20 @@ func Open(dir string, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// roomToOpen is what must be free on the disk. Opening writes what is in the log into tables, and Pebble tries that for
+// ever on a disk that is full, without a word.
+const roomToOpen = 32 << 20
+
+// checkRoom refuses a disk that is full, as far as the filesystem can tell.
+func (e *Engine) checkRoom() error {
+	u, err := e.fs.GetDiskUsage(e.dir)
+	if err != nil || u.TotalBytes == 0 || u.AvailBytes >= roomToOpen {
+		return nil
+	}
+	return fmt.Errorf("the disk of %s has %d KiB free, and opening the store may take %d MiB; make room and start it again",
+		e.dir, u.AvailBytes>>10, roomToOpen>>20)
+}
+
 func (e *Engine) openDB(o Options, real bool) error {
 	e.opts = e.pebbleOptions(o, real)
 	if o.Cache == nil {
@@ -123,6 +137,9 @@ func (e *Engine) openDB(o Options, real bool) error {
 		e.opts.Cache = c
 	} else {
 		e.opts.Cache = o.Cache.c
+	}
+	if err := e.checkRoom(); err != nil {
+		return err
 	}
 	db, err := pebble.Open(e.path(dbDir), e.opts)
 	e.opts.Cache = nil // only the database may use it from here on
