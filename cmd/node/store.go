@@ -220,8 +220,10 @@ func (a *storeAgent) heartbeat() {
 	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
 	a.mu.Unlock()
 	var answer *beat.Answer
+	var asked env.Time // of the attempt that was answered
 	err = n.dir.ask(n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
+		asked = n.env.Now()
 		answer, err = p.Heartbeat(ctx, r)
 		return err
 	})
@@ -237,8 +239,15 @@ func (a *storeAgent) heartbeat() {
 		return
 	}
 	a.needFull, a.created = answer.NeedFull, nil
+	if a.lastBeat.Sub(asked) <= maxTimeTrip {
+		a.store.HearTime(answer.Now)
+	}
 	a.follow(answer)
 }
+
+// maxTimeTrip is how long a question may have taken whose answer's time is believed. Stores' times differ by at most
+// that, so that the life of a key is not cut short by more when the leader of its shard changes.
+const maxTimeTrip = 500 * time.Millisecond
 
 // refused says why placement will never accept this store, nil if it may.
 //
@@ -262,7 +271,6 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
-	a.store.HearTime(ans.Now)
 	n.dir.learn(ans.Members)
 	a.learnAddrs(ans.Stores)
 	a.mu.Lock()

@@ -95,9 +95,10 @@ func (w *worker) ttlGet(ctx context.Context) {
 }
 
 // clockError is by how much a life may be cut short: placement's time jumps to another member's clock, and wall clocks
-// are wrong by up to WallSkew at any time, twice that from one to the other.
+// are wrong by up to WallSkew at any time, twice that from one to the other. And stores hear of it late, by up to half a
+// second.
 func (k *Knobs) clockError() time.Duration {
-	return 4*k.WallSkew + time.Duration(k.Drift*2*float64(90*time.Second)) + 100*time.Millisecond
+	return 4*k.WallSkew + time.Duration(k.Drift*2*float64(90*time.Second)) + 600*time.Millisecond
 }
 
 // ttl is the state of a key.
