@@ -122,30 +122,66 @@ func (r *replica) onDestroyed(id shard.ReplicaID) {
 // two questions.
 const askTimeouts = 10
 
-// maybeAsk asks every other replica that this one knows of whether it is still a member. The leader that removed it tells
-// it so (tellRemoved), but forgets that with its term, and a removed replica is sent nothing and may not elect.
+// maxAsked bounds how many stores one question goes to: those of the descriptor, and others in turn.
+const maxAsked = 16
+
+// maybeAsk asks whether this replica is still a member: those that it knows, and other stores, because by now all of its
+// shard may be elsewhere. The leader that removed it tells it so (tellRemoved), but forgets that with its term, and a
+// removed replica is sent nothing and may not elect.
 func (r *replica) maybeAsk() {
 	pause := askTimeouts * r.w.store.opt.electionTimeout()
-	if !r.born() || r.held || r.w.now.Sub(env.Time(r.group.Heard())) < pause || r.w.now.Sub(r.askedAt) < pause {
+	if r.held || r.w.now.Sub(env.Time(r.group.Heard())) < pause || r.w.now.Sub(r.askedAt) < pause {
 		return
 	}
 	r.askedAt = r.w.now
-	for _, p := range r.machine.Desc.Replicas {
-		if p.ID != r.self {
-			r.sendControl(shard.Replica{Store: p.Store}, control{kind: controlAsk, last: r.machine.Desc.Epoch.ConfVer})
+	ask := control{kind: controlAsk, term: r.group.TermNow()}
+	if r.born() {
+		ask.last = r.machine.Desc.Epoch.ConfVer
+	}
+	for _, st := range r.whomToAsk() {
+		r.sendControl(shard.Replica{Store: st}, ask)
+	}
+}
+
+// whomToAsk are the stores of the replicas that it knows, and others of those that this store knows: another part of
+// them each time.
+func (r *replica) whomToAsk() []shard.StoreID {
+	var out []shard.StoreID
+	add := func(st shard.StoreID) {
+		if st != r.w.store.id && len(out) < maxAsked && !slices.Contains(out, st) {
+			out = append(out, st)
 		}
 	}
+	if known := r.peers.Load(); known != nil {
+		for _, p := range *known {
+			add(p.Store)
+		}
+	}
+	others := r.w.store.live.known()
+	for i := range others {
+		add(others[(r.asked+i)%len(others)])
+	}
+	r.asked += maxAsked / 2
+	return out
 }
 
 // onAsk answers a replica that was removed. A sleeper need not wake for it.
 //
-// INVARIANT (rule 16): only with a newer ConfVer: a replica that is behind does not know those that were added since. The
-// one that asks was a member at its own ConfVer; if it is none at a later one, it was removed between, for ever.
+// INVARIANT (rule 16): only with newer knowledge: a replica that is behind does not know those that were added since.
+//
+//   - One that has data was a member at its own ConfVer; if it is none at a later one, it was removed between, for ever.
+//   - One that has none knows only the term of a leader who spoke to it, and who had applied its addition before: that
+//     was committed. A leader of that term or a later one that has applied an entry of its own has applied it as well.
 func (r *replica) onAsk(from shard.StoreID, c *control) {
-	if !r.born() || c.last == 0 || r.machine.Desc.Epoch.ConfVer <= c.last {
+	switch {
+	case !r.born() || !plausible(uint64(c.from)):
+		return
+	case c.last > 0 && r.machine.Desc.Epoch.ConfVer <= c.last:
+		return
+	case c.last == 0 && (c.term == 0 || !r.group.Leading() || r.group.Term() < c.term || !r.group.AppliedOwnTerm()):
 		return
 	}
-	if _, member := r.machine.Desc.Replica(c.from); !member && plausible(uint64(c.from)) {
+	if _, member := r.machine.Desc.Replica(c.from); !member {
 		r.sendControl(shard.Replica{ID: c.from, Store: from}, control{kind: controlDestroy, term: r.group.Term()})
 	}
 }

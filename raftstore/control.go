@@ -14,7 +14,7 @@ const (
 	controlNudge     byte = 3 // woken follower: leader, are you there?
 	controlDestroy   byte = 4 // leader: you were removed
 	controlDestroyed byte = 5 // that replica id is gone from this store and will not come back
-	controlAsk       byte = 6 // replica that hears nobody: am I still a member? last holds the ConfVer that it knows
+	controlAsk       byte = 6 // replica that hears nobody: am I still a member? last holds the ConfVer that it knows, 0 without data, term its term
 )
 
 // control is one such message. Fields that a kind does not use are zero.

@@ -246,3 +246,10 @@ func (l *liveness) wakeSome() bool {
 	}
 	return n > 0
 }
+
+// known are all stores that this one has to do with, by id.
+func (l *liveness) known() []shard.StoreID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.peers))
+}

@@ -111,7 +111,11 @@ func (a *auditor) drain(ctx context.Context) error {
 		return err
 	}
 	a.c.draining = true
-	a.c.later(time.Second, 8*time.Second, func() { a.env.Go("undrain", func() { a.undrain(id) }) })
+	d := a.c.w.Scale(time.Second, 8*time.Second)
+	a.env.Go("undrain", func() {
+		_ = a.env.Sleep(context.Background(), d)
+		a.undrain(id)
+	})
 	return err
 }
 

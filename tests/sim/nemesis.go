@@ -87,12 +87,15 @@ func (c *cluster) anyServer() *server {
 	return best
 }
 
-// later runs f after a while, as a task of the world.
+// later runs f after a while, as a task of the world, unless everything is healed before: f ends a fault, and must not
+// end one that was begun on purpose since.
 func (c *cluster) later(least, most time.Duration, f func()) {
-	d := c.w.Scale(least, most)
+	era, d := c.era, c.w.Scale(least, most)
 	c.env.Go("later", func() {
 		_ = c.env.Sleep(context.Background(), d)
-		f()
+		if c.era == era {
+			f()
+		}
 	})
 }
 

@@ -225,6 +225,7 @@ func (c *cluster) untilBut(down *server, what string, d time.Duration, f func() 
 // heal ends every fault.
 func (c *cluster) heal() {
 	c.calm = true
+	c.era++
 	c.net.Calm()
 	c.net.HealAll()
 	for _, s := range c.servers {
