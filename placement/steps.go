@@ -177,31 +177,64 @@ func (v *view) takeOver() []*operator.Operator {
 	return over
 }
 
-// endDueLocked ends the operators whose time is over, those whose goal is reached, and those whose goal names a store that cannot take part any more.
-// Requires mu.
+// targetPatience is how long an operator waits for a silent store that it brings a replica to: longer than a restart.
+const targetPatience = 30 * time.Second
+
+// endDueLocked ends the operators whose time is over, whose goal is reached, and which stand in the way of something
+// better. Requires mu.
+//
+// INVARIANT: no operator waits for what may never come while its shard needs something else. The schedulers leave a shard
+// alone that has one.
 func (v *view) endDueLocked() {
 	for _, o := range v.book.Lapsed(v.clock()) {
 		v.endLocked(o, operator.OpLapse, fmt.Sprintf("not done after %s", (v.clock()-o.Begun).Round(time.Second)))
 	}
 	now := v.env.Now()
 	for _, o := range v.book.All() {
-		// A shard that was there before, and sleeps, is not reported again.
-		d, ok := v.shards.Get(o.Shard)
-		if rv := v.routes[o.Shard]; ok && rv != nil && rv.store != 0 && operator.Reached(d, rv.store, o.Goal) {
-			v.endLocked(o, operator.OpReach, "")
-			continue
-		}
-		for _, st := range o.Goal.Stores() {
-			sv := v.stores[st]
-			if sv == nil {
-				continue
-			}
-			if is := v.stateLocked(sv, now); is == beat.Down || is == beat.Removed {
-				v.endLocked(o, operator.OpSupersede, fmt.Sprintf("%s is %s", st, is))
-				break
+		if d, ok := v.shards.Get(o.Shard); ok {
+			// A shard that was there before, and sleeps, is not reported again.
+			if rv := v.routes[o.Shard]; rv != nil && rv.store != 0 && operator.Reached(d, rv.store, o.Goal) {
+				v.endLocked(o, operator.OpReach, "")
+			} else if why := v.hopelessLocked(o, d, now); why != "" {
+				v.endLocked(o, operator.OpSupersede, why)
 			}
 		}
 	}
+}
+
+// hopelessLocked says why an operator should not go on, "" if it may. Requires mu.
+func (v *view) hopelessLocked(o *operator.Operator, d *shard.Descriptor, now env.Time) string {
+	for _, st := range o.Receives {
+		sv := v.stores[st]
+		if sv == nil {
+			return fmt.Sprintf("%s is not known", st)
+		}
+		switch is := v.stateLocked(sv, now); {
+		case is == beat.Down, is == beat.Removed, is == beat.Draining:
+			return fmt.Sprintf("%s is %s", st, is)
+		case is == beat.Suspect && now.Sub(max(sv.seen, v.begun)) > targetPatience:
+			return fmt.Sprintf("%s is not heard any more", st)
+		}
+	}
+	g := o.Goal
+	lead := v.stores[g.Leader]
+	waits := operator.Reached(d, g.Leader, operator.Goal{Voters: g.Voters}) // for its leader, and nothing else
+	if g.Leader != 0 && waits && (lead == nil || !v.liveLocked(now)(g.Leader)) {
+		return fmt.Sprintf("%s is not heard and cannot lead", g.Leader)
+	}
+	if o.Kind.Rank() <= operator.AddReplica.Rank() {
+		return ""
+	}
+	for _, r := range d.Replicas {
+		sv := v.stores[r.Store]
+		if sv == nil || r.Role == shard.Learner || r.Role == shard.DemotingVoter {
+			continue
+		}
+		if is := v.stateLocked(sv, now); is == beat.Down || is == beat.Removed {
+			return fmt.Sprintf("%s is %s, and what is lost is made up for first", r.Store, is)
+		}
+	}
+	return ""
 }
 
 // checkLocked stops the member if a table of states knows no such event. Requires mu.

@@ -317,3 +317,42 @@ func lapse(cover *fsm.Coverage) {
 	s.now = s.now.Add(time.Hour)
 	s.v.look()
 }
+
+// TestHopelessOperators: an operator that waits for what may never come ends, so that the schedulers can do something
+// better for its shard.
+func TestHopelessOperators(t *testing.T) {
+	on := func(ids ...shard.StoreID) operator.Goal { return operator.Goal{Voters: ids} }
+	for _, c := range []struct {
+		name   string
+		kind   operator.Kind
+		goal   operator.Goal
+		then   func(s *story)
+		reason string // "": it goes on
+	}{
+		{"target away for a moment", operator.BalanceShards, on(1, 2, 4), func(s *story) { s.quiet(4, targetPatience-time.Second) }, ""},
+		{"target away for longer", operator.BalanceShards, on(1, 2, 4), func(s *story) { s.quiet(4, targetPatience+time.Second) }, "st4 is not heard any more"},
+		{"target is drained", operator.BalanceShards, on(1, 2, 4), func(s *story) { s.v.loadStore(storeRecord{id: 4, draining: true}) }, "st4 is draining"},
+		{"target is removed", operator.Replace, on(1, 2, 4), func(s *story) { s.v.loadStore(storeRecord{id: 4, removed: true}) }, "st4 is removed"},
+		{"leader to be is away", operator.BalanceLeaders, operator.Goal{Leader: 3}, func(s *story) { s.quiet(3, 5*time.Second) }, "st3 is not heard and cannot lead"},
+		{"leader to be is away, but its turn has not come", operator.Move, operator.Goal{Voters: []shard.StoreID{1, 3, 4}, Leader: 3}, func(s *story) { s.quiet(3, 5*time.Second) }, ""},
+		{"a voter is lost", operator.Move, on(1, 2, 4), func(s *story) { s.v.loadStore(storeRecord{id: 2, removed: true}) }, "st2 is removed, and what is lost is made up for first"},
+		{"a voter is lost, and this is its repair", operator.Replace, on(1, 3, 4), func(s *story) { s.v.loadStore(storeRecord{id: 2, removed: true}) }, ""},
+	} {
+		s := newStory(nil)
+		s.report()
+		s.begin(c.kind, c.goal, true)
+		o := s.v.book.Of(s.d.ID)
+		c.then(s)
+		s.v.look()
+		if o.Over() != (c.reason != "") || o.Reason != c.reason {
+			t.Errorf("%s: it is %s because of %q, want %q", c.name, o.State(), o.Reason, c.reason)
+		}
+	}
+}
+
+// quiet lets a time pass in which one store is not heard.
+func (s *story) quiet(id shard.StoreID, d time.Duration) {
+	s.away[id] = true
+	s.now = s.now.Add(d)
+	s.report()
+}

@@ -1,10 +1,6 @@
 package operator
 
-import (
-	"slices"
-
-	"github.com/skerrydb/skerry/shard"
-)
+import "github.com/skerrydb/skerry/shard"
 
 // Kind says what an operator is for.
 type Kind string
@@ -32,12 +28,4 @@ type Goal struct {
 	Voters []shard.StoreID
 	// Leader is the store that shall lead; it is one of the voters. 0: any.
 	Leader shard.StoreID
-}
-
-// Stores are all that the goal names; a store may be named twice.
-func (g Goal) Stores() []shard.StoreID {
-	if g.Leader == 0 {
-		return g.Voters
-	}
-	return append(slices.Clip(g.Voters), g.Leader)
 }
