@@ -217,6 +217,16 @@ func (v *view) hopelessLocked(o *operator.Operator, d *shard.Descriptor, now env
 		}
 	}
 	g := o.Goal
+	for _, st := range g.Voters { // also one that has a learner of the shard already; of voters see below
+		if r, ok := d.ReplicaOn(st); ok && r.Role != shard.Learner {
+			continue
+		}
+		if sv := v.stores[st]; sv != nil {
+			if is := v.stateLocked(sv, now); is == beat.Down || is == beat.Removed {
+				return fmt.Sprintf("%s is %s", st, is)
+			}
+		}
+	}
 	lead := v.stores[g.Leader]
 	waits := operator.Reached(d, g.Leader, operator.Goal{Voters: g.Voters}) // for its leader, and nothing else
 	if g.Leader != 0 && waits && (lead == nil || !v.liveLocked(now)(g.Leader)) {
