@@ -382,6 +382,44 @@ func TestForgottenReplicaAsks(t *testing.T) {
 	mustPut(t, c, d, "k", "2")
 }
 
+// The same for one that was removed before it had any data: it has no descriptor, and asks whomever its store knows.
+func TestForgottenReplicaWithoutDataAsks(t *testing.T) {
+	t.Parallel()
+	shards := []*shard.Descriptor{Descriptor(2, "", "m", 3), Descriptor(3, "m", "", 4)} // by the second its store knows the others
+	c := New(t, Options{Stores: 4, Shards: shards, Store: func(o *raftstore.Options) {
+		o.Transport = noSnapshots{o.Transport}
+	}})
+	d := c.opt.Shards[0]
+	gone := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
+	step := func(ch shard.Change) {
+		c.WaitFor(ch.String(), func() bool {
+			lead := c.Leader(d.ID)
+			return c.Stores[lead].Store.Change(context.Background(), d.ID, c.Status(lead, d.ID).Desc.Epoch, ch) == nil
+		})
+		d = c.Status(c.Leader(d.ID), d.ID).Desc
+	}
+	step(shard.Change{Kind: shard.AddLearner, Replica: gone})
+	c.WaitFor("the learner's birth", func() bool { return c.Status(4, d.ID).Term > 0 })
+	if len(c.Status(4, d.ID).Desc.Replicas) != 0 {
+		t.Fatal("it has data")
+	}
+	c.Stop(4)
+	step(shard.Change{Kind: shard.RemoveLearner, Replica: gone})
+	mustPut(t, c, d, "k", "0")
+	same(c, d)
+	restart(c, 1, 2, 3)
+	mustPut(t, c, d, "k", "1")
+	c.Start(4)
+	c.WaitFor("it to be told", func() bool { return c.Status(4, d.ID).Replica == 0 })
+}
+
+// noSnapshots loses every snapshot.
+type noSnapshots struct{ raftstore.Transport }
+
+func (noSnapshots) SendSnapshot(context.Context, shard.StoreID, []byte, func() ([]byte, error)) error {
+	return errors.New("lost")
+}
+
 // slowDestroy makes the removal of data take its time.
 type slowDestroy struct{ env.Env }
 
