@@ -19,7 +19,7 @@ type Result struct {
 	Async       bool
 	MinCommitTS Timestamp
 	Status      Status // CheckStatus, CheckSecondaries
-	Expired     bool   // CheckStatus: the lock's life is over; with StatusLocked it is an async one, to be recovered
+	Expired     bool   // CheckStatus: the life of an async commit's lock is over; recover it by CheckSecondaries
 	// Locks: of CheckStatus and Heartbeat the primary's, of CheckSecondaries those that were found.
 	Locks []LockInfo
 	Rows  []Row     // PessimisticLock with Values

@@ -119,7 +119,7 @@ func (c *CheckStatus) locked(e *evaluation, r *Result, l *Lock) {
 	case l.Async && !c.AsTwoPhase:
 	case r.Expired:
 		e.rollbackKey(c.Primary, c.StartTS, l)
-		r.Status = StatusRolledBack
+		r.Status, r.Expired = StatusRolledBack, false
 		return
 	case !l.Async && l.Kind != LockPessimistic && c.CallerTS >= max(l.MinCommitTS, l.StartTS):
 		l.MinCommitTS = c.CallerTS.nextOdd()
