@@ -77,8 +77,11 @@ func (c *Add) evaluate(e *evaluation, r *Result) error {
 	case h.fate == committed:
 		r.CommitTS = h.commit
 		return nil
-	case h.fate == rolledBack || c.StartTS < e.safe:
-		r.rejectFate(e, c.Key, c.StartTS, h)
+	case h.fate == rolledBack:
+		r.reject(RolledBack, c.Key, c.StartTS)
+		return nil
+	case c.StartTS < e.safe:
+		r.rejectTS(TooOld, c.Key, c.StartTS, e.safe)
 		return nil
 	case other != nil:
 		r.rejectLocked(c.Key, c.StartTS, other)

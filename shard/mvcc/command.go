@@ -104,15 +104,15 @@ func CheckIn(c Command, d *shard.Descriptor) error {
 // INVARIANT: reads nothing but c, w and st. Nothing is written before every key of c was looked at, so a rejected
 // command has no effect.
 func Evaluate(c Command, w Writer, st State) (Result, Effect, error) {
-	e := &evaluation{w: w, now: st.Time, safe: st.SafePoint}
+	e := &evaluation{w: w, now: st.Time, safe: st.SafePoint, collected: st.Collected}
 	var r Result
 	if err := c.evaluate(e, &r); err != nil {
 		return Result{}, Effect{}, fmt.Errorf("evaluate transaction command: %w", err)
 	}
 	if len(r.Rejected) > 0 {
-		return Result{Rejected: r.Rejected}, Effect{SafePoint: st.SafePoint}, nil
+		return Result{Rejected: r.Rejected}, Effect{SafePoint: st.SafePoint, Collected: st.Collected}, nil
 	}
-	return r, Effect{Locks: e.write(), SafePoint: e.safe}, nil
+	return r, Effect{Locks: e.write(), SafePoint: e.safe, Collected: e.collected}, nil
 }
 
 // keysValid holds a list of keys against what every command promises.

@@ -102,14 +102,14 @@ func (c *Rollback) evaluate(e *evaluation, r *Result) error {
 }
 
 // bury rolls start back on k, where it holds no lock, unless it is committed there, which is rejected. It reports whether
-// a rollback record was missing. A key of which nothing is known below the safe point is rejected as well: what would
-// tell a committed transaction from one that never came may have been collected.
+// a rollback record was missing. Where records were collected, a key of which nothing is known is rejected as well: what
+// would tell a committed transaction from one that never came may be gone.
 func (e *evaluation) bury(r *Result, k shard.Key, start Timestamp) (missing bool, err error) {
 	h, err := e.history(k, start)
 	switch {
 	case err != nil || h.fate == rolledBack:
 		return false, err
-	case h.fate == committed || start < e.safe:
+	case h.fate == committed || start < e.collected:
 		r.rejectFate(e, k, start, h)
 		return false, nil
 	}

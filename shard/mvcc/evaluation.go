@@ -8,10 +8,11 @@ import (
 
 // evaluation is one command being executed: what it reads from, and what it will write once every key agreed.
 type evaluation struct {
-	w      Writer
-	now    shard.Millis
-	safe   Timestamp
-	writes []change
+	w         Writer
+	now       shard.Millis
+	safe      Timestamp
+	collected Timestamp
+	writes    []change
 }
 
 // change is one write.
@@ -219,15 +220,15 @@ func (r *Result) rejectTS(reason Reason, k shard.Key, start, ts Timestamp) {
 	r.reject(reason, k, start).CommitTS = ts
 }
 
-// rejectFate answers who holds no lock on k: finished there, or unknown. Below the safe point unknown means nothing.
+// rejectFate answers who holds no lock on k: finished there, or unknown. Where records were collected, unknown means nothing.
 func (r *Result) rejectFate(e *evaluation, k shard.Key, start Timestamp, h history) {
 	switch {
 	case h.fate == committed:
 		r.rejectTS(Committed, k, start, h.commit)
 	case h.fate == rolledBack:
 		r.reject(RolledBack, k, start)
-	case start < e.safe:
-		r.rejectTS(TooOld, k, start, e.safe)
+	case start < e.collected:
+		r.rejectTS(TooOld, k, start, e.collected)
 	default:
 		r.reject(NoLock, k, start)
 	}

@@ -73,6 +73,7 @@ func (c *GC) evaluate(e *evaluation, r *Result) error {
 	if err := c.checkLocks(e, r); err != nil || len(r.Rejected) > 0 {
 		return err
 	}
+	e.collected = e.safe
 	return c.collect(e, r)
 }
 

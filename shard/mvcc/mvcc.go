@@ -108,9 +108,11 @@ type Writer interface {
 type State struct {
 	// Time is the shard time after the stamp of the command's entry. Locks expire by it.
 	Time shard.Millis
-	// SafePoint is the timestamp below which versions may have been collected. It only grows. A split copies it to both
-	// sides; a merge takes the larger one.
-	SafePoint Timestamp
+	// SafePoint is the timestamp below which nothing begins and nothing is read any more. Collected is the one below which
+	// records may have been collected, so that finding none says nothing. Both only grow. A split copies them to both
+	// sides; a merge takes the larger ones.
+	// INVARIANT: Collected <= SafePoint.
+	SafePoint, Collected Timestamp
 	// Locks counts the locks of the shard. While it is zero, reads do not look for locks.
 	Locks uint64
 }
@@ -118,7 +120,8 @@ type State struct {
 // Effect is what a command does to State.
 type Effect struct {
 	Locks     int64     // to be added to State.Locks
-	SafePoint Timestamp // the safe point from here on
+	SafePoint Timestamp // State.SafePoint from here on
+	Collected Timestamp // State.Collected from here on
 }
 
 // CountLocks counts the locks in r, for a split.

@@ -84,8 +84,10 @@ func (c *PessimisticLock) key(e *evaluation, r *Result, k shard.Key) error {
 	switch {
 	case err != nil:
 		return err
-	case h.fate != unknown || c.StartTS < e.safe:
+	case h.fate != unknown:
 		r.rejectFate(e, k, c.StartTS, h)
+	case c.StartTS < e.safe:
+		r.rejectTS(TooOld, k, c.StartTS, e.safe)
 	case other != nil:
 		r.rejectLocked(k, c.StartTS, other)
 	case h.newestTS > c.ForUpdateTS:

@@ -29,7 +29,8 @@ const (
 	// TooLate: a one-phase commit or an Add would have committed at CommitTS, above what it allows. Nothing was done; use
 	// two phases, or a fresh timestamp.
 	TooLate Reason = 8
-	// TooOld: start_ts, or a read's timestamp, lies below the safe point, which is CommitTS, and the shard no longer knows.
+	// TooOld: the command begins something, or reads, below the safe point, or it asks for what may have been collected.
+	// That bound is CommitTS.
 	TooOld Reason = 9
 	// NotPrimary: the lock names another key as its primary, which is Primary.
 	NotPrimary Reason = 10

@@ -113,7 +113,7 @@ func (c *Resolve) key(e *evaluation, r *Result, k shard.Key, t Decided) error {
 	case own != nil:
 		e.resolve(r, k, own, t)
 		return nil
-	case t.CommitTS != 0 || t.StartTS < e.safe:
+	case t.CommitTS != 0 || t.StartTS < e.collected:
 		return nil
 	}
 	_, err = e.bury(r, k, t.StartTS)

@@ -100,7 +100,7 @@ func (c *CheckStatus) evaluate(e *evaluation, r *Result) error {
 		r.Status, r.CommitTS = StatusCommitted, h.commit
 	case h.fate == rolledBack:
 		r.Status = StatusRolledBack
-	case c.RollbackMissing && c.StartTS >= e.safe:
+	case c.RollbackMissing && c.StartTS >= e.collected:
 		e.rollbackKey(c.Primary, c.StartTS, nil)
 		r.Status = StatusRolledBack
 	default:

@@ -28,7 +28,7 @@ func TestTranscripts(t *testing.T) {
 				}
 			}
 			if td.Cmd == "do" {
-				fmt.Fprintf(&b, "%d locks, safe point %d\n%s", s.st.Locks, s.st.SafePoint, s.w)
+				fmt.Fprintf(&b, "%d locks, safe point %d, collected %d\n%s", s.st.Locks, s.st.SafePoint, s.st.Collected, s.w)
 			}
 			return b.String()
 		})
@@ -54,7 +54,7 @@ func (s *shardState) do(c mvcc.Command) (*mvcc.Result, error) {
 		return nil, err
 	}
 	s.st.Locks += uint64(eff.Locks)
-	s.st.SafePoint = eff.SafePoint
+	s.st.SafePoint, s.st.Collected = eff.SafePoint, eff.Collected
 	if n, _ := mvcc.CountLocks(s.w, shard.Range{}); n != s.st.Locks {
 		return nil, fmt.Errorf("%d locks counted, %d in the state", n, s.st.Locks)
 	}
