@@ -30,6 +30,7 @@ func TestSnapshotIsolation(t *testing.T) {
 			"add":     m.add,
 			"deliver": m.deliver,
 			"hurry":   m.hurry,
+			"next":    m.next,
 			"read":    m.read,
 			"recover": m.recoverOne,
 			"collect": m.collect,
@@ -38,7 +39,7 @@ func TestSnapshotIsolation(t *testing.T) {
 	})
 }
 
-// userKey and the counters: of c and d the values are long, and Add keeps away from them.
+// counters: of c and d the values are long, and Add keeps away from them.
 var counters = []shard.Key{mvcc.Key([]byte("a")), mvcc.Key([]byte("b")), mvcc.Key([]byte("c")), mvcc.Key([]byte("d"))}
 
 func encode(k shard.Key, n uint64) []byte {
@@ -226,6 +227,19 @@ func (m *model) add(t *rapid.T) {
 			m.ack(x, r.CommitTS)
 		}
 	})
+}
+
+// next delivers one of the newest commands that has no answer yet, so that owners and recoverers meet half-way.
+func (m *model) next(t *rapid.T) {
+	var open []*message
+	for _, msg := range m.sent[max(0, len(m.sent)-8):] {
+		if msg.then != nil {
+			open = append(open, msg)
+		}
+	}
+	if len(open) > 0 {
+		m.hand(rapid.SampledFrom(open).Draw(t, "open"))
+	}
 }
 
 // deliver delivers any command that was ever sent.

@@ -32,8 +32,6 @@ func newTwin() *twin {
 	return &twin{kv: btree.NewBTreeGOptions(func(a, b pair) bool { return keys.Compare(a.k, b.k) < 0 }, btree.Options{NoLocks: true})}
 }
 
-func (t *twin) copy() *twin { return &twin{kv: t.kv.Copy()} }
-
 func (t *twin) lend(b []byte) []byte {
 	c := bytes.Clone(b)
 	t.lent = append(t.lent, c)
