@@ -19,6 +19,8 @@ func Format(k []byte) string {
 	switch Kind(k[0]) {
 	case KindRecord:
 		return "record/" + strconv.Quote(string(k[1:]))
+	case KindLock:
+		return "lock/" + strconv.Quote(string(k[1:]))
 	case KindData:
 		n := Split(k)
 		if n == len(k) {

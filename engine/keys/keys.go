@@ -27,7 +27,8 @@ const (
 	KindState  Kind = 0x02 // state of replicas
 	KindLog    Kind = 0x03 // raft log entries
 	KindData   Kind = 0x04 // what shards hold
-	kindEnd    Kind = 0x05 // no key lies at or above it
+	KindLock   Kind = 0x05 // locks of transactional keys
+	kindEnd    Kind = 0x06 // no key lies at or above it
 )
 
 // StateKind is the last byte of a replica state key.
@@ -155,7 +156,7 @@ func LogBetween(id shard.ID, lo, hi uint64) Span {
 // A version's own bytes need not: the prefix "p\x00" sorts below the bound "p\x00\x00", while its versions, whose next
 // byte is of a timestamp, sort above it bytewise. So the range of a version is asked by its prefix.
 func DataSpan(r shard.Range) Span {
-	s := Span{Start: Data(r.Start), End: []byte{byte(kindEnd)}}
+	s := Span{Start: Data(r.Start), End: []byte{byte(KindLock)}}
 	if len(r.End) != 0 {
 		s.End = Data(r.End)
 	}

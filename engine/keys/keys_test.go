@@ -160,6 +160,8 @@ func TestLayout(t *testing.T) {
 		{State(0x0102, StateHard), "\x02\x00\x00\x00\x00\x00\x00\x01\x02h"},
 		{Log(0x0102, 3), "\x03\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00\x03"},
 		{Data(shard.RawKey([]byte("u"))), "\x04ru"},
+		{Version(shard.Key("xu\x00"), 0x0102), "\x04xu\x00\xff\xff\xff\xff\xff\xff\xfe\xfd\x09"},
+		{Lock(shard.Key("xu\x00")), "\x05xu\x00"},
 	} {
 		if string(c.k) != c.want {
 			t.Errorf("%s is %q, want %q", Format(c.k), c.k, c.want)
@@ -184,6 +186,39 @@ func TestLayout(t *testing.T) {
 	if !all.Contains(Data(shard.Key{0xff, 0xff, 0xff})) || !all.Contains(Data(nil)) || all.Contains(Log(max, ^uint64(0))) {
 		t.Errorf("span of all data")
 	}
+}
+
+// TestVersionsAndLocks: a version and a lock come apart into what they were made of; newer versions come first; both lie
+// in the spans of exactly those ranges that hold their key.
+func TestVersionsAndLocks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := func(label string) shard.Key {
+			return shard.Key(prefixOf(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 9, 0xff}), 0, 12).Draw(t, label))[1:])
+		}
+		k, o := key("k"), key("o")
+		ts, at := rapid.Uint64().Draw(t, "ts"), rapid.Uint64().Draw(t, "at")
+		v := Version(k, ts)
+		if back, bts, ok := DecodeVersion(v); !ok || back.Compare(k) != 0 || bts != ts {
+			t.Fatalf("version of %s at %d reads back as %s at %d, %v", k, ts, back, bts, ok)
+		}
+		if back, ok := DecodeLock(Lock(k)); !ok || back.Compare(k) != 0 {
+			t.Fatalf("lock of %s reads back as %s, %v", k, back, ok)
+		}
+		if c := Compare(v, Version(k, at)); (c < 0) != (ts > at) || (c == 0) != (ts == at) {
+			t.Fatalf("versions at %d and %d compare as %d", ts, at, c)
+		}
+		if got, want := VersionSpan(o, at).Contains(v), o.Compare(k) == 0 && ts <= at; got != want {
+			t.Fatalf("versions of %s at %d hold %s at %d: %v", o, at, k, ts, got)
+		}
+		r := shard.Range{Start: key("lo"), End: key("hi")}
+		if rapid.Bool().Draw(t, "unbounded") {
+			r = shard.Range{}
+		}
+		if DataSpan(r).Contains(v) != r.Contains(k) || LockSpan(r).Contains(Lock(k)) != r.Contains(k) ||
+			DataSpan(r).Contains(Lock(k)) || LockSpan(r).Contains(v) {
+			t.Fatalf("%s in %s: %v, version %v, lock %v", k, r, r.Contains(k), DataSpan(r).Contains(v), LockSpan(r).Contains(Lock(k)))
+		}
+	})
 }
 
 // FuzzFormat: any bytes can be split, compared, decoded and printed.
