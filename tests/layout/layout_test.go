@@ -35,6 +35,7 @@ var rules = []rule{
 	{pkg: "shard", may: []string{"internal/bug", "internal/codec", "internal/invariant"}, pure: true},
 	{pkg: "shard/call", may: []string{"shard", "internal/codec"}, pure: true},
 	{pkg: "shard/raw", may: []string{"shard", "internal/codec"}, pure: true},
+	{pkg: "shard/mvcc", may: []string{"shard", "internal/codec"}, pure: true},
 	{pkg: "shard/raw/rawtest", may: []string{"shard", "shard/raw"}},
 	{pkg: "shard/beat", may: []string{"shard"}, pure: true},
 	{pkg: "engine/keys", may: []string{"shard", "internal/codec"}, pure: true},
