@@ -234,33 +234,21 @@ func (c *cluster) corrupt() {
 	if c.replacing || !s.sound() || c.knobs.Members == 1 && s.member != 0 {
 		return // a node that does not start takes its member with it
 	}
-	c.replacing = true
-	c.auditor.env.Go("corrupt", func() {
-		if err := c.auditor.corrupt(s); err != nil {
-			c.main.Log("corrupt %s: %v", s, err)
-		}
-		c.replacing = false
-	})
+	c.replaceBy("corrupt", s, c.auditor.corrupt)
 }
 
 func (a *auditor) corrupt(s *server) error {
 	ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := a.open(ctx); err != nil {
-		return err
-	}
-	if err := a.unsettled(ctx); err != nil {
-		return err
-	}
-	info, err := a.conn.Node(ctx, s.addr)
-	if err != nil || len(info.Stores) == 0 {
+	old, err := a.spareStore(ctx, s)
+	if err != nil || old == 0 {
 		return err
 	}
 	if !s.sound() || s.removed {
 		return errors.New("it is down by now")
 	}
 	s.spoil(a.c.w.Chance(0.5) && s.disk.opened > 1, a.c.w.Rand())
-	a.removeForGood(info.Stores[0], s)
+	a.removeForGood(old, s)
 	return nil
 }
 

@@ -19,30 +19,44 @@ func (c *cluster) replace() {
 	if c.replacing || !s.up() || s.node == nil {
 		return
 	}
+	c.replaceBy("replace", s, c.auditor.replace)
+}
+
+// replaceBy runs what ends with another store in the place of s. Its caller has seen that no store is being replaced.
+func (c *cluster) replaceBy(what string, s *server, f func(*server) error) {
 	c.replacing = true
-	c.auditor.env.Go("replace", func() {
-		if err := c.auditor.replace(s); err != nil {
-			c.main.Log("replace %s: %v", s, err)
+	c.auditor.env.Go(what, func() {
+		if err := f(s); err != nil {
+			c.main.Log("%s %s: %v", what, s, err)
 		}
 		c.replacing = false
 	})
 }
 
-func (a *auditor) replace(s *server) error {
-	ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
+// spareStore is the store of a server, 0 if it has none that answers, and an error if not every shard has all its
+// replicas: then none can be spared.
+func (a *auditor) spareStore(ctx context.Context, s *server) (shard.StoreID, error) {
 	if err := a.open(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	// Nothing half done may be left of the one before.
 	if err := a.unsettled(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	info, err := a.conn.Node(ctx, s.addr)
 	if err != nil || len(info.Stores) == 0 {
+		return 0, err
+	}
+	return info.Stores[0], nil
+}
+
+func (a *auditor) replace(s *server) error {
+	ctx, cancel := a.env.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	old, err := a.spareStore(ctx, s)
+	if err != nil || old == 0 {
 		return err
 	}
-	old := info.Stores[0]
 	a.m.Log("remove %s, which is %s", old, s)
 	err = a.db.Admin().RemoveStore(ctx, old)
 	if err != nil && !errors.Is(err, client.ErrAmbiguous) && !errors.Is(err, client.ErrUnavailable) {
