@@ -323,17 +323,27 @@ func TestLateMember(t *testing.T) {
 	var invalid *shard.InvalidError
 	refused := func(id shard.StoreID) {
 		t.Helper()
-		if err := m.JoinMember(t.Context(), id); !errors.As(err, &invalid) {
+		if err := m.JoinMember(t.Context(), beat.Candidate{Member: id, Token: 8}); !errors.As(err, &invalid) {
 			t.Fatalf("member %d: %v, want a refusal", id, err)
 		}
 	}
 	refused(4) // not of this cluster
 	s.active = nil
 	refused(2) // was there when the term began, is away now
-	if err := m.JoinMember(t.Context(), 3); err != nil {
-		t.Fatal(err)
+	join := func() error { return m.JoinMember(t.Context(), beat.Candidate{Member: 3, Token: 7}) }
+	s.swallow = 1
+	if err := join(); err == nil {
+		t.Fatal("the answer was not lost")
 	}
-	refused(3) // it has begun
+	for range 2 { // it did not hear the answer, or died before it had written anything
+		if err := join(); err != nil {
+			t.Fatalf("the same directory asks again: %v", err)
+		}
+	}
+	refused(3) // with another directory
+	if err := m.JoinMember(t.Context(), beat.Candidate{Member: 3}); !errors.As(err, &invalid) {
+		t.Fatalf("without a token: %v", err)
+	}
 }
 
 // TestLostAnswers: a write that took effect although its answer was lost leaves nothing behind that a leader of the same

@@ -71,7 +71,7 @@ type errorPlacement struct {
 	err error
 }
 
-func (p *errorPlacement) JoinMember(context.Context, shard.StoreID) error { return p.err }
+func (p *errorPlacement) JoinMember(context.Context, beat.Candidate) error { return p.err }
 
 func (p *errorPlacement) RemoveStore(context.Context, shard.StoreID) error { return p.err }
 

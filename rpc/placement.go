@@ -65,7 +65,7 @@ func (s *placementServer) Timestamps(ctx context.Context, r *placementv1.Timesta
 }
 
 func (s *placementServer) JoinMember(ctx context.Context, r *placementv1.JoinMemberRequest) (*placementv1.JoinMemberReply, error) {
-	return &placementv1.JoinMemberReply{}, s.p.JoinMember(ctx, shard.StoreID(r.GetMemberId()))
+	return &placementv1.JoinMemberReply{}, s.p.JoinMember(ctx, beat.Candidate{Member: shard.StoreID(r.GetMemberId()), Token: r.GetToken()})
 }
 
 func (s *placementServer) RemoveStore(ctx context.Context, r *placementv1.RemoveStoreRequest) (*placementv1.RemoveStoreReply, error) {
@@ -187,11 +187,11 @@ func (p *PlacementAt) RemoveStore(ctx context.Context, id shard.StoreID) error {
 }
 
 // JoinMember implements Placement.
-func (p *PlacementAt) JoinMember(ctx context.Context, id shard.StoreID) error {
+func (p *PlacementAt) JoinMember(ctx context.Context, m beat.Candidate) error {
 	c, err := p.client()
 	if err != nil {
 		return err
 	}
-	_, err = invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(id)}, c.JoinMember)
+	_, err = invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(m.Member), Token: m.Token}, c.JoinMember)
 	return err
 }

@@ -32,8 +32,8 @@ type Placement interface {
 	Watch(ctx context.Context, send func(*beat.Routes) error) error
 	AllocIDs(ctx context.Context, count int) (first uint64, err error)
 	Timestamps(ctx context.Context, count int) (first uint64, err error)
-	// JoinMember lets a member that was never seen begin, once.
-	JoinMember(ctx context.Context, id shard.StoreID) error
+	// JoinMember lets a member that was never seen begin, once for each token.
+	JoinMember(ctx context.Context, m beat.Candidate) error
 	// RemoveStore declares a store gone for good.
 	RemoveStore(ctx context.Context, id shard.StoreID) error
 	// Administer does what an administrator asks for, or says what it would do.

@@ -140,10 +140,16 @@ func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string, b
 }
 
 // joinLate asks the cluster that the other members have begun whether this one may still join it: only if it never took
-// part. The leader remembers the answer before this member votes for the first time.
+// part. The leader remembers the answer, with the token of this directory, before this member votes for the first time.
 func (m *member) joinLate(c *PlacementConfig, members map[uint64]string, cluster shard.ClusterID) error {
+	token, err := tokenOf(m.n.env, m.engine)
+	if err != nil {
+		return err
+	}
 	m.n.dir.learn(memberList(members))
-	err := m.n.dir.ask(m.n.ctx, func(ctx context.Context, p rpc.Placement) error { return p.JoinMember(ctx, shard.StoreID(c.ID)) })
+	err = m.n.dir.ask(m.n.ctx, func(ctx context.Context, p rpc.Placement) error {
+		return p.JoinMember(ctx, beat.Candidate{Member: shard.StoreID(c.ID), Token: token})
+	})
 	if err != nil {
 		return fmt.Errorf("the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
 	}

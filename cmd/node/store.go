@@ -23,9 +23,6 @@ const heartbeatInterval = time.Second
 // store that starts while placement is away can still talk to the others.
 const addrsRecord = "addresses"
 
-// tokenRecord is what the store's directory registers with, see beat.Newcomer.
-const tokenRecord = "token"
-
 // instructTimeout bounds one step of an operator; placement sends it again.
 const instructTimeout = 5 * time.Second
 
@@ -158,7 +155,7 @@ func (a *storeAgent) due() bool {
 // register asks placement for an id, once in the life of a directory.
 func (a *storeAgent) register() {
 	var reg beat.Registration
-	token, err := a.token()
+	token, err := tokenOf(a.n.env, a.engine)
 	if err != nil {
 		a.n.broken(err)
 		return
@@ -181,29 +178,6 @@ func (a *storeAgent) register() {
 		return
 	}
 	a.n.log.Info("store registered", "store", reg.Store, "cluster", reg.Cluster)
-}
-
-// token is what the directory registers with. It is written down before it is used, so that a node that dies before it
-// hears its id gets the same one afterwards.
-func (a *storeAgent) token() (uint64, error) {
-	b, ok, err := a.engine.Record(tokenRecord)
-	if err != nil {
-		return 0, fmt.Errorf("read record %s: %w", tokenRecord, err)
-	}
-	if ok {
-		d := codec.Decoder{B: b}
-		d.Version(1)
-		token := d.Uvarint()
-		if err := d.Done(); err != nil {
-			return 0, fmt.Errorf("record %s: %w", tokenRecord, err)
-		}
-		return token, nil
-	}
-	token := max(1, a.n.env.Rand())
-	if err := a.engine.SetRecord(tokenRecord, codec.AppendUvarint([]byte{1}, token)); err != nil {
-		return 0, fmt.Errorf("write record %s: %w", tokenRecord, err)
-	}
-	return token, nil
 }
 
 // heartbeat tells placement what there is and does what it answers.

@@ -164,3 +164,11 @@ type Registration struct {
 	Cluster shard.ClusterID
 	Store   shard.StoreID
 }
+
+// Candidate is a placement member that may begin or not.
+type Candidate struct {
+	Member shard.StoreID
+	// Token was drawn by its directory before it asked for the first time. A member that asks again because it did not hear
+	// the answer, or died before it had written anything, gets the same one; a directory that was lost has another token.
+	Token uint64
+}

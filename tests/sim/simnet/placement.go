@@ -56,9 +56,9 @@ func (p *placementAt) Timestamps(ctx context.Context, count int) (uint64, error)
 	return to(ctx, p, "reserve timestamps", 16, func(ctx context.Context, q rpc.Placement) (uint64, error) { return q.Timestamps(ctx, count) })
 }
 
-func (p *placementAt) JoinMember(ctx context.Context, id shard.StoreID) error {
+func (p *placementAt) JoinMember(ctx context.Context, m beat.Candidate) error {
 	_, err := to(ctx, p, "join as a member", 16, func(ctx context.Context, q rpc.Placement) (nothing, error) {
-		return nothing{}, q.JoinMember(ctx, id)
+		return nothing{}, q.JoinMember(ctx, m)
 	})
 	return err
 }

@@ -1343,6 +1343,7 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 type JoinMemberRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MemberId      uint64                 `protobuf:"varint,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Token         uint64                 `protobuf:"fixed64,2,opt,name=token,proto3" json:"token,omitempty"` // drawn by the member's directory
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1380,6 +1381,13 @@ func (*JoinMemberRequest) Descriptor() ([]byte, []int) {
 func (x *JoinMemberRequest) GetMemberId() uint64 {
 	if x != nil {
 		return x.MemberId
+	}
+	return 0
+}
+
+func (x *JoinMemberRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
 	}
 	return 0
 }
@@ -1895,9 +1903,10 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x06routes\x18\x03 \x03(\v2\x1a.skerry.placement.v1.RouteR\x06routes\x122\n" +
 	"\x06stores\x18\x04 \x03(\v2\x1a.skerry.placement.v1.StoreR\x06stores\x125\n" +
 	"\amembers\x18\x05 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\"\x0e\n" +
-	"\fWatchRequest\"0\n" +
+	"\fWatchRequest\"F\n" +
 	"\x11JoinMemberRequest\x12\x1b\n" +
-	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\"\x11\n" +
+	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x06R\x05token\"\x11\n" +
 	"\x0fJoinMemberReply\"/\n" +
 	"\x12RemoveStoreRequest\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\"\x12\n" +
