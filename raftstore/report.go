@@ -152,3 +152,9 @@ func (s *Store) Leader(id shard.ID) shard.Replica {
 	}
 	return shard.Replica{}
 }
+
+// Live reports whether this store hears another one.
+func (s *Store) Live(id shard.StoreID) bool {
+	live, _ := s.live.isLive(id)
+	return live
+}

@@ -209,7 +209,8 @@ func TestLateMember(t *testing.T) {
 		return err
 	})
 	if err := lead.dir.ask(ctx, func(ctx context.Context, p rpc.Placement) error {
-		return p.JoinMember(ctx, beat.Candidate{Member: 3, Token: token})
+		_, err := p.JoinMember(ctx, beat.Candidate{Member: 3, Token: token})
+		return err
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -245,8 +245,7 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
-	n.dir.learn(ans.Members)
-	a.learnAddrs(ans.Stores)
+	a.learnAddrs(ans.Stores, n.dir.settle(ans.Members))
 	a.mu.Lock()
 	a.heard = true
 	a.mu.Unlock()
@@ -305,9 +304,9 @@ func (a *storeAgent) instruct(in beat.Instruction) {
 	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "split", in.SplitAt, "err", err)
 }
 
-// learnAddrs makes the addresses of other stores known to the transport, and remembers them.
-func (a *storeAgent) learnAddrs(stores []beat.Store) {
-	changed := false
+// learnAddrs makes the addresses of other stores known to the transport, and remembers them, and those of placement's
+// members, if any is another than before.
+func (a *storeAgent) learnAddrs(stores []beat.Store, changed bool) {
 	for _, s := range stores {
 		if s.Addr != "" && a.known[s.ID] != s.Addr {
 			a.known[s.ID] = s.Addr

@@ -51,7 +51,7 @@ type Store struct {
 
 // Member is one member of the placement driver.
 type Member struct {
-	Store   shard.StoreID // below shard.FirstUserID
+	Store   shard.StoreID // the member's number: of the first below shard.FirstUserID
 	Replica shard.ReplicaID
 	Addr    string
 	Leader  bool
@@ -165,10 +165,25 @@ type Registration struct {
 	Store   shard.StoreID
 }
 
-// Candidate is a placement member that may begin or not.
+// Candidate is a placement member that asks to take part: with Member zero a new one, which gets a number; else one of the
+// first that starts late, or, with Began, one that says where it listens now.
 type Candidate struct {
-	Member shard.StoreID
+	Cluster shard.ClusterID // 0: it knows of none
+	Member  shard.StoreID
 	// Token was drawn by its directory before it asked for the first time. A member that asks again because it did not hear
 	// the answer, or died before it had written anything, gets the same one; a directory that was lost has another token.
 	Token uint64
+	Addr  string
+	// Began: its directory holds its replica, or had one.
+	Began bool
+	// Replace is the member in whose place a new one comes; 0: none.
+	Replace shard.StoreID
+}
+
+// Admission answers a Candidate that may take part.
+type Admission struct {
+	Cluster shard.ClusterID
+	Member  shard.StoreID
+	// Members are those that there are.
+	Members []Member
 }

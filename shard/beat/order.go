@@ -25,6 +25,18 @@ type Order struct {
 	Pause     *PauseOrder     `json:"pause,omitempty"`
 	Explain   *ExplainOrder   `json:"explain,omitempty"`
 	Plan      *PlanOrder      `json:"plan,omitempty"`
+
+	Members        *MembersOrder `json:"members,omitempty"`
+	RemoveMember   *MemberOrder  `json:"remove_member,omitempty"`
+	TransferMember *MemberOrder  `json:"transfer_member,omitempty"`
+}
+
+// MembersOrder asks who takes part in placement itself, and who did.
+type MembersOrder struct{}
+
+// MemberOrder names a placement member.
+type MemberOrder struct {
+	Member shard.StoreID `json:"member"`
 }
 
 // MoveOrder moves a shard's replica from one store to another.
@@ -107,6 +119,20 @@ type Outcome struct {
 	// Paused is how long nothing is scheduled yet.
 	Paused time.Duration `json:"paused_ns,omitempty"`
 	Plan   *Plan         `json:"plan,omitempty"`
+	// Members are all that there ever were, by number.
+	Members []MemberStatus `json:"members,omitempty"`
+}
+
+// MemberStatus is a placement member as people see it.
+type MemberStatus struct {
+	Member shard.StoreID `json:"member"`
+	Addr   string        `json:"addr,omitempty"`
+	State  string        `json:"state"` // voter, joining, leaving, removed
+	Leader bool          `json:"leader,omitempty"`
+	// Live: the leader hears it.
+	Live bool `json:"live,omitempty"`
+	// Step is what is done about it next, or what it waits for.
+	Step string `json:"step,omitempty"`
 }
 
 // Operator is one plan of placement for one shard, as people see it.

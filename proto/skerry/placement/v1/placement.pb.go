@@ -1342,8 +1342,12 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 
 type JoinMemberRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	MemberId      uint64                 `protobuf:"varint,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Token         uint64                 `protobuf:"fixed64,2,opt,name=token,proto3" json:"token,omitempty"` // drawn by the member's directory
+	MemberId      uint64                 `protobuf:"varint,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"` // 0: a new one
+	Token         uint64                 `protobuf:"fixed64,2,opt,name=token,proto3" json:"token,omitempty"`                      // drawn by the member's directory
+	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
+	Began         bool                   `protobuf:"varint,4,opt,name=began,proto3" json:"began,omitempty"`                          // its directory holds its replica
+	Replace       uint64                 `protobuf:"varint,5,opt,name=replace,proto3" json:"replace,omitempty"`                      // the member in whose place the new one comes; 0: none
+	ClusterId     uint64                 `protobuf:"varint,6,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // 0: it knows of none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1392,8 +1396,39 @@ func (x *JoinMemberRequest) GetToken() uint64 {
 	return 0
 }
 
+func (x *JoinMemberRequest) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *JoinMemberRequest) GetBegan() bool {
+	if x != nil {
+		return x.Began
+	}
+	return false
+}
+
+func (x *JoinMemberRequest) GetReplace() uint64 {
+	if x != nil {
+		return x.Replace
+	}
+	return 0
+}
+
+func (x *JoinMemberRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
 type JoinMemberReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	MemberId      uint64                 `protobuf:"varint,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Members       []*Member              `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1426,6 +1461,27 @@ func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
 // Deprecated: Use JoinMemberReply.ProtoReflect.Descriptor instead.
 func (*JoinMemberReply) Descriptor() ([]byte, []int) {
 	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *JoinMemberReply) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *JoinMemberReply) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+func (x *JoinMemberReply) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
 }
 
 type RemoveStoreRequest struct {
@@ -1903,11 +1959,20 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x06routes\x18\x03 \x03(\v2\x1a.skerry.placement.v1.RouteR\x06routes\x122\n" +
 	"\x06stores\x18\x04 \x03(\v2\x1a.skerry.placement.v1.StoreR\x06stores\x125\n" +
 	"\amembers\x18\x05 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\"\x0e\n" +
-	"\fWatchRequest\"F\n" +
+	"\fWatchRequest\"\xa9\x01\n" +
 	"\x11JoinMemberRequest\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x06R\x05token\"\x11\n" +
-	"\x0fJoinMemberReply\"/\n" +
+	"\x05token\x18\x02 \x01(\x06R\x05token\x12\x12\n" +
+	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x14\n" +
+	"\x05began\x18\x04 \x01(\bR\x05began\x12\x18\n" +
+	"\areplace\x18\x05 \x01(\x04R\areplace\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x06 \x01(\x04R\tclusterId\"\x84\x01\n" +
+	"\x0fJoinMemberReply\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
+	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x125\n" +
+	"\amembers\x18\x03 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\"/\n" +
 	"\x12RemoveStoreRequest\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\"\x12\n" +
 	"\x10RemoveStoreReply\")\n" +
@@ -1996,29 +2061,30 @@ var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	14, // 13: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
 	5,  // 14: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
 	7,  // 15: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
-	0,  // 16: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
-	10, // 17: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
-	13, // 18: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
-	16, // 19: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
-	23, // 20: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
-	25, // 21: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
-	17, // 22: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
-	19, // 23: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
-	21, // 24: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
-	1,  // 25: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
-	12, // 26: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
-	15, // 27: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
-	15, // 28: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
-	24, // 29: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
-	26, // 30: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
-	18, // 31: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
-	20, // 32: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
-	22, // 33: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
-	25, // [25:34] is the sub-list for method output_type
-	16, // [16:25] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	7,  // 16: skerry.placement.v1.JoinMemberReply.members:type_name -> skerry.placement.v1.Member
+	0,  // 17: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
+	10, // 18: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
+	13, // 19: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
+	16, // 20: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
+	23, // 21: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
+	25, // 22: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
+	17, // 23: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
+	19, // 24: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
+	21, // 25: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
+	1,  // 26: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
+	12, // 27: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
+	15, // 28: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
+	15, // 29: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
+	24, // 30: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
+	26, // 31: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
+	18, // 32: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
+	20, // 33: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
+	22, // 34: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
+	26, // [26:35] is the sub-list for method output_type
+	17, // [17:26] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_skerry_placement_v1_placement_proto_init() }
