@@ -150,7 +150,7 @@ func (s *search) follow(ctx context.Context, addr string, err error) {
 	switch {
 	case errors.As(err, &nl):
 		s.ours = true
-		if to := s.d.addrOf(nl.Leader.Store); to != "" {
+		if to := s.d.addrOf(nl.Leader.Store); to != "" && !s.tried[to] { // else it may be elsewhere by now
 			s.queue = append([]string{to}, s.queue...)
 			return
 		}

@@ -99,6 +99,9 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	}
 	list := memberList(m.current)
 	n.dir.learn(list)
+	for _, b := range memberList(m.record) { // if what was configured is wrong
+		n.dir.learn([]beat.Member{{Addr: b.Addr}})
+	}
 	store, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
 		Logger: n.log.With("member", uint64(self)), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
 		LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})

@@ -91,8 +91,11 @@ func leadingMember(t *testing.T, n *Node) shard.StoreID {
 	t.Helper()
 	for ctx := testContext(t); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		out, err := order(t, n, &beat.Order{Members: &beat.MembersOrder{}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := range out.Members {
-			if err == nil && out.Members[i].Leader {
+			if out.Members[i].Leader {
 				return out.Members[i].Member
 			}
 		}
@@ -365,7 +368,8 @@ func TestMembersMove(t *testing.T) {
 		}
 		c.Listen = freeAddrs(t, 1)[0]
 		p.Members[p.ID] = c.Listen
-		c.Placement, configs[i] = &p, c
+		c.Placement = &p
+		configs[i] = c
 	}
 	for i := range 3 { // the others are started with what is wrong by now
 		stop(t, nodes[i])
@@ -394,8 +398,11 @@ func awaitAddr(t *testing.T, n *Node, id shard.StoreID, want string) {
 	have := ""
 	for ctx := testContext(t); ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		out, err := order(t, n, &beat.Order{Members: &beat.MembersOrder{}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, m := range out.Members {
-			if err == nil && m.Member == id {
+			if m.Member == id {
 				have = m.Addr
 			}
 		}

@@ -173,6 +173,7 @@ func (m *member) readAddrs(d *shard.Descriptor) error {
 func (m *member) set(id shard.StoreID, addr string) {
 	m.current[id] = addr
 	m.transport.SetAddr(id, addr)
+	m.n.dir.learn([]beat.Member{{Store: id, Addr: addr}})
 }
 
 // tellAddr tells placement's leader where this member is if the record says otherwise. One that has heard no leader for a
@@ -218,18 +219,27 @@ func (m *member) search(d *shard.Descriptor, now env.Time) {
 			add(addr)
 		}
 	}
-	if now.Sub(m.led) > lonelyAfter {
+	lonely := now.Sub(m.led) > lonelyAfter
+	if lonely {
 		for _, addr := range m.n.dir.list() {
 			add(addr)
 		}
 	}
-	for _, addr := range at {
-		m.visit(addr)
+	for i := 0; i < min(len(at), maxVisits); i++ {
+		others := m.visit(at[i])
+		if lonely { // it may know where others are by now
+			for _, addr := range others {
+				add(addr)
+			}
+		}
 	}
 }
 
-// visit asks a node whether it is the one where a member is.
-func (m *member) visit(addr string) {
+// maxVisits bounds one search: members, where they were, and where somebody else thinks that they are.
+const maxVisits = 32
+
+// visit asks a node whether it is the one where a member is, and returns where it believes the members to be.
+func (m *member) visit(addr string) []string {
 	ctx, cancel := m.n.env.WithTimeout(m.n.ctx, callTimeout)
 	defer cancel()
 	info, err := m.n.wire.Node(ctx, addr)
@@ -243,4 +253,5 @@ func (m *member) visit(addr string) {
 		}
 		m.confirmed[info.Member] = addr
 	}
+	return info.Members
 }
