@@ -26,6 +26,8 @@ const (
 	keyMembers       = "members"
 	keyBootstrap     = "bootstrap"
 	keyJoin          = "join"
+	keyMember        = "member"
+	keyReplace       = "replace"
 	keyReplicas      = "replicas"
 	keyStores        = "stores"
 	keySplitKeys     = "split-keys"
@@ -54,7 +56,9 @@ func settings() *config.Registry {
 		config.Setting{Key: keyMemberID, Kind: config.Number, Usage: "number of this placement member, 1 to 5"},
 		config.Setting{Key: keyMembers, Kind: config.List, Usage: `all first placement members, such as "1=a:4400,2=b:4400,3=c:4400"`, Check: checkMember},
 		config.Setting{Key: keyBootstrap, Kind: config.Bool, Usage: "allow an empty directory to begin a new cluster"},
-		config.Setting{Key: keyJoin, Kind: config.List, Usage: "addresses of placement members of the cluster to join", Check: checkAddr},
+		config.Setting{Key: keyJoin, Kind: config.List, Usage: "addresses of nodes of the cluster to join", Check: checkAddr},
+		config.Setting{Key: keyMember, Kind: config.Bool, Usage: "with --join: bring a new placement member, too"},
+		config.Setting{Key: keyReplace, Kind: config.Number, Usage: "with --join: number of the placement member in whose place a new one comes"},
 		config.Setting{Key: keyReplicas, Kind: config.Number, Usage: "copies of each shard (default 3, of a lone node 1)"},
 		config.Setting{Key: keyStores, Kind: config.Number, Usage: "stores to wait for before the first shards are made (default as many as replicas)"},
 		config.Setting{Key: keySplitKeys, Kind: config.List, Usage: `keys at which the first shards are cut; \xNN for any byte, \x2c for a comma`},
@@ -75,9 +79,9 @@ func settings() *config.Registry {
 // The groups of settings that commands have flags for.
 var (
 	clientKeys    = []string{keyAddr, keyTimeout}
-	nodeKeys      = []string{keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
-	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
-	storeKeys     = []string{keyJoin, keyCache, keyMemTable, keySnapshotRate, keySplitSize}
+	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
+	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
+	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize}
 )
 
 func checkAddr(text string) error {
