@@ -79,11 +79,19 @@ func (m *member) start(beside engine.Ident) error {
 		})
 		return nil
 	default:
-		if err := m.mayBegin(c, first, beside); err != nil {
+		if err := m.checkEmpty(c, beside); err != nil {
 			return err
 		}
-		if err := m.open(shard.StoreID(c.ID), metaDescriptor(first)); err != nil {
+		switch ok, err := m.begin(c, first); {
+		case err != nil && !transient(err):
 			return err
+		case err != nil || !ok:
+			m.n.goTask("member", func() {
+				if m.awaitBegin(c, first) {
+					m.run()
+				}
+			})
+			return nil
 		}
 	}
 	m.n.goTask("member", m.run)
@@ -244,13 +252,17 @@ func errRemoved(self shard.StoreID) error {
 		"Empty the placement directory and start with --join to bring this node back as a new member, or start it as a store alone (skerry store --join)", uint64(self))
 }
 
-// knownCluster is the cluster's id as this member's replica of shard 1 holds it, 0 if it does not yet.
+// knownCluster is the cluster's id as this member's replica of shard 1 holds it, or as its directory remembers it, 0 if
+// neither does yet.
 func (m *member) knownCluster() shard.ClusterID {
-	id, err := placement.ClusterOf(m.engine.Get)
+	if id, err := placement.ClusterOf(m.engine.Get); err == nil && id != 0 {
+		return id
+	}
+	ident, _, err := m.engine.Ident()
 	if err != nil {
 		return 0
 	}
-	return id
+	return ident.Cluster
 }
 
 // close also closes what open left behind when it did not get to its end.

@@ -412,3 +412,23 @@ func awaitAddr(t *testing.T, n *Node, id shard.StoreID, want string) {
 	}
 	t.Fatalf("member %d is known at %s, it is at %s", uint64(id), have, want)
 }
+
+// TestLostDirectoryAlone: a member that lost its directory does not begin again while nobody answers, although it is told to
+// bootstrap; when the others are back it is refused.
+func TestLostDirectoryAlone(t *testing.T) {
+	nodes, configs := firstMembers(t)
+	stopAll(t, nodes...)
+	c := configs[2]
+	c.DataDir = t.TempDir()
+	lost := startNode(t, c)
+	time.Sleep(20 * testTick)
+	if lost.Info().Member != 0 || lost.Placement() != nil {
+		t.Fatal("it has begun again")
+	}
+	for i := range 2 {
+		startNode(t, configs[i])
+	}
+	if err := waitDone(t, lost); !strings.Contains(err.Error(), "member 3 has taken part in this cluster before") {
+		t.Fatal(err)
+	}
+}

@@ -45,7 +45,33 @@ func (m *member) look() (holding, error) {
 
 // mayBegin decides whether an empty directory may begin as one of the first members. A member that lost its directory must
 // not: under the same number it would have forgotten its votes.
-func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string, beside engine.Ident) error {
+//
+// INVARIANT: it begins only if a majority of the first members, itself included, answered at the same time that they know
+// of no cluster, or if placement's leader let it. Of the majority that agreed on the cluster's id, one at least is in each
+// such majority, and remembers it once it has applied that. So a lost directory does not begin again, also while the others
+// are away, all or some; the moment before that is the one exception (placement/members.go).
+func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string) (bool, error) {
+	fresh := 1
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		if id == shard.StoreID(c.ID) {
+			continue
+		}
+		ctx, cancel := m.n.env.WithTimeout(m.n.ctx, callTimeout)
+		info, err := m.n.wire.Node(ctx, members[id])
+		cancel()
+		switch {
+		case err != nil:
+		case info.Cluster != 0:
+			return true, m.joinLate(c, members, info.Cluster)
+		default:
+			fresh++
+		}
+	}
+	return fresh > len(members)/2, nil
+}
+
+// checkEmpty refuses to begin with an empty directory where that is not wanted.
+func (m *member) checkEmpty(c *PlacementConfig, beside engine.Ident) error {
 	if !c.Bootstrap {
 		return errors.New("the placement directory is empty: start with --bootstrap to begin a new cluster, or with --join to bring a new member to one; " +
 			"a member that lost its directory cannot come back under its id, but as a new one in its place (--join and --replace)")
@@ -54,18 +80,40 @@ func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string, 
 		return fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
 			"this node must not begin another cluster; bring the placement directory back, move the store directory away, or join as a new member (--join)", beside.Cluster, beside.Store)
 	}
-	for _, id := range slices.Sorted(maps.Keys(members)) {
-		if id == shard.StoreID(c.ID) {
-			continue
-		}
-		ctx, cancel := m.n.env.WithTimeout(m.n.ctx, callTimeout)
-		info, err := m.n.wire.Node(ctx, members[id])
-		cancel()
-		if err == nil && info.Cluster != 0 {
-			return m.joinLate(c, members, info.Cluster)
-		}
-	}
 	return nil
+}
+
+// begin begins as one of the first members, if it may now.
+func (m *member) begin(c *PlacementConfig, members map[shard.StoreID]string) (bool, error) {
+	ok, err := m.mayBegin(c, members)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, m.open(shard.StoreID(c.ID), metaDescriptor(members))
+}
+
+// awaitBegin is begin until it may, or must not.
+func (m *member) awaitBegin(c *PlacementConfig, members map[shard.StoreID]string) bool {
+	for {
+		if m.n.env.Sleep(m.n.ctx, agentPoll) != nil {
+			return false
+		}
+		ok, err := m.begin(c, members)
+		switch {
+		case err != nil && !transient(err):
+			m.n.broken(err)
+			return false
+		case ok && err == nil:
+			return true
+		}
+		m.waits.info("the member has not begun yet: it waits for a majority of the first members, see --members", "members", len(members), "err", err)
+	}
+}
+
+// transient reports whether asking again may help: nobody has decided.
+func transient(err error) bool {
+	var all *searchError
+	return errors.As(err, &all)
 }
 
 // joinLate asks the cluster that the other members have begun whether this one may still join it: only if it never took
