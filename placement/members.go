@@ -225,7 +225,7 @@ func (s *Server) loadMembers(ctx context.Context, l *leadership) error {
 
 // noteMembers records the members that take part.
 func (s *Server) noteMembers(ctx context.Context, l *leadership) error {
-	active := slices.DeleteFunc(s.meta.Active(ctx), func(id shard.StoreID) bool {
+	active := slices.DeleteFunc(slices.Clone(s.meta.Active(ctx)), func(id shard.StoreID) bool {
 		_, known := l.roster.get(id)
 		return known
 	})

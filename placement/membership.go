@@ -90,8 +90,8 @@ func (s *Server) members(l *leadership) *beat.Outcome {
 		r, present := d.ReplicaOn(id)
 		m := beat.MemberStatus{Member: id, Addr: s.memberAddr(l, id), Leader: id == lead, Live: present && (id == lead || s.meta.Live(id))}
 		switch stays := slices.Contains(shall, id); {
-		case stays && present && (r.Role == shard.Voter || r.Role == shard.IncomingVoter):
-			m.State = "voter"
+		case stays && present && r.Role == shard.Voter:
+			m.State = "voter" // and not while half the change is done: until it is, those before decide as well
 		case stays:
 			m.State = "joining"
 		case present:

@@ -84,7 +84,7 @@ func (a *auditor) reseat(do func(a *auditor, ctx context.Context, members []clie
 
 // seats are the members, and an error if anything is half done or one is not heard.
 func (a *auditor) seats(ctx context.Context) ([]client.MemberStatus, error) {
-	all, _, err := a.db.Admin().MemberStatus(ctx)
+	all, _, err := a.db.Admin().MemberStatus(ctx) // a member is no voter yet in a joint configuration, which may need those before
 	var out []client.MemberStatus
 	for _, m := range all {
 		switch {
