@@ -79,7 +79,11 @@ func (a *app) printMembers(ctx context.Context, s *session, all bool, format out
 		case m.Live:
 			heard = "yes"
 		}
-		rows = append(rows, []string{strconv.FormatUint(uint64(m.Member), 10), m.Addr, m.State, heard, m.Step})
+		step := m.Step
+		if step == "" {
+			step = "-"
+		}
+		rows = append(rows, []string{strconv.FormatUint(uint64(m.Member), 10), m.Addr, m.State, heard, step})
 	}
 	if format == output.JSON {
 		return output.WriteJSON(a.out, struct {
@@ -128,12 +132,13 @@ never one too few.`,
 			if err != nil {
 				return err
 			}
-			a.warn(warnings)
 			switch {
 			case *w.dry:
+				a.warn(warnings)
 				fmt.Fprintf(a.err, "member %d would be removed\n", uint64(id))
 				return nil
 			case !*yes:
+				a.warn(warnings)
 				return fmt.Errorf("member %d would destroy what it holds, and its number would never come back; say --yes if it is to go", uint64(id))
 			case *w.wait:
 				if err := awaitMember(ctx, s, id, func(m client.MemberStatus) bool { return m.State == memberRemoved }); err != nil {
