@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,9 @@ func TestRealInput(t *testing.T) {
 // skerry runs one command of the binary against the cluster, and returns what it printed.
 func (c *Cluster) skerry(bin string, args ...string) string {
 	c.T.Helper()
-	out, err := exec.Command(bin, append(args, "--addr", c.Addrs())...).CombinedOutput()
+	cmd := exec.Command(bin, append(args, "--addr", c.Addrs())...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "SKERRY_") }) // the tests' own
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		c.T.Fatalf("skerry %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
