@@ -46,6 +46,7 @@ type Child struct {
 	Bug                     string // planted, in a build with the tag bugs
 	MemTableBytes           int64
 	SplitBytes              int64
+	SnapshotBytesPerSecond  int64
 	DownAfter               time.Duration
 	Verbose                 bool
 }
@@ -80,7 +81,8 @@ func (c *Child) run() int {
 	}
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store:  &node.StoreConfig{MemTableBytes: c.MemTableBytes, SplitBytes: c.SplitBytes}}
+		Store: &node.StoreConfig{MemTableBytes: c.MemTableBytes, SplitBytes: c.SplitBytes,
+			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)
 	}

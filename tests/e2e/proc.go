@@ -33,8 +33,10 @@ type Options struct {
 	SplitBytes int64
 	// DownAfter is how long a store may be silent before it is replaced; 0 is the default.
 	DownAfter time.Duration
-	Lossy     bool
-	SkipSync  string
+	// SnapshotBytesPerSecond limits the snapshots that a store receives; 0 is no limit.
+	SnapshotBytesPerSecond int64
+	Lossy                  bool
+	SkipSync               string
 	// Hurtful gives every node disks and clocks that can be made wrong (Proc.Order), and lets it say how it is
 	// (Proc.Stat).
 	Hurtful bool
@@ -116,7 +118,7 @@ func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
 		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes - o.Late, Lossy: o.Lossy,
 		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes,
-		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter}
+		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond}
 	return p
 }
 
