@@ -102,10 +102,10 @@ func (m *member) start(beside engine.Ident) error {
 func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	n, c := m.n, m.n.cfg.Placement
 	m.transport = n.wire.Transport(self, m.knownCluster())
-	for id, addr := range m.current {
-		m.transport.SetAddr(id, addr)
-	}
 	list := memberList(m.current)
+	for _, b := range list {
+		m.transport.SetAddr(b.Store, b.Addr)
+	}
 	n.dir.learn(list)
 	for _, b := range memberList(m.record) { // if what was configured is wrong
 		n.dir.learn([]beat.Member{{Addr: b.Addr}})

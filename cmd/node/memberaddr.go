@@ -59,8 +59,8 @@ func (m *member) configured() map[shard.StoreID]string {
 		return nil
 	}
 	out := make(map[shard.StoreID]string)
-	for id, addr := range c.Members {
-		out[shard.StoreID(id)] = addr
+	for _, id := range slices.Sorted(maps.Keys(c.Members)) {
+		out[shard.StoreID(id)] = c.Members[id]
 	}
 	out[shard.StoreID(c.ID)] = m.addr()
 	maps.Copy(m.current, out)
@@ -157,11 +157,11 @@ func (m *member) readAddrs(d *shard.Descriptor) error {
 		}
 	}
 	if len(d.Replicas) > 0 {
-		for id := range m.current {
-			if _, ok := d.ReplicaOn(id); !ok && id != m.self {
-				delete(m.current, id) // no member any more
-			}
-		}
+		// No members any more. What a person wrote stays known to search.
+		maps.DeleteFunc(m.current, func(id shard.StoreID, _ string) bool {
+			_, ok := d.ReplicaOn(id)
+			return !ok && id != m.self
+		})
 	}
 	if maps.Equal(was, m.current) {
 		return nil
