@@ -195,7 +195,6 @@ func (v *view) observeLedLocked(store shard.StoreID, l *beat.Led) {
 	}
 	changed := !known || old.Epoch != l.Desc.Epoch || rv.leader != l.Leader || rv.term != l.Term
 	rv.leader, rv.store, rv.term, rv.applied, rv.bytes = l.Leader, store, l.Term, l.Applied, l.Bytes
-	rv.reads, rv.writes = l.Reads, l.Writes
 	v.recountLocked(l.Desc.ID)
 	v.followLocked(l)
 	if changed {

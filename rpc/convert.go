@@ -94,12 +94,12 @@ func routesFrom(r *placementv1.Routes) *beat.Routes {
 
 func ledTo(l beat.Led) *placementv1.LedShard {
 	return &placementv1.LedShard{Descriptor_: descTo(l.Desc), Leader: uint64(l.Leader), Term: l.Term, Applied: l.Applied,
-		SizeBytes: l.Bytes, ReadsPerSecond: l.Reads, WritesPerSecond: l.Writes, Down: convert(l.Down, func(id shard.ReplicaID) uint64 { return uint64(id) })}
+		SizeBytes: l.Bytes, Down: convert(l.Down, func(id shard.ReplicaID) uint64 { return uint64(id) })}
 }
 
 func ledFrom(l *placementv1.LedShard) beat.Led {
 	return beat.Led{Desc: descFrom(l.GetDescriptor_()), Leader: shard.ReplicaID(l.GetLeader()), Term: l.GetTerm(), Applied: l.GetApplied(),
-		Bytes: l.GetSizeBytes(), Reads: l.GetReadsPerSecond(), Writes: l.GetWritesPerSecond(), Down: convert(l.GetDown(), func(id uint64) shard.ReplicaID { return shard.ReplicaID(id) })}
+		Bytes: l.GetSizeBytes(), Down: convert(l.GetDown(), func(id uint64) shard.ReplicaID { return shard.ReplicaID(id) })}
 }
 
 func heldTo(h beat.Replica) *placementv1.HeldReplica {
