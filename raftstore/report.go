@@ -17,6 +17,7 @@ func (s *Store) Report(ctx context.Context, full bool) (*beat.Report, error) {
 		return nil, errHungDisk{s.opt.electionTimeout()} // rule 5: no store heartbeats, to placement neither
 	}
 	out := &beat.Report{Store: s.id, Incarnation: s.live.incarnation, Full: full, SyncTime: s.sync.syncTime(s.env.Now())}
+	s.live.tell(out)
 	s.unreported.Store(false)
 	for _, w := range s.workers {
 		var part beat.Report
