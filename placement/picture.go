@@ -93,7 +93,8 @@ func (v *view) knowledge(batch []schedule.Shard) {
 
 func (v *view) knownLocked(sh *schedule.Shard) {
 	if rv := v.routes[sh.Desc.ID]; rv != nil {
-		sh.Leader, sh.Bytes, sh.Work, sh.Follow = rv.store, rv.bytes, float32(rv.rates.Work()), float32(rv.rates.Follow())
+		sh.Leader, sh.Bytes = rv.store, rv.bytes
+		sh.Work, sh.Follow = schedule.Busy(rv.rates.Work(), rv.rates.Follow())
 	}
 	if o := v.book.Of(sh.Desc.ID); o != nil {
 		goal := o.Goal

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -17,7 +18,7 @@ import (
 type load struct {
 	shards, leaders int
 	bytes           uint64
-	work            float64 // see beat.Rates
+	work            float64 // of busy shards, see schedule.Busy
 }
 
 // share is what one shard adds to the loads: one replica of so many bytes to each of its stores, and a leader to one.
@@ -38,7 +39,7 @@ func (v *view) shareLocked(id shard.ID) (share, bool) {
 	var s share
 	if rv := v.routes[id]; rv != nil {
 		s.bytes, s.leader = rv.bytes, rv.store
-		s.work, s.follow = float32(rv.rates.Work()), float32(rv.rates.Follow())
+		s.work, s.follow = schedule.Busy(rv.rates.Work(), rv.rates.Follow())
 	}
 	o := v.book.Of(id)
 	if o == nil {
