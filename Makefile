@@ -54,8 +54,9 @@ sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
 	go test ./tests/linear -count=1 -v
 
-placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards: what it takes until they are even
-	SKERRY_PLACEMENTSIM=1 go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
+placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards; writes what it takes into docs/placement.md
+	SKERRY_PLACEMENTSIM=1 go test ./placement -count=1 -run TestMemory -v
+	SKERRY_PLACEMENTSIM=1 nice go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
 hunt: ## plant each bug in turn and count the worlds until it is found; writes docs/planted-bugs.md
 	go build -tags bugs -o $(BIN)/skerry-sim-bugs ./cmd/skerry-sim
