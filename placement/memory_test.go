@@ -59,8 +59,7 @@ func TestMemory(t *testing.T) {
 		}
 		v.observe(r)
 	}
-	for len(v.takeUnsaved(maxHintsPerWrite)) > 0 {
-	}
+	v.takeUnsaved(shards)
 	v.takeTouched()
 	sched := schedule.New(1, schedule.Limits{})
 	pic := v.picture(schedule.Rules{Replicas: 3})
