@@ -82,10 +82,12 @@ func (v *view) tripsLocked(ids []shard.StoreID) map[shard.StoreID]time.Duration 
 		}
 	}
 	of := make(map[shard.StoreID][]time.Duration)
+	// in any order: each store's are sorted below
 	for p, d := range links {
 		of[p.a], of[p.b] = append(of[p.a], d), append(of[p.b], d)
 	}
 	out := make(map[shard.StoreID]time.Duration)
+	// in any order: into a map
 	for id, ds := range of {
 		if len(ds) >= 2 {
 			slices.Sort(ds)
@@ -104,6 +106,7 @@ func median(of map[shard.StoreID]time.Duration) time.Duration {
 		return 0
 	}
 	var all []time.Duration
+	// in any order: sorted below
 	for _, d := range of {
 		all = append(all, d)
 	}

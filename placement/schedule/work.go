@@ -30,9 +30,6 @@ func Busy(work, follow float64) (lead, others float32) {
 	return float32(work), float32(follow)
 }
 
-// smallParts of the tolerance are so little that handing it over is not worth it; there are more shards than one can move.
-const smallParts = 20
-
 // leads is what a store gains by leading a shard that it holds anyway.
 func (l *look) leads() float64 { return float64(l.Work) - float64(l.Follow) }
 
@@ -41,9 +38,14 @@ func (p *picture) workTolerance() float64 {
 	return max(p.limits.WorkTolerance, p.limits.WorkToleranceFraction*p.meanWork)
 }
 
-// overworked is the cheap half of balanceWork.
+// overworked is the cheap half of balanceWork. A leadership that is less than half an average one of its store waits for the
+// larger ones.
 func overworked(p *picture, l *look) bool {
-	return l.leader >= 0 && !l.joint && l.leads() >= p.workTolerance()/smallParts && p.stores[l.leader].Work > p.meanWork+p.workTolerance()
+	if l.leader < 0 || l.joint || l.leads() <= 0 {
+		return false
+	}
+	s := &p.stores[l.leader]
+	return s.Work > p.meanWork+p.workTolerance() && 2*l.leads()*float64(s.Leaders) >= s.Work
 }
 
 // relieves reports whether giving so much work from one store to another is worth it: the busier of the two has less

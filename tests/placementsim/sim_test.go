@@ -32,6 +32,9 @@ func TestScenarios(t *testing.T) {
 		})
 	}
 	t.Log("\n" + Table(reports))
+	if big {
+		t.Log("\n" + Markdown(reports))
+	}
 	if big && len(reports) == len(Scenarios(stores, shards)) {
 		if err := rewriteDocument("../../docs/placement.md", "scenarios", Markdown(reports)); err != nil {
 			t.Error(err)
