@@ -175,6 +175,7 @@ func (w *worker) accept(c *Call) {
 			c.fail(err)
 			return
 		}
+		r.load.write(c.Req.Body)
 		r.waiting = append(r.waiting, *c)
 		r.mark()
 	case call.Read:

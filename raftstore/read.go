@@ -259,5 +259,7 @@ func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due s
 	if err != nil || needsClock {
 		return nil, needsClock, err
 	}
-	return ans.Append(nil), false, nil
+	body = ans.Append(nil)
+	r.load.read(q, &ans, len(body))
+	return body, false, nil
 }

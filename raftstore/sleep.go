@@ -224,6 +224,9 @@ func (r *replica) fallAsleep() {
 		r.withdraw()
 	}
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
+	if r.group.Leading() {
+		r.dropLoad()
+	}
 	r.w.rest(r)
 	r.log.Shrink()
 	r.outcomes.shrink()
