@@ -17,7 +17,13 @@ const formatVersion = 1
 // of an unknown kind stays refused under version 1, whatever later programs know); whoever changes an evaluation
 // raises it, and proposers use the new one once the replicated cluster version allows it. So two programs of different
 // age evaluate one entry alike, or the older one stops.
-const EvalVersion = 1
+//
+//	1  raw commands
+//	2  also commands of transactions
+const EvalVersion = 2
+
+// evalTxn is the evaluation version from which on bodies of transactions are commands.
+const evalTxn = 2
 
 // Kind is what an entry holds.
 type Kind uint8

@@ -120,6 +120,7 @@ type State struct {
 // Effect is what a command does to State.
 type Effect struct {
 	Locks     int64     // to be added to State.Locks
+	Wrote     bool      // the Writer got something
 	SafePoint Timestamp // State.SafePoint from here on
 	Collected Timestamp // State.Collected from here on
 }
