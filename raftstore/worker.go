@@ -269,6 +269,7 @@ func (r *replica) failAll(err error) {
 		r.fail(&waiting[i], err)
 	}
 	r.abandon()
+	r.endGuard(err)
 	r.failReads(err)
 	r.failFollower(err)
 	if st := r.staged; st != nil {

@@ -84,11 +84,13 @@ func NewData(b []byte, h Header) Builder {
 	return Builder{buf: codec.AppendUvarint(b, uint64(h.Stamp))}
 }
 
-// Add appends one command. It copies body.
-func (b *Builder) Add(op call.OpID, body []byte) {
+// Add appends one command. It copies body, and returns the copy, in which the proposer may fill in what is its own
+// until the next Add.
+func (b *Builder) Add(op call.OpID, body []byte) []byte {
 	b.buf = op.Append(b.buf)
 	b.buf = codec.AppendBytes(b.buf, body)
 	b.n++
+	return b.buf[len(b.buf)-len(body):]
 }
 
 // Len counts the commands added.
