@@ -38,7 +38,9 @@ type StateBatch struct {
 	ranges bool
 
 	// view is an iterator over the store as it was at the first transactional read of the batch; nil before.
-	view    *pebble.Iterator
+	view *pebble.Iterator
+	// overlay is one over the store and the indexed batch; nil before it is needed.
+	overlay *pebble.Iterator
 	scratch []byte // of transactional reads
 }
 
@@ -313,7 +315,7 @@ func (b *StateBatch) Commit(sync bool) error {
 		opts = pebble.Sync
 	}
 	b.e.stateHint.Store(int64(min(cap(b.buf), maxStateHint)))
-	b.closeView()
+	b.closeViews()
 	if !b.indexed {
 		b.flush()
 	}
@@ -343,7 +345,7 @@ func (b *StateBatch) Close() {
 		return
 	}
 	b.closed = true
-	b.closeView()
+	b.closeViews()
 	if b.b != nil {
 		_ = b.b.Close()
 	}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
@@ -47,12 +45,15 @@ func versionsOf(it *pebble.Iterator, buf []byte, k shard.Key, at mvcc.Timestamp,
 	return buf, it.Error()
 }
 
-// scanVersions walks over an iterator that is bounded to the data of a range.
-func scanVersions(it *pebble.Iterator, reverse bool, at mvcc.Timestamp, f func(shard.Key, mvcc.Timestamp, []byte) mvcc.Step) error {
+// scanVersions walks over an iterator that is bounded to s, the data of a range.
+func scanVersions(it *pebble.Iterator, s keys.Span, reverse bool, at mvcc.Timestamp, f func(shard.Key, mvcc.Timestamp, []byte) mvcc.Step) error {
 	if reverse {
 		return scanVersionsBack(it, at, f)
 	}
 	var buf []byte
+	// Pebble refuses to jump over a prefix, by a panic, if the upper bound is none; a client's or an administrator's bytes
+	// may be such a bound.
+	jump := keys.Split(s.End) == len(s.End)
 	for ok := it.First(); ok; {
 		k, ts, version := keys.DecodeVersion(it.Key())
 		switch {
@@ -74,7 +75,12 @@ func scanVersions(it *pebble.Iterator, reverse bool, at mvcc.Timestamp, f func(s
 		case mvcc.NextVersion:
 			ok = it.Next()
 		case mvcc.NextKey:
-			ok = it.NextPrefix()
+			if jump {
+				ok = it.NextPrefix()
+			} else {
+				buf = keys.ImmediateSuccessor(buf[:0], keys.Prefix(it.Key()))
+				ok = it.SeekGE(buf)
+			}
 		}
 	}
 	return it.Error()
@@ -161,7 +167,8 @@ func (r *txnReader) Versions(k shard.Key, at mvcc.Timestamp, f func(mvcc.Timesta
 
 // Scan implements mvcc.Reader.
 func (r *txnReader) Scan(rg shard.Range, reverse bool, at mvcc.Timestamp, f func(shard.Key, mvcc.Timestamp, []byte) mvcc.Step) error {
-	return r.within(keys.DataSpan(rg), func(it *pebble.Iterator) error { return scanVersions(it, reverse, at, f) })
+	s := keys.DataSpan(rg)
+	return r.within(s, func(it *pebble.Iterator) error { return scanVersions(it, s, reverse, at, f) })
 }
 
 // within lends the iterator out with bounds.
@@ -199,7 +206,8 @@ func (l txnLatest) Versions(k shard.Key, at mvcc.Timestamp, f func(mvcc.Timestam
 
 // Scan implements mvcc.Reader.
 func (l txnLatest) Scan(rg shard.Range, reverse bool, at mvcc.Timestamp, f func(shard.Key, mvcc.Timestamp, []byte) mvcc.Step) error {
-	return l.e.within(keys.DataSpan(rg), func(it *pebble.Iterator) error { return scanVersions(it, reverse, at, f) })
+	s := keys.DataSpan(rg)
+	return l.e.within(s, func(it *pebble.Iterator) error { return scanVersions(it, s, reverse, at, f) })
 }
 
 // within opens an iterator over a span for f; the zero span is everything.
@@ -283,10 +291,11 @@ func (b *txnBatch) Versions(k shard.Key, at mvcc.Timestamp, f func(mvcc.Timestam
 
 // Scan implements mvcc.Reader.
 func (b *txnBatch) Scan(rg shard.Range, reverse bool, at mvcc.Timestamp, f func(shard.Key, mvcc.Timestamp, []byte) mvcc.Step) error {
-	return b.within(keys.DataSpan(rg), func(it *pebble.Iterator) error { return scanVersions(it, reverse, at, f) })
+	s := keys.DataSpan(rg)
+	return b.within(s, func(it *pebble.Iterator) error { return scanVersions(it, s, reverse, at, f) })
 }
 
-// within opens an iterator over the store and the batch for f.
+// within lends out the iterator over the store and the batch, as it is now.
 func (b *txnBatch) within(s keys.Span, f func(*pebble.Iterator) error) error {
 	sb := (*StateBatch)(b)
 	if s.Empty() || sb.Empty() {
@@ -298,11 +307,18 @@ func (b *txnBatch) within(s keys.Span, f func(*pebble.Iterator) error) error {
 	if err := sb.index(); err != nil {
 		return err
 	}
-	it, err := b.b.NewIter(&pebble.IterOptions{LowerBound: s.Start, UpperBound: s.End})
-	if err != nil {
-		return b.e.readFailed("open iterator", err)
+	opts := &pebble.IterOptions{LowerBound: s.Start, UpperBound: s.End}
+	if b.overlay == nil {
+		it, err := b.b.NewIter(opts)
+		if err != nil {
+			return b.e.readFailed("open iterator", err)
+		}
+		b.overlay = it
+		b.e.began(sb)
+	} else {
+		b.overlay.SetOptions(opts) // which makes it see what was written since
 	}
-	if err = errors.Join(f(it), it.Close()); err != nil {
+	if err := f(b.overlay); err != nil {
 		return b.e.readFailed("scan", err)
 	}
 	return nil
@@ -322,15 +338,17 @@ func (b *StateBatch) openView() error {
 	return nil
 }
 
-// closeView ends it.
-func (b *StateBatch) closeView() {
-	if b.view == nil {
-		return
-	}
-	b.e.ended(b)
-	it := b.view
-	b.view = nil
-	if err := it.Close(); err != nil {
-		_ = b.e.readFailed("read versions", err)
+// closeViews ends the iterators of transactional reads.
+func (b *StateBatch) closeViews() {
+	for _, it := range []**pebble.Iterator{&b.view, &b.overlay} {
+		if *it == nil {
+			continue
+		}
+		b.e.ended(b)
+		err := (*it).Close()
+		*it = nil
+		if err != nil {
+			_ = b.e.readFailed("read versions", err)
+		}
 	}
 }

@@ -57,6 +57,8 @@ func (s *Server) administer(ctx context.Context, l *leadership, o *beat.Order) (
 		return s.explain(l, o.Explain)
 	case o.Plan != nil:
 		return s.plan(l, o.Plan)
+	case o.SafePoints != nil:
+		return s.moveSafePoints(ctx, l, o.SafePoints, o.DryRun)
 	}
 	return nil, invalidf("the order asks for nothing")
 }

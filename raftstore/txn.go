@@ -31,9 +31,13 @@ func (t *txnCall) guards() []shard.Key {
 	return nil
 }
 
-// maxAheadMillis is how far above placement's time, as this store knows it, a timestamp may lie that a request names. The
-// times of two stores differ by less. A barrier may be that much above the time of the store that asked.
-const maxAheadMillis = 1000
+// maxAheadMillis is how far above placement's time, as this store knows it, a timestamp may lie that a request names. A new
+// leader of placement begins where its predecessor's timestamps may have come to, up to 3 s above the clock; the times of
+// two stores differ by half a second. A barrier gets one second more, for the time of the store that asked.
+const (
+	maxAheadMillis     = 4000
+	barrierSlackMillis = 1000
+)
 
 func timestampOf(ts uint64) mvcc.Timestamp { return mvcc.Timestamp(ts) }
 
@@ -110,7 +114,7 @@ func (s *Store) checkBarrier(c *Call) error {
 	if d.Done() != nil {
 		return &shard.InvalidError{Why: "the barrier cannot be decoded"}
 	}
-	return s.checkTimestamp(c.Req.Shard, c.txn.ts, c.due, 2*maxAheadMillis)
+	return s.checkTimestamp(c.Req.Shard, c.txn.ts, c.due, maxAheadMillis+barrierSlackMillis)
 }
 
 // guardOf is the guard of this leadership, made if there is none.

@@ -14,6 +14,7 @@ import (
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
 // heartbeatInterval is how often placement hears of a store when nothing changed; changes are told within agentPoll.
@@ -92,7 +93,7 @@ func (a *storeAgent) openStore() error {
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
 		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), LogEntries: c.LogEntries,
-		Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
 		return err
@@ -272,6 +273,7 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		return
 	}
 	n.dir.learn(ans.Members)
+	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
 	a.learnAddrs(ans.Stores)
 	a.mu.Lock()
 	a.heard = true

@@ -25,6 +25,8 @@ type Order struct {
 	Pause     *PauseOrder     `json:"pause,omitempty"`
 	Explain   *ExplainOrder   `json:"explain,omitempty"`
 	Plan      *PlanOrder      `json:"plan,omitempty"`
+	// SafePoints moves them forward; zeros only ask.
+	SafePoints *SafePoints `json:"safe_points,omitempty"`
 }
 
 // MoveOrder moves a shard's replica from one store to another.
@@ -107,6 +109,8 @@ type Outcome struct {
 	// Paused is how long nothing is scheduled yet.
 	Paused time.Duration `json:"paused_ns,omitempty"`
 	Plan   *Plan         `json:"plan,omitempty"`
+	// SafePoints are those that hold now.
+	SafePoints *SafePoints `json:"safe_points,omitempty"`
 }
 
 // Operator is one plan of placement for one shard, as people see it.
