@@ -40,6 +40,9 @@ bench-failover: ## kill -9 of a store to the first put on its last shard, with 2
 	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
 	SKERRY_FAILOVER=1000x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
 
+bench-fill: ## latency of puts on 1,000 shards before, while and after a store is added
+	SKERRY_FILL=1000 go test ./tests/e2e -count=1 -run TestFillUnderLoad -v -timeout 40m
+
 bench-idle: ## CPU and heap of 10,000 idle shards on three stores
 	SKERRY_IDLE=10000 go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
 
@@ -57,6 +60,9 @@ sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice
 placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards: what it takes until they are even
 	SKERRY_PLACEMENTSIM=1 go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
+operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
+	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -v -timeout 40m
+
 hunt: ## plant each bug in turn and count the worlds until it is found; writes docs/planted-bugs.md
 	go build -tags bugs -o $(BIN)/skerry-sim-bugs ./cmd/skerry-sim
 	$(BIN)/skerry-sim-bugs hunt --out docs/planted-bugs.md
@@ -64,4 +70,4 @@ hunt: ## plant each bug in turn and count the worlds until it is found; writes d
 nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
 	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-failover bench-idle nemesis
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-failover bench-fill bench-idle operate nemesis

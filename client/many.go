@@ -121,6 +121,7 @@ func (db *DB) writeMany(ctx context.Context, what string, items []item, errs []e
 		return err
 	}
 	b.run(last, nil)
+	// in any order: each pair stands alone
 	for pos, by := range same {
 		errs[pos] = errs[by]
 	}

@@ -130,6 +130,7 @@ func (a *Admin) RetireStore(ctx context.Context, id shard.StoreID) error {
 // LabelStore gives a store labels, such as zone=a, which placement rules are about; an empty value takes one away.
 func (a *Admin) LabelStore(ctx context.Context, id shard.StoreID, labels map[string]string) error {
 	o := &beat.LabelOrder{Store: id}
+	// in any order: sorted below
 	for k, v := range labels {
 		o.Labels = append(o.Labels, beat.Label{Key: k, Value: v})
 	}

@@ -121,6 +121,7 @@ func (r *routes) addresses() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
+	// in any order: sorted below
 	for _, s := range r.stores {
 		if s.Addr != "" {
 			out = append(out, s.Addr)
@@ -170,6 +171,7 @@ func (r *routes) keepNewerLocked(old *shard.Map) {
 		}
 		return true
 	})
+	// in any order: what was found would be deleted either way
 	for id := range r.hints {
 		if _, ok := r.shards.Get(id); !ok {
 			delete(r.hints, id)

@@ -345,6 +345,7 @@ func (v *view) infeasible(rules *schedule.Rules) string {
 	defer v.mu.Unlock()
 	able := func(cs []schedule.Constraint) int {
 		n := 0
+		// in any order: counted
 		for id, sv := range v.stores {
 			if st := v.storeLocked(id); sv.state != storeRemoved && sv.state != storeDraining && unmet(cs, &st) == "" {
 				n++

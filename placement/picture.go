@@ -128,6 +128,7 @@ func (v *view) complete() bool {
 		return true
 	}
 	heard := 0
+	// in any order: counted
 	for _, sv := range v.stores {
 		switch {
 		case sv.state == storeRemoved:

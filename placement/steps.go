@@ -148,7 +148,11 @@ func (v *view) addLocked(o *operator.Operator) (refused string) {
 	if refused = v.book.Refuses(o); refused != "" {
 		return refused
 	}
-	v.endLocked(v.book.Of(o.Shard), operator.OpSupersede, fmt.Sprintf("%s (%s) is more urgent", o.ID, o.Kind))
+	why := "is more urgent"
+	if o.ByHand {
+		why = "was asked for later"
+	}
+	v.endLocked(v.book.Of(o.Shard), operator.OpSupersede, fmt.Sprintf("%s (%s) %s", o.ID, o.Kind, why))
 	v.book.Add(o, v.clock())
 	v.recountLocked(o.Shard)
 	return ""

@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -27,8 +28,9 @@ type inbox struct {
 	spare input // the worker's last input, emptied: two buffers take turns
 	// over says that the worker has ended, and why: nothing is taken any more.
 	over error
-	// waiters are the callers of worker.call.
-	waiters map[*waiter]struct{}
+	// waiters are the callers of worker.call, in the order in which they came: whoever ends them does so in an order that
+	// replays.
+	waiters []*waiter
 }
 
 // input is what one pass of a worker works on.
@@ -152,7 +154,7 @@ func (b *inbox) close(err error) {
 	waiters := b.waiters
 	b.waiters = nil
 	b.mu.Unlock()
-	for c := range waiters {
+	for _, c := range waiters {
 		c.done(err)
 	}
 }
@@ -194,16 +196,13 @@ func (w *worker) call(ctx context.Context, f func(done func(error))) error {
 		defer b.mu.Unlock()
 		return b.over
 	}
-	if b.waiters == nil {
-		b.waiters = make(map[*waiter]struct{})
-	}
-	b.waiters[c] = struct{}{}
+	b.waiters = append(b.waiters, c)
 	b.in.tasks = append(b.in.tasks, func() { f(c.done) })
 	b.mu.Unlock()
 	w.wake.Wake()
 	err := c.ev.Wait(ctx, 0)
 	b.mu.Lock()
-	delete(b.waiters, c)
+	b.waiters = slices.DeleteFunc(b.waiters, func(o *waiter) bool { return o == c })
 	b.mu.Unlock()
 	if err != nil {
 		return shard.ErrUnavailable

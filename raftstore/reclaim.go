@@ -112,6 +112,7 @@ func (rc *reclaimer) runOnce(ctx context.Context) {
 func (rc *reclaimer) turns() []*walk {
 	rc.mu.Lock()
 	var out []*walk
+	// in any order: sorted below
 	for _, wk := range rc.walks {
 		if wk.r.view.Load() != nil {
 			out = append(out, wk)

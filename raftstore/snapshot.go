@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +36,7 @@ type snapshots struct {
 	// free is when the rate limit lets the next chunk through.
 	free env.Time
 	// open are the receptions whose files are not yet installed or discarded.
-	open map[*reception]struct{}
+	open []*reception
 }
 
 // outgoing is a snapshot on its way from here; one goroutine has it at a time.
@@ -49,7 +48,7 @@ type outgoing struct {
 }
 
 func newSnapshots(s *Store) *snapshots {
-	return &snapshots{store: s, open: make(map[*reception]struct{})}
+	return &snapshots{store: s}
 }
 
 // sendSnapshot queues what a MsgSnap asks for. Every MsgSnap ends in ReportSnapshot, or its follower would wait in
@@ -256,7 +255,7 @@ func (p *snapshots) release() {
 // close discards what is still being received. Called when the store's goroutines have ended.
 func (p *snapshots) close() {
 	p.mu.Lock()
-	open := slices.Collect(maps.Keys(p.open))
+	open := slices.Clone(p.open)
 	p.mu.Unlock()
 	for _, rec := range open {
 		rec.discard()
@@ -349,7 +348,7 @@ func (rec *reception) take(f func(*engine.SnapshotSink) error) error {
 	rec.sink = nil
 	p := rec.store.snapshots
 	p.mu.Lock()
-	delete(p.open, rec)
+	p.open = slices.DeleteFunc(p.open, func(o *reception) bool { return o == rec })
 	p.mu.Unlock()
 	if sink == nil {
 		return errReceptionOver
@@ -374,7 +373,7 @@ func (rec *reception) begin() error {
 	rec.sink = sink
 	rec.mu.Unlock()
 	s.snapshots.mu.Lock()
-	s.snapshots.open[rec] = struct{}{}
+	s.snapshots.open = append(s.snapshots.open, rec)
 	s.snapshots.mu.Unlock()
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -239,8 +241,8 @@ func (s *Store) overlapLocked(id shard.ID, r shard.Range) (shard.ID, bool) {
 			return d.ID, true
 		}
 	}
-	for other, held := range s.placeholders {
-		if other != id && held.Overlaps(r) {
+	for _, other := range slices.Sorted(maps.Keys(s.placeholders)) {
+		if other != id && s.placeholders[other].Overlaps(r) {
 			return other, true
 		}
 	}

@@ -45,6 +45,9 @@ type Child struct {
 	Hurtful                 bool   // disks and clocks do what orders say
 	Bug                     string // planted, in a build with the tag bugs
 	MemTableBytes           int64
+	SplitBytes              int64
+	SnapshotBytesPerSecond  int64
+	DownAfter               time.Duration
 	Verbose                 bool
 }
 
@@ -78,7 +81,8 @@ func (c *Child) run() int {
 	}
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store:  &node.StoreConfig{MemTableBytes: c.MemTableBytes}}
+		Store: &node.StoreConfig{MemTableBytes: c.MemTableBytes, SplitBytes: c.SplitBytes,
+			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)
 	}
@@ -97,7 +101,8 @@ func (c *Child) run() int {
 		obey = c.hurtful(&cfg)
 	}
 	if c.Member != 0 {
-		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores}
+		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores,
+			DownAfter: c.DownAfter}
 	}
 	cfg.Wire = newLinkWire(cfg.Env, c.Via)
 	n, err := node.Start(context.Background(), cfg)

@@ -35,7 +35,7 @@ func TestIdle(t *testing.T) {
 	for i := 1; i < shards; i++ {
 		keys = append(keys, fmt.Sprintf("k%06d", i))
 	}
-	c := New(t, Options{SplitKeys: keys, Apart: true})
+	c := New(t, Options{SplitKeys: keys, Apart: 1})
 	asleep(t, c, shards)
 	_ = c.DB.Close() // a client's route stream costs placement something when stores report
 	c.DB = nil
@@ -50,7 +50,7 @@ func TestIdle(t *testing.T) {
 			t.Errorf("store %d may cost %.1f %% of a core and %d bytes per replica", i+1, maxIdleCPU, maxIdleHeap)
 		}
 	}
-	t.Logf("placement: %.2f %% of a core (%.2f), %d bytes of heap", median(cpu[len(c.Nodes)]), cpu[len(c.Nodes)], c.Apart.Heap())
+	t.Logf("placement: %.2f %% of a core (%.2f), %d bytes of heap", median(cpu[len(c.Nodes)]), cpu[len(c.Nodes)], c.Apart[0].Heap())
 }
 
 // idleCPU is what each process spends in each window, in percent of a core.

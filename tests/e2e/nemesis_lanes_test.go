@@ -386,6 +386,25 @@ func adminHarms() []harm {
 				}
 			})
 		}},
+		{"move", 2, func(l *lane) { // to any store, which is refused where it holds one already
+			l.shards(func(ctx context.Context, all []client.ShardInfo) {
+				stores, err := l.trial.db.Admin().Stores(ctx)
+				if err != nil {
+					return
+				}
+				for range 4 {
+					s := all[l.rnd.IntN(len(all))]
+					from, to := s.Replicas[l.rnd.IntN(len(s.Replicas))].Store, stores[l.rnd.IntN(len(stores))].ID
+					_, _ = l.trial.db.Admin().MoveShard(ctx, s.ID, from, to)
+				}
+			})
+		}},
+		{"scatter", 1, func(l *lane) {
+			l.shards(func(ctx context.Context, all []client.ShardInfo) {
+				_, _ = l.trial.db.Admin().ScatterShards(ctx, all[l.rnd.IntN(len(all))].ID)
+			})
+		}},
+		{"drain", 1, (*lane).drain},
 		{"split", 2, func(l *lane) {
 			l.shards(func(ctx context.Context, all []client.ShardInfo) {
 				key := l.border()
@@ -403,6 +422,25 @@ func adminHarms() []harm {
 				}
 			})
 		}},
+	}
+}
+
+// drain empties a store for a while, or whatever part of it that while is enough for. Three stores refuse it.
+func (l *lane) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	admin := l.trial.db.Admin()
+	stores, err := admin.Stores(ctx)
+	if err != nil || len(stores) == 0 {
+		return
+	}
+	id := stores[l.rnd.IntN(len(stores))].ID
+	if admin.DrainStore(ctx, id, false) != nil {
+		return
+	}
+	l.sleep(time.Second, 8*time.Second)
+	for admin.UndrainStore(ctx, id) != nil && ctx.Err() == nil {
+		time.Sleep(200 * time.Millisecond)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,11 +25,18 @@ import (
 
 // Options of a Cluster.
 type Options struct {
-	Nodes     int  // default 3; each holds a store and, the first three, a placement member
-	Apart     bool // the nodes hold stores only, and one more process the only placement member
+	Nodes     int // default 3; each holds a store and, the first three, a placement member
+	Apart     int // the nodes hold stores only, and so many more processes a placement member each
+	Late      int // so many of the nodes are left for the test to start
 	SplitKeys []string
-	Lossy     bool
-	SkipSync  string
+	// SplitBytes is the size from which on shards are split; 0 is the default.
+	SplitBytes int64
+	// DownAfter is how long a store may be silent before it is replaced; 0 is the default.
+	DownAfter time.Duration
+	// SnapshotBytesPerSecond limits the snapshots that a store receives; 0 is no limit.
+	SnapshotBytesPerSecond int64
+	Lossy                  bool
+	SkipSync               string
 	// Hurtful gives every node disks and clocks that can be made wrong (Proc.Order), and lets it say how it is
 	// (Proc.Stat).
 	Hurtful bool
@@ -44,7 +52,7 @@ type Cluster struct {
 	T     testing.TB
 	Dir   string
 	Nodes []*Proc // those with a store
-	Apart *Proc   // the placement member with Options.Apart, else nil
+	Apart []*Proc // the placement members with Options.Apart
 	DB    *client.DB
 	net   *network
 }
@@ -76,23 +84,26 @@ func New(t testing.TB, o Options) *Cluster {
 	members := make(map[uint64]string)
 	for i := range o.Nodes {
 		p := c.newProc(i, listen, o)
-		if i < 3 && !o.Apart {
+		if i < 3 && o.Apart == 0 {
 			p.child.Member = uint64(i + 1)
 			members[p.child.Member] = p.child.Advertise
 		}
 		c.Nodes = append(c.Nodes, p)
 	}
-	if o.Apart {
-		c.Apart = c.newProc(o.Nodes, listen, o)
-		c.Apart.child.Member, c.Apart.child.NoStore = 1, true
-		members[1] = c.Apart.child.Advertise
+	for i := range o.Apart {
+		p := c.newProc(o.Nodes+i, listen, o)
+		p.child.Member, p.child.NoStore = uint64(i+1), true
+		members[p.child.Member] = p.child.Advertise
+		c.Apart = append(c.Apart, p)
 	}
 	for _, p := range c.procs() {
 		p.child.Members = members
-		for _, addr := range members {
-			p.child.Join = append(p.child.Join, addr)
+		for _, id := range slices.Sorted(maps.Keys(members)) {
+			p.child.Join = append(p.child.Join, members[id])
 		}
-		p.Start()
+		if late := o.Nodes - o.Late; p.Index < late || p.Index >= o.Nodes {
+			p.Start()
+		}
 	}
 	t.Cleanup(c.close)
 	c.Open()
@@ -100,28 +111,19 @@ func New(t testing.TB, o Options) *Cluster {
 }
 
 // processes is how many a cluster has.
-func (o *Options) processes() int {
-	if o.Apart {
-		return o.Nodes + 1
-	}
-	return o.Nodes
-}
+func (o *Options) processes() int { return o.Nodes + o.Apart }
 
 func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p := &Proc{c: c, Index: i}
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
-		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes, Lossy: o.Lossy,
-		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes}
+		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes - o.Late, Lossy: o.Lossy,
+		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes,
+		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond}
 	return p
 }
 
 // procs are all processes.
-func (c *Cluster) procs() []*Proc {
-	if c.Apart == nil {
-		return c.Nodes
-	}
-	return append(slices.Clone(c.Nodes), c.Apart)
-}
+func (c *Cluster) procs() []*Proc { return slices.Concat(c.Nodes, c.Apart) }
 
 // Addrs are the addresses of all nodes with a store.
 func (c *Cluster) Addrs() string {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,15 +37,7 @@ func TestRealInput(t *testing.T) {
 		split = append(split, "src/"+files[i*len(files)/24].path)
 	}
 	c := New(t, Options{SplitKeys: split})
-	skerry := func(args ...string) string {
-		t.Helper()
-		out, err := exec.Command(bin, append(args, "--addr", c.Addrs())...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("skerry %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		return string(out)
-	}
-	t.Log(strings.TrimSpace(skerry("import", root, "--prefix", "src/")))
+	t.Log(c.skerry(bin, "import", root, "--prefix", "src/"))
 
 	load := startLoad(t, c, files)
 	for _, p := range c.Nodes {
@@ -58,8 +51,29 @@ func TestRealInput(t *testing.T) {
 	t.Logf("while stores were killed: %d reads, %d writes", load.reads.Load(), load.writes.Load())
 
 	sameOnAllReplicas(t, c)
+	sameTree(t, c, bin, files)
+	if err := load.check(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// skerry runs one command of the binary against the cluster, and returns what it printed.
+func (c *Cluster) skerry(bin string, args ...string) string {
+	c.T.Helper()
+	cmd := exec.Command(bin, append(args, "--addr", c.Addrs())...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "SKERRY_") }) // the tests' own
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		c.T.Fatalf("skerry %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// sameTree exports what was imported below src/ and demands the same files, byte for byte.
+func sameTree(t testing.TB, c *Cluster, bin string, files []file) {
+	t.Helper()
 	out := filepath.Join(c.Dir, "out")
-	t.Log(strings.TrimSpace(skerry("export", out, "--prefix", "src/")))
+	t.Log(c.skerry(bin, "export", out, "--prefix", "src/"))
 	got := tree(t, out)
 	if len(got) != len(files) {
 		t.Fatalf("exported %d files, imported %d", len(got), len(files))
@@ -68,9 +82,6 @@ func TestRealInput(t *testing.T) {
 		if got[i] != files[i] {
 			t.Fatalf("%s differs from %s", got[i].path, files[i].path)
 		}
-	}
-	if err := load.check(context.Background()); err != nil {
-		t.Fatal(err)
 	}
 }
 

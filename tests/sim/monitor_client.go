@@ -94,6 +94,7 @@ func (o *observer) Described(id shard.ID, rep shard.ReplicaID, d *shard.Descript
 	}
 	o.epochs[id] = d.Epoch
 	o.ranges[id] = d.Range
+	// in any order: an overlap ends the world, whichever is met first
 	for other, r := range o.ranges {
 		if other != id && r.Overlaps(d.Range) {
 			o.m.violated("overlap", "%s takes up %s of %s, and holds %s of %s", o.machine.Name(), d.Range, id, r, other)

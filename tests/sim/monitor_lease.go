@@ -102,6 +102,7 @@ func (o *observer) Led(id shard.ID, rep shard.ReplicaID, term uint64) {
 	m.leaders[l] = rep
 	m.c.ambush.met(hasWon, o)
 	m.present[id] = o.machine
+	// in any order: a broken lease ends the world, whichever is met first
 	for k, other := range m.leases {
 		if k.shard != id || k.replica == rep || other.term >= term || other.machine.Dead() {
 			continue
@@ -117,6 +118,7 @@ func (o *observer) Led(id shard.ID, rep shard.ReplicaID, term uint64) {
 // leading counts the shards that a machine was the last to lead.
 func (m *monitors) leading(machine *world.Machine) int {
 	n := 0
+	// in any order: counted
 	for _, l := range m.present {
 		if l == machine {
 			n++
@@ -161,6 +163,7 @@ func (m *monitors) still(k replicaKey, msg *raftpb.Message) {
 // unleased demands that a vote which a leader asked for breaks no lease: whoever hands over has given his up.
 func (m *monitors) unleased(k replicaKey, msg *raftpb.Message) {
 	m.seen["forced"]++
+	// in any order: a broken lease ends the world, whichever is met first
 	for l, lease := range m.leases {
 		if l.shard == k.shard && lease.term < msg.GetTerm() && !lease.machine.Dead() && lease.machine.Env().Now() < lease.until {
 			m.violated("lease", "%s of %s votes in term %d for r%d, which was told to ask, and %s may answer alone in term %d",

@@ -97,6 +97,7 @@ func (k *Knobs) set(overrides []string) error {
 // KnobNames are the names of the knobs that can be set.
 func KnobNames() []string {
 	var out []string
+	// in any order: sorted below
 	for name := range knobSetters {
 		out = append(out, name)
 	}

@@ -71,6 +71,7 @@ func (w *state) led(r *replica, term uint64) {
 		w.violated("leader: r%d and r%d lead term %d", was, r.id, term)
 	}
 	w.leaders[term] = r.id
+	// in any order: a missing entry ends the search, whichever is met first
 	for i, s := range w.solid {
 		if i <= r.machine.Applied.Index {
 			continue

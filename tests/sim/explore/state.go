@@ -222,6 +222,7 @@ func (w *state) split(r *replica) {
 func (w *state) read(r *replica) {
 	w.reads++
 	newest := uint64(0)
+	// in any order: the largest
 	for i := range w.solid {
 		newest = max(newest, i)
 	}
