@@ -62,7 +62,7 @@ func (s *SnapshotSink) checkInstall(p Install) (data, locks keys.Span, err error
 	union := d.Range
 	if p.OldRange != nil && !p.OldRange.Empty() {
 		old := *p.OldRange
-		if len(old.End) != 0 && old.End.Compare(union.Start) < 0 || union.CompareEnd(old.Start) < 0 && len(union.End) != 0 {
+		if len(old.End) != 0 && old.End.Compare(union.Start) < 0 || len(union.End) != 0 && union.End.Compare(old.Start) < 0 {
 			return data, locks, fmt.Errorf("install: old range %s and new range %s have a gap between them", old, d.Range)
 		}
 		if old.Start.Compare(union.Start) < 0 {

@@ -199,3 +199,29 @@ func TestSinkRefusesForeignKinds(t *testing.T) {
 		s.Discard()
 	}
 }
+
+// TestInstallUnion: which spans an install replaces, also where ranges begin or end with the keyspace.
+func TestInstallUnion(t *testing.T) {
+	e := openMem(t, vfs.NewMem())
+	defer mustClose(t, e)
+	for _, c := range []struct{ old, new, want string }{
+		{",", ",", ","}, {",rc", ",rc", ",rc"}, {"rc,", "rc,", "rc,"}, {",rc", ",", ","}, {"rc,", ",", ","}, {",", "rc,rd", ","},
+		{"ra,rc", "rb,rd", "ra,rd"}, {"ra,rb", "rb,rc", "ra,rc"}, {"rb,rc", "ra,rb", "ra,rc"}, {"ra,rb", "rc,rd", ""}, {"rc,rd", "ra,rb", ""},
+		{",ra", "rb,", ""}, {"rb,", ",ra", ""},
+	} {
+		r := func(s string) shard.Range {
+			a, b, _ := strings.Cut(s, ",")
+			return shard.Range{Start: shard.Key(a), End: shard.Key(b)}
+		}
+		old := r(c.old)
+		s := &SnapshotSink{e: e, id: 1002, finished: true}
+		data, locks, err := s.checkInstall(Install{State: ReplicaState{Shard: 1002, Desc: desc(1002, r(c.new), 12)}, OldRange: &old})
+		if (err != nil) != (c.want == "") {
+			t.Fatalf("%s over %s: %v", c.new, c.old, err)
+		}
+		if want := r(c.want); err == nil && (string(data.Start)+string(data.End) != string(keys.DataSpan(want).Start)+string(keys.DataSpan(want).End) ||
+			locks.Empty() != want.Intersect(shard.ModeRange(shard.ModeTxn)).Empty()) {
+			t.Fatalf("%s over %s replaces %q to %q, and locks %q to %q", c.new, c.old, data.Start, data.End, locks.Start, locks.End)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -130,11 +131,7 @@ func (cl *collector) turns() []*replica {
 		}
 		return true
 	})
-	for id := range cl.walks {
-		if !seen[id] {
-			delete(cl.walks, id)
-		}
-	}
+	maps.DeleteFunc(cl.walks, func(id shard.ID, _ *collecting) bool { return !seen[id] })
 	slices.SortFunc(out, func(a, b *replica) int { return cmp.Compare(a.id, b.id) })
 	at, _ := slices.BinarySearchFunc(out, cl.last, func(r *replica, id shard.ID) int { return cmp.Compare(r.id, id) })
 	return append(slices.Clone(out[at:]), out[:at]...)
