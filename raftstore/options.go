@@ -93,6 +93,8 @@ type Options struct {
 	WallTime bool
 	// OnBroken is called once when the store stops because going on could damage data.
 	OnBroken func(error)
+	// Timestamps is where placement's timestamps come from; nil: this store computes no commit timestamps.
+	Timestamps Timestamps
 	// Observer watches from outside; nil in production.
 	Observer Observer
 	// Coverage counts which rows of the tables of states are taken; nil in production.

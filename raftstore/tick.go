@@ -104,6 +104,10 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.failReads(r.notLeader())
 		r.changing, r.splitting, r.truncated = nil, nil, 0
 	}
+	if v := r.view.Load(); v == nil {
+		r.endGuard(r.notLeader())
+	}
+	r.safeProposed = 0
 	if o := s.opt.Observer; o != nil && st.Leading {
 		o.Led(r.id, r.self, st.Term)
 	}
@@ -137,5 +141,6 @@ func (r *replica) expireCalls() {
 	}
 	clear(r.waiting[len(kept):])
 	r.waiting = kept
+	r.expireGuard()
 	r.expireFollower()
 }

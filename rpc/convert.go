@@ -177,12 +177,14 @@ func instructionFrom(i *placementv1.Instruction) (beat.Instruction, error) {
 
 func answerTo(a *beat.Answer) *placementv1.HeartbeatReply {
 	return &placementv1.HeartbeatReply{NowMs: uint64(a.Now), Members: convert(a.Members, memberTo), Stores: convert(a.Stores, storeTo),
-		NeedFull: a.NeedFull, Create: convert(a.Create, descTo), Instructions: convert(a.Instructions, instructionTo), Removed: a.Removed}
+		NeedFull: a.NeedFull, Create: convert(a.Create, descTo), Instructions: convert(a.Instructions, instructionTo), Removed: a.Removed,
+		SafePoint: a.SafePoints.Safe, CollectPoint: a.SafePoints.Collect}
 }
 
 func answerFrom(a *placementv1.HeartbeatReply) (*beat.Answer, error) {
 	out := &beat.Answer{Now: shard.Millis(a.GetNowMs()), Members: convert(a.GetMembers(), memberFrom), Stores: convert(a.GetStores(), storeFrom),
-		NeedFull: a.GetNeedFull(), Create: convert(a.GetCreate(), descFrom), Removed: a.GetRemoved()}
+		NeedFull: a.GetNeedFull(), Create: convert(a.GetCreate(), descFrom), Removed: a.GetRemoved(),
+		SafePoints: beat.SafePoints{Safe: a.GetSafePoint(), Collect: a.GetCollectPoint()}}
 	for _, i := range a.GetInstructions() {
 		in, err := instructionFrom(i)
 		if err != nil {

@@ -108,9 +108,10 @@ type Report struct {
 // Answer is placement's answer to a Report.
 type Answer struct {
 	// Now is placement's time: the source of shard time.
-	Now     shard.Millis
-	Members []Member
-	Stores  []Store
+	Now        shard.Millis
+	SafePoints SafePoints
+	Members    []Member
+	Stores     []Store
 	// NeedFull asks for a full report: this placement leader has not heard one from that store.
 	NeedFull bool
 	// Create are brand-new shards of which this store holds a replica; sent until reported in Created.
@@ -119,6 +120,13 @@ type Answer struct {
 	Instructions []Instruction
 	// Removed says that placement holds this store for removed: it must stop.
 	Removed bool
+}
+
+// SafePoints are timestamps of transactions: below Safe nothing begins and nothing is read, in the whole cluster; up to
+// Collect, at most Safe, no lock is left, and versions that nobody can read any more may be collected.
+type SafePoints struct {
+	Safe    uint64 `json:"safe"`
+	Collect uint64 `json:"collect"`
 }
 
 // Instruction is one step of an operator, addressed to the leader of a shard at an epoch. Sending it again is harmless.

@@ -1163,6 +1163,8 @@ type HeartbeatReply struct {
 	Create        []*Descriptor          `protobuf:"bytes,5,rep,name=create,proto3" json:"create,omitempty"`
 	Instructions  []*Instruction         `protobuf:"bytes,6,rep,name=instructions,proto3" json:"instructions,omitempty"`
 	Removed       bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
+	SafePoint     uint64                 `protobuf:"varint,8,opt,name=safe_point,json=safePoint,proto3" json:"safe_point,omitempty"`          // of transactions
+	CollectPoint  uint64                 `protobuf:"varint,9,opt,name=collect_point,json=collectPoint,proto3" json:"collect_point,omitempty"` // versions are collected up to it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1246,20 @@ func (x *HeartbeatReply) GetRemoved() bool {
 		return x.Removed
 	}
 	return false
+}
+
+func (x *HeartbeatReply) GetSafePoint() uint64 {
+	if x != nil {
+		return x.SafePoint
+	}
+	return 0
+}
+
+func (x *HeartbeatReply) GetCollectPoint() uint64 {
+	if x != nil {
+		return x.CollectPoint
+	}
+	return 0
 }
 
 type LocateRequest struct {
@@ -2107,7 +2123,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
 	"\x06change\x18\x03 \x01(\fR\x06change\x12/\n" +
 	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\x12\x19\n" +
-	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\xc8\x02\n" +
+	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\x8c\x03\n" +
 	"\x0eHeartbeatReply\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x04R\x05nowMs\x125\n" +
 	"\amembers\x18\x02 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\x122\n" +
@@ -2115,7 +2131,10 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\tneed_full\x18\x04 \x01(\bR\bneedFull\x127\n" +
 	"\x06create\x18\x05 \x03(\v2\x1f.skerry.placement.v1.DescriptorR\x06create\x12D\n" +
 	"\finstructions\x18\x06 \x03(\v2 .skerry.placement.v1.InstructionR\finstructions\x12\x18\n" +
-	"\aremoved\x18\a \x01(\bR\aremoved\"7\n" +
+	"\aremoved\x18\a \x01(\bR\aremoved\x12\x1d\n" +
+	"\n" +
+	"safe_point\x18\b \x01(\x04R\tsafePoint\x12#\n" +
+	"\rcollect_point\x18\t \x01(\x04R\fcollectPoint\"7\n" +
 	"\rLocateRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\xdb\x01\n" +
