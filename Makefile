@@ -36,6 +36,9 @@ bench: build ## put, get, scan and ycsb-a on three stores in one process, on dis
 	trap "kill $$pid; wait $$pid; rm -rf $$dir" EXIT; sleep 4; \
 	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done
 
+bench-rivals: ## beside etcd, in turns on this machine: three processes each; writes docs/performance.md and docs/rivals.svg
+	go run -C tests/bench/rivals . -docs ../../../docs
+
 bench-failover: ## kill -9 of a store to the first put on its last shard, with 20 and 1,000 shards
 	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
 	SKERRY_FAILOVER=1000x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
@@ -57,8 +60,9 @@ sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
 	go test ./tests/linear -count=1 -v
 
-placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards: what it takes until they are even
-	SKERRY_PLACEMENTSIM=1 go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
+placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards; writes what it takes into docs/placement.md
+	SKERRY_PLACEMENTSIM=1 go test ./placement -count=1 -run TestMemory -v
+	SKERRY_PLACEMENTSIM=1 nice go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
 operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
 	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -v -timeout 40m
@@ -70,4 +74,4 @@ hunt: ## plant each bug in turn and count the worlds until it is found; writes d
 nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
 	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-failover bench-fill bench-idle operate nemesis
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-failover bench-fill bench-idle operate nemesis

@@ -132,7 +132,9 @@ func (n node) Replicas(ctx context.Context, id shard.ID) ([]rpc.ReplicaInfo, err
 	return out, nil
 }
 
-func (n node) JoinMember(context.Context, shard.StoreID) error { return shard.ErrUnavailable }
+func (n node) JoinMember(context.Context, beat.Candidate) (beat.Admission, error) {
+	return beat.Admission{}, shard.ErrUnavailable
+}
 
 func (n node) RemoveStore(context.Context, shard.StoreID) error { return shard.ErrUnavailable }
 

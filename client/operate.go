@@ -244,3 +244,32 @@ func (a *Admin) plan(ctx context.Context, o beat.PlanOrder) (*PlanInfo, error) {
 	}
 	return out.Plan, nil
 }
+
+// MemberStatus is a placement member as placement's leader sees it.
+type MemberStatus = beat.MemberStatus
+
+// MemberStatus lists the placement members that there are and were, by number, with warnings for a person.
+func (a *Admin) MemberStatus(ctx context.Context) (members []MemberStatus, warnings []string, err error) {
+	out, err := a.order(ctx, "list members", &beat.Order{Members: &beat.MembersOrder{}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return out.Members, out.Lines, nil
+}
+
+// RemoveMember has a placement member leave for good; it destroys what it holds, and its number never comes back. It is
+// refused if those that remain could not decide anything. It returns when that is on record, with warnings for a person;
+// MemberStatus shows how far it is.
+func (a *Admin) RemoveMember(ctx context.Context, member shard.StoreID) (warnings []string, err error) {
+	out, err := a.order(ctx, fmt.Sprintf("remove member %d", uint64(member)), &beat.Order{RemoveMember: &beat.MemberOrder{Member: member}})
+	if err != nil {
+		return nil, err
+	}
+	return out.Lines, nil
+}
+
+// TransferMember has a placement member lead. It returns when the leader has begun to hand over.
+func (a *Admin) TransferMember(ctx context.Context, member shard.StoreID) error {
+	_, err := a.order(ctx, fmt.Sprintf("let member %d lead", uint64(member)), &beat.Order{TransferMember: &beat.MemberOrder{Member: member}})
+	return err
+}

@@ -59,6 +59,12 @@ func (s *Server) administer(ctx context.Context, l *leadership, o *beat.Order) (
 		return s.plan(l, o.Plan)
 	case o.SafePoints != nil:
 		return s.moveSafePoints(ctx, l, o.SafePoints, o.DryRun)
+	case o.Members != nil:
+		return s.members(l), nil
+	case o.RemoveMember != nil:
+		return s.removeMember(ctx, l, o.RemoveMember, o.DryRun)
+	case o.TransferMember != nil:
+		return s.transferMember(ctx, o.TransferMember, o.DryRun)
 	}
 	return nil, invalidf("the order asks for nothing")
 }

@@ -29,6 +29,13 @@ func (p *policy) current() schedule.Rules {
 	return p.rules
 }
 
+// implied reports whether the rules were never set, and so are what this member was told at its start.
+func (p *policy) implied() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.raw == nil
+}
+
 // left is how long a pause goes on, 0 if there is none.
 func (p *policy) left(now uint64) time.Duration {
 	p.mu.Lock()

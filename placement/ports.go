@@ -5,8 +5,9 @@
 // Only what must survive lives there: the cluster's id, the bounds of ids and timestamps, stores, the first shards. All
 // else is soft state that heartbeats rebuild within seconds after the leader changed.
 //
-// Goroutines: run, which notices when this member begins or ceases to lead, loads, and does what is due; and scheduling,
-// which looks at the picture that heartbeats make and begins operators. Requests run on their callers' goroutines.
+// Goroutines: run, which notices when this member begins or ceases to lead, loads, and does what is due; scheduling,
+// which looks at the picture that heartbeats make and begins operators; and members, which changes the members of shard 1
+// until they are those on record. Requests run on their callers' goroutines.
 package placement
 
 import (
@@ -32,4 +33,12 @@ type MetaStore interface {
 	Active(ctx context.Context) []shard.StoreID
 	// Leader is the member that leads, as far as is known; zero otherwise.
 	Leader() shard.Replica
+	// Descriptor is shard 1 as this member has it, never nil and empty if it has no data yet.
+	Descriptor() *shard.Descriptor
+	// Live reports whether another member is heard, as far as its store goes.
+	Live(id shard.StoreID) bool
+	// Change does one step of membership at this leader, and returns when it is applied.
+	Change(ctx context.Context, epoch shard.Epoch, c shard.Change) error
+	// TransferLeader begins to hand over to another voter.
+	TransferLeader(ctx context.Context, to shard.StoreID) error
 }

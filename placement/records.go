@@ -18,7 +18,7 @@ const (
 	recordTSO       = "tso"       // timestamps below it may be in use
 	recordBootstrap = "bootstrap" // the first shards; put once
 	recordCreated   = "created"   // present once every replica of them was created
-	prefixMember    = "member/"   // + id: a member that has taken part, and so may not begin again
+	prefixMember    = "member/"   // + id: a member that takes part or has, and so may not begin again
 	recordRules     = "rules"     // what administrators want of placement, as JSON; absent: the defaults
 	recordPause     = "pause"     // until when nothing is scheduled, in milliseconds of placement's wall clock
 	recordSafe      = "safe"      // the safe point of transactions, and up to where versions are collected
@@ -140,6 +140,11 @@ func (s *Server) get(ctx context.Context, name string) ([]byte, error) {
 
 // scan reads all records below a prefix.
 func (s *Server) scan(ctx context.Context, prefix string, f func(v []byte) error) error {
+	return s.scanKeys(ctx, prefix, func(_ uint64, v []byte) error { return f(v) })
+}
+
+// scanKeys is scan for records that do not say their id themselves.
+func (s *Server) scanKeys(ctx context.Context, prefix string, f func(id uint64, v []byte) error) error {
 	start := recordKey(prefix)
 	end := append(start.Clone()[:len(start)-1], start[len(start)-1]+1)
 	rng := shard.Range{Start: start, End: end}
@@ -149,7 +154,10 @@ func (s *Server) scan(ctx context.Context, prefix string, f func(v []byte) error
 			return fmt.Errorf("read records %s*: %w", prefix, err)
 		}
 		for _, r := range a.Rows {
-			if err := f(r.Value); err != nil {
+			if len(r.Key) != len(start)+8 {
+				return fmt.Errorf("record %s: its key does not end with an id", r.Key)
+			}
+			if err := f(binary.BigEndian.Uint64(r.Key[len(start):]), r.Value); err != nil {
 				return fmt.Errorf("record %s: %w", r.Key, err)
 			}
 		}

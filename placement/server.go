@@ -20,7 +20,7 @@ import (
 type Options struct {
 	Env     env.Env
 	Meta    MetaStore
-	Members []beat.Member // all members, this one included
+	Members []beat.Member // as this member was told at its start; of the first, all of them
 	Logger  *slog.Logger
 
 	// Replicas is how many copies of each shard there shall be.
@@ -61,6 +61,8 @@ type Server struct {
 	lead *leadership // nil while this member does not lead, or has not loaded yet
 	// raise serialises the writers of the bounds of ids and timestamps.
 	raise gate
+	// writes serialises the writers of members' records: each decides from what the one before it wrote.
+	writes gate
 }
 
 // leadership is everything that a leader knows, from its records and from heartbeats. It ends with the term.
@@ -77,8 +79,7 @@ type leadership struct {
 	// first is the persisted list of first shards, nil before bootstrap.
 	first   []*shard.Descriptor
 	created bool
-	// seen are the members whose record is known to be there. Only run's goroutine reads and writes it.
-	seen []shard.StoreID
+	roster  roster
 }
 
 // New makes a member; Run drives it.
@@ -91,11 +92,11 @@ func New(o Options) *Server {
 	}
 	o.Stores = max(o.Stores, o.Replicas)
 	s := &Server{opt: o, env: o.Env, meta: o.Meta, log: o.Logger}
-	s.raise.free = o.Env.NewEvent("raise")
+	s.raise.free, s.writes.free = o.Env.NewEvent("raise"), o.Env.NewEvent("members")
 	return s
 }
 
-// Run follows the leadership of shard 1, and schedules while it lasts, until ctx ends.
+// Run follows the leadership of shard 1, schedules and changes its members while it lasts, until ctx ends.
 func (s *Server) Run(ctx context.Context) {
 	tasks := env.NewGroup(s.env, "placement-tasks")
 	tasks.Add()
@@ -103,6 +104,13 @@ func (s *Server) Run(ctx context.Context) {
 		defer tasks.Done()
 		for s.env.Sleep(ctx, scheduleInterval) == nil {
 			s.schedule(ctx)
+		}
+	})
+	tasks.Add()
+	s.env.Go("members", func() {
+		defer tasks.Done()
+		for s.env.Sleep(ctx, pollInterval) == nil {
+			s.followMembers(ctx)
 		}
 	})
 	defer tasks.Wait()
@@ -214,6 +222,9 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 		return nil, err
 	}
 	l.scheduler = schedule.New(term, s.limits())
+	if err := s.loadMembers(ctx, l); err != nil {
+		return nil, err
+	}
 	// Before anything is served: who takes part is on record.
 	return l, s.noteMembers(ctx, l)
 }
@@ -247,17 +258,6 @@ func (s *Server) loadShards(ctx context.Context, l *leadership) error {
 		}
 		return err
 	})
-}
-
-// Members are the members as far as this one knows; the leader is marked.
-func (s *Server) Members() []beat.Member {
-	lead := s.meta.Leader()
-	out := make([]beat.Member, len(s.opt.Members))
-	for i, m := range s.opt.Members {
-		m.Leader = m.Store == lead.Store && lead.Store != 0
-		out[i] = m
-	}
-	return out
 }
 
 // Cluster is the cluster's id, zero while this member does not lead.

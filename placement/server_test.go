@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,8 +22,9 @@ type shared struct {
 	data rawtest.Map
 	term uint64
 	lead int
-	// active are the members that take part.
-	active []shard.StoreID
+	// active are the members that take part, live those that are heard.
+	active, live []shard.StoreID
+	desc         *shard.Descriptor
 	// swallow answers the next so many commits with "ambiguous", after they took effect.
 	swallow int
 }
@@ -89,6 +91,51 @@ func (m metaOf) Leader() shard.Replica {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return shard.Replica{ID: shard.ReplicaID(m.lead), Store: shard.StoreID(m.lead)}
+}
+
+func (m metaOf) Descriptor() *shard.Descriptor {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.desc == nil {
+		return &shard.Descriptor{ID: shard.MetaID}
+	}
+	return m.desc
+}
+
+func (m metaOf) Live(id shard.StoreID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.live, id)
+}
+
+func (m metaOf) Change(_ context.Context, epoch shard.Epoch, c shard.Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lead != m.id {
+		return m.notLeader()
+	}
+	if epoch != m.desc.Epoch {
+		return &shard.StaleEpochError{Shard: shard.MetaID}
+	}
+	d, err := m.desc.Apply(c)
+	if err == nil {
+		m.desc = d
+	}
+	return err
+}
+
+func (m metaOf) TransferLeader(_ context.Context, to shard.StoreID) error {
+	m.elect(int(to))
+	return nil
+}
+
+// metaOfMembers is shard 1 with voters of these numbers.
+func metaOfMembers(ids ...shard.StoreID) *shard.Descriptor {
+	d := &shard.Descriptor{ID: shard.MetaID, Range: shard.ModeRange(shard.ModeMeta), Epoch: shard.Epoch{ConfVer: 1, Version: 1}}
+	for _, id := range ids {
+		d.Replicas = append(d.Replicas, shard.Replica{ID: shard.ReplicaID(id), Store: id, Role: shard.Voter})
+	}
+	return d
 }
 
 func members(t *testing.T, n int, split ...string) (*shared, []*Server) {
@@ -315,7 +362,7 @@ func TestWatch(t *testing.T) {
 
 // TestLateMember: a member that was never seen may begin late, once; one that took part before may not.
 func TestLateMember(t *testing.T) {
-	s := &shared{active: []shard.StoreID{1, 2}}
+	s := &shared{active: []shard.StoreID{1, 2}, desc: metaOfMembers(1, 2, 3)}
 	m := New(Options{Env: env.Real{}, Meta: metaOf{s, 1}, Members: []beat.Member{{Store: 1}, {Store: 2}, {Store: 3}}})
 	s.elect(1)
 	m.step(t.Context())
@@ -323,17 +370,31 @@ func TestLateMember(t *testing.T) {
 	var invalid *shard.InvalidError
 	refused := func(id shard.StoreID) {
 		t.Helper()
-		if err := m.JoinMember(t.Context(), id); !errors.As(err, &invalid) {
+		if _, err := m.JoinMember(t.Context(), beat.Candidate{Member: id, Token: 8}); !errors.As(err, &invalid) {
 			t.Fatalf("member %d: %v, want a refusal", id, err)
 		}
 	}
 	refused(4) // not of this cluster
 	s.active = nil
 	refused(2) // was there when the term began, is away now
-	if err := m.JoinMember(t.Context(), 3); err != nil {
-		t.Fatal(err)
+	join := func() error {
+		_, err := m.JoinMember(t.Context(), beat.Candidate{Member: 3, Token: 7})
+		return err
 	}
-	refused(3) // it has begun
+	s.swallow = 1
+	if err := join(); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	m.step(t.Context()) // it reads its records again
+	for range 2 {       // it did not hear the answer, or died before it had written anything
+		if err := join(); err != nil {
+			t.Fatalf("the same directory asks again: %v", err)
+		}
+	}
+	refused(3) // with another directory
+	if _, err := m.JoinMember(t.Context(), beat.Candidate{Member: 3}); !errors.As(err, &invalid) {
+		t.Fatalf("without a token: %v", err)
+	}
 }
 
 // TestLostAnswers: a write that took effect although its answer was lost leaves nothing behind that a leader of the same

@@ -110,6 +110,13 @@ func (v *view) wakeLocked(id shard.ID) {
 	}
 }
 
+// membersChanged tells the watchers where placement is now.
+func (v *view) membersChanged() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wakeLocked(0)
+}
+
 // end tells the watchers that the term is over.
 func (v *view) end() {
 	v.mu.Lock()

@@ -198,6 +198,7 @@ func (w *worker) accept(c *Call) {
 			c.fail(err)
 			return
 		}
+		r.load.write(c.Req.Body)
 		if c.txn != nil && c.txn.floor && r.park(c) {
 			return
 		}

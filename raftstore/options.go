@@ -81,6 +81,9 @@ type Options struct {
 	// SplitBytes is the size from which on this store wants the shards that it leads to be split, see TakeSplits; zero is
 	// never.
 	SplitBytes uint64
+	// SplitWork is the work in a second (beat.Rates: requests, and their bytes) from which on this store wants the shards
+	// that it leads to be split; zero is never.
+	SplitWork float64
 	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
 	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).

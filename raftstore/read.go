@@ -264,5 +264,7 @@ func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (body []by
 	if err != nil || needsClock {
 		return nil, needsClock, err
 	}
-	return ans.Append(nil), false, nil
+	body = ans.Append(nil)
+	r.load.read(q, &ans, len(body))
+	return body, false, nil
 }

@@ -76,9 +76,10 @@ type replica struct {
 	counted    bool // in worker.leaders
 	expiring   bool // known to the reclaimer
 	size       shardSize
-	askedAt    env.Time // see maybeAsk
-	asked      int      // stores passed over in the next question, see whomToAsk
-	activeAt   env.Time // of the last thing that kept it awake
+	load       shardLoad // its reads are any goroutine's
+	askedAt    env.Time  // see maybeAsk
+	asked      int       // stores passed over in the next question, see whomToAsk
+	activeAt   env.Time  // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time
 

@@ -225,6 +225,9 @@ func (r *replica) fallAsleep() {
 	}
 	r.endGuard(r.notLeader())
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
+	if r.group.Leading() {
+		r.dropLoad()
+	}
 	r.w.rest(r)
 	r.log.Shrink()
 	r.outcomes.shrink()

@@ -61,7 +61,7 @@ func (s *Store) Split(ctx context.Context, id shard.ID, epoch shard.Epoch, at []
 }
 
 // split proposes. One range-changing command is under way at a time, and none beside a change of membership: the second
-// would be refused by its epoch anyway.
+// would be refused by its epoch anyway. In a joint configuration, which passes, the asker is to come again.
 func (r *replica) split(epoch shard.Epoch, at []shard.Key, ids []shard.SplitID, done func([]*shard.Descriptor, error)) {
 	if !r.canServe() {
 		done(nil, r.notLeader())
@@ -71,12 +71,12 @@ func (r *replica) split(epoch shard.Epoch, at []shard.Key, ids []shard.SplitID, 
 		done(nil, err)
 		return
 	}
-	if _, err := r.machine.Desc.Split(at, ids); err != nil {
-		done(nil, err)
+	if r.changing != nil || r.splitting != nil || r.machine.Desc.Joint() {
+		done(nil, &shard.ServerBusyError{Store: r.w.store.id, Why: "another change of " + r.id.String() + " is in flight", Wait: busyWait})
 		return
 	}
-	if r.changing != nil || r.splitting != nil {
-		done(nil, &shard.ServerBusyError{Store: r.w.store.id, Why: "another change of " + r.id.String() + " is in flight", Wait: busyWait})
+	if _, err := r.machine.Desc.Split(at, ids); err != nil {
+		done(nil, err)
 		return
 	}
 	p := &proposal{term: r.group.Term()}
@@ -149,6 +149,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 	}
 	r.log.SetDescriptor(ev.Left)
 	r.splitSize(len(ev.Right) + 1)
+	part := r.splitLoad()
 	s.setSplit(r, ev)
 	r.keepAwake()
 	r.tellPlacement()
@@ -163,6 +164,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 		rt.force = leads
 		if leads {
 			w.children = append(w.children, child{desc: rt.desc})
+			rt.load = part()
 		}
 		if rt.w == w {
 			w.adoptRight(rt)

@@ -111,6 +111,9 @@ func (r *replica) onSoftState(st *group.SoftState) {
 	if o := s.opt.Observer; o != nil && st.Leading {
 		o.Led(r.id, r.self, st.Term)
 	}
+	if !st.Leading && r.counted {
+		r.load.forget()
+	}
 	r.countLeading(st.Leading)
 	r.keepAwake()
 	r.noteLeader()

@@ -15,7 +15,7 @@ type adminServer struct {
 
 func (s *adminServer) Node(context.Context, *adminv1.NodeRequest) (*adminv1.NodeReply, error) {
 	i := s.n.Info()
-	return &adminv1.NodeReply{ClusterId: uint64(i.Cluster), Version: i.Version, Addr: i.Addr, Members: i.Members,
+	return &adminv1.NodeReply{ClusterId: uint64(i.Cluster), Version: i.Version, Addr: i.Addr, Members: i.Members, MemberId: uint64(i.Member),
 		StoreIds: convert(i.Stores, func(id shard.StoreID) uint64 { return uint64(id) })}, nil
 }
 
@@ -91,7 +91,7 @@ func (n *NodeAt) Info(ctx context.Context) (NodeInfo, error) {
 		return NodeInfo{}, err
 	}
 	r, err := invoke(ctx, "ask node "+n.addr, &adminv1.NodeRequest{}, c.Node)
-	return NodeInfo{Cluster: shard.ClusterID(r.GetClusterId()), Version: r.GetVersion(), Addr: r.GetAddr(), Members: r.GetMembers(),
+	return NodeInfo{Cluster: shard.ClusterID(r.GetClusterId()), Version: r.GetVersion(), Addr: r.GetAddr(), Members: r.GetMembers(), Member: shard.StoreID(r.GetMemberId()),
 		Stores: convert(r.GetStoreIds(), func(id uint64) shard.StoreID { return shard.StoreID(id) })}, err
 }
 

@@ -73,7 +73,9 @@ type errorPlacement struct {
 	err error
 }
 
-func (p *errorPlacement) JoinMember(context.Context, shard.StoreID) error { return p.err }
+func (p *errorPlacement) JoinMember(context.Context, beat.Candidate) (beat.Admission, error) {
+	return beat.Admission{}, p.err
+}
 
 func (p *errorPlacement) RemoveStore(context.Context, shard.StoreID) error { return p.err }
 

@@ -65,7 +65,12 @@ func (s *placementServer) Timestamps(ctx context.Context, r *placementv1.Timesta
 }
 
 func (s *placementServer) JoinMember(ctx context.Context, r *placementv1.JoinMemberRequest) (*placementv1.JoinMemberReply, error) {
-	return &placementv1.JoinMemberReply{}, s.p.JoinMember(ctx, shard.StoreID(r.GetMemberId()))
+	a, err := s.p.JoinMember(ctx, beat.Candidate{Member: shard.StoreID(r.GetMemberId()), Token: r.GetToken(), Addr: r.GetAddr(),
+		Began: r.GetBegan(), Replace: shard.StoreID(r.GetReplace()), Cluster: shard.ClusterID(r.GetClusterId())})
+	if err != nil {
+		return nil, err
+	}
+	return &placementv1.JoinMemberReply{ClusterId: uint64(a.Cluster), MemberId: uint64(a.Member), Members: convert(a.Members, memberTo)}, nil
 }
 
 func (s *placementServer) RemoveStore(ctx context.Context, r *placementv1.RemoveStoreRequest) (*placementv1.RemoveStoreReply, error) {
@@ -187,11 +192,12 @@ func (p *PlacementAt) RemoveStore(ctx context.Context, id shard.StoreID) error {
 }
 
 // JoinMember implements Placement.
-func (p *PlacementAt) JoinMember(ctx context.Context, id shard.StoreID) error {
+func (p *PlacementAt) JoinMember(ctx context.Context, m beat.Candidate) (beat.Admission, error) {
 	c, err := p.client()
 	if err != nil {
-		return err
+		return beat.Admission{}, err
 	}
-	_, err = invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(id)}, c.JoinMember)
-	return err
+	r, err := invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(m.Member), Token: m.Token, Addr: m.Addr,
+		Began: m.Began, Replace: uint64(m.Replace), ClusterId: uint64(m.Cluster)}, c.JoinMember)
+	return beat.Admission{Cluster: shard.ClusterID(r.GetClusterId()), Member: shard.StoreID(r.GetMemberId()), Members: convert(r.GetMembers(), memberFrom)}, err
 }

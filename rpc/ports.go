@@ -32,8 +32,8 @@ type Placement interface {
 	Watch(ctx context.Context, send func(*beat.Routes) error) error
 	AllocIDs(ctx context.Context, count int) (first uint64, err error)
 	Timestamps(ctx context.Context, count int) (first uint64, err error)
-	// JoinMember lets a member that was never seen begin, once.
-	JoinMember(ctx context.Context, id shard.StoreID) error
+	// JoinMember gives a new member its number, lets one of the first begin, or takes the new address of one that moved.
+	JoinMember(ctx context.Context, m beat.Candidate) (beat.Admission, error)
 	// RemoveStore declares a store gone for good.
 	RemoveStore(ctx context.Context, id shard.StoreID) error
 	// Administer does what an administrator asks for, or says what it would do.
@@ -47,6 +47,8 @@ type NodeInfo struct {
 	Addr    string
 	Stores  []shard.StoreID
 	Members []string // addresses of placement members
+	// Member is the placement member on this node, 0 without one.
+	Member shard.StoreID
 }
 
 // ReplicaInfo is one replica as its store sees it; see raftstore.ReplicaStatus.

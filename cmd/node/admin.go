@@ -14,7 +14,7 @@ var _ rpc.Node = (*Node)(nil)
 func (n *Node) Info() rpc.NodeInfo {
 	info := rpc.NodeInfo{Version: n.cfg.Version, Addr: n.addr, Members: n.dir.all()}
 	if n.member != nil {
-		info.Cluster = n.member.knownCluster()
+		info.Cluster, info.Member = n.member.knownCluster(), n.member.number()
 	}
 	if a := n.store; a != nil {
 		if s := a.open(); s != nil {
@@ -29,7 +29,9 @@ func (n *Node) Info() rpc.NodeInfo {
 func (n *Node) allStores() []*raftstore.Store {
 	out := n.stores()
 	if n.member != nil {
-		out = append(out, n.member.store)
+		if s, _ := n.member.parts(); s != nil {
+			out = append(out, s)
+		}
 	}
 	return out
 }
@@ -86,6 +88,10 @@ func (n *Node) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreID
 
 // Change does one step of membership of a shard that is led on this node.
 func (n *Node) Change(ctx context.Context, id shard.ID, epoch shard.Epoch, c shard.Change) error {
+	if id == shard.MetaID {
+		// A number that is not on record could come back.
+		return &shard.InvalidError{Why: "the members of placement change by placement's own records: see 'skerry ctl member'"}
+	}
 	s := n.leading(id)
 	if s == nil {
 		return &shard.NotFoundError{Shard: id}

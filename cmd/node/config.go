@@ -64,11 +64,16 @@ type Disk struct {
 
 // PlacementConfig is this node's member of the placement driver.
 type PlacementConfig struct {
-	// ID is this member's, 1 to 5; Members are all initial members, id to address.
+	// ID is this member's number, 1 to 5; Members are all initial members, number to address.
 	ID      uint64
 	Members map[uint64]string
 	// Bootstrap allows an empty directory to begin a new cluster.
 	Bootstrap bool
+	// Join brings a new member to the placement that runs at Config.Join, if the directory is empty: it gets a number that
+	// was never used. ID, Members and Bootstrap are empty then.
+	Join bool
+	// Replace is the member in whose place a new one comes; 0: none. Without meaning once the directory has a number.
+	Replace uint64
 	// Replicas is how many copies of each shard there shall be; default 3.
 	Replicas int
 	// SplitKeys are user keys at which the first shards are cut.
@@ -92,6 +97,9 @@ type StoreConfig struct {
 	SnapshotBytesPerSecond int64
 	// SplitBytes is the size from which on shards are split; zero is DefaultSplitBytes, less than zero is never.
 	SplitBytes int64
+	// SplitWork is how many requests a second a shard may have before it is split, with each 4 KiB that they carry as one
+	// more; zero is DefaultSplitWork, less than zero is no bound.
+	SplitWork int
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.
@@ -107,6 +115,13 @@ func (c *StoreConfig) splitBytes() uint64 {
 	return uint64(max(c.SplitBytes, 0))
 }
 
+func (c *StoreConfig) splitWork() float64 {
+	if c.SplitWork == 0 {
+		return DefaultSplitWork
+	}
+	return float64(max(c.SplitWork, 0))
+}
+
 // maxMemberID leaves the ids below shard.FirstUserID to members and what may come.
 const maxMemberID = 5
 
@@ -117,7 +132,9 @@ func (c *Config) check() error {
 	if c.DataDir == "" && !c.Memory {
 		return fmt.Errorf("a node needs a data directory (--data), or --memory to keep nothing")
 	}
-	if p := c.Placement; p != nil {
+	if p := c.Placement; p != nil && p.Join {
+		return c.checkJoin()
+	} else if p != nil {
 		if p.ID == 0 || p.ID > maxMemberID {
 			return fmt.Errorf("member id %d: it must be 1 to %d", p.ID, maxMemberID)
 		}
@@ -141,6 +158,19 @@ func (c *Config) check() error {
 		}
 	} else if len(c.Join) == 0 {
 		return fmt.Errorf("a store without a placement member on its node needs addresses of placement (--join)")
+	}
+	return nil
+}
+
+func (c *Config) checkJoin() error {
+	p := c.Placement
+	switch {
+	case len(c.Join) == 0:
+		return fmt.Errorf("a new placement member needs addresses of placement (--join)")
+	case p.ID != 0 || len(p.Members) > 0 || p.Bootstrap:
+		return fmt.Errorf("a placement member that joins gets its number from placement: leave --member-id, --members and --bootstrap out")
+	case len(p.SplitKeys) > 0:
+		return fmt.Errorf("--split-keys are for the first members: this one joins a cluster that has its shards")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,61 +19,86 @@ import (
 // callTimeout bounds one question to placement; another member may know when this one hangs.
 const callTimeout = 2 * time.Second
 
-// directory knows where placement is: the addresses that were configured, those that heartbeat answers told, and who
-// led last. Safe for concurrent use.
+// directory knows where placement is: the addresses that were configured or remembered, the members as placement tells
+// them, and who led last. Safe for concurrent use.
 type directory struct {
 	env  env.Env
 	wire Wire
 
 	mu      sync.Mutex
-	addrs   []string
+	seeds   []string // where to begin
 	members map[shard.StoreID]string
 	leader  string
 }
 
 func newDirectory(e env.Env, w Wire, addrs []string) *directory {
-	return &directory{env: e, wire: w, addrs: slices.Clone(addrs), members: make(map[shard.StoreID]string)}
+	return &directory{env: e, wire: w, seeds: slices.Clone(addrs), members: make(map[shard.StoreID]string)}
 }
 
-// learn takes the members as placement told them. A member without an id, as a store remembers it, is an address to
-// try and nothing more.
+// learn takes the members as somebody told them who may know only some, or who they were. A member without an id, as a
+// store remembers it, is an address to try and nothing more.
 func (d *directory) learn(members []beat.Member) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, m := range members {
-		if m.Addr == "" {
-			continue
-		}
-		if m.Store != 0 {
+		switch {
+		case m.Addr == "":
+		case m.Store != 0:
 			d.members[m.Store] = m.Addr
-		}
-		if !slices.Contains(d.addrs, m.Addr) {
-			d.addrs = append(d.addrs, m.Addr)
+		case !slices.Contains(d.seeds, m.Addr):
+			d.seeds = append(d.seeds, m.Addr)
 		}
 	}
 }
 
-// list are the addresses to try, the last leader first.
+// settle takes the members as placement's leader told them, all of them, and reports whether they are others than before.
+// Those that are no members any more are forgotten; what was configured stays to begin with.
+func (d *directory) settle(members []beat.Member) (changed bool) {
+	now := make(map[shard.StoreID]string)
+	for _, m := range members {
+		if m.Store != 0 && m.Addr != "" {
+			now[m.Store] = m.Addr
+		}
+	}
+	if len(now) == 0 {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	changed = !maps.Equal(now, d.members)
+	d.members = now
+	return changed
+}
+
+// list are the addresses to try, the last leader first, then the members, then where to begin.
 func (d *directory) list() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out []string
-	if d.leader != "" {
-		out = append(out, d.leader)
-	}
-	for _, a := range d.addrs {
-		if a != d.leader {
+	for _, a := range slices.Concat([]string{d.leader}, d.membersLocked(), d.seeds) {
+		if a != "" && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
 	return out
 }
 
-// all are the addresses without an order of preference.
+// all are the addresses of the members, or, while none is known, those to begin with.
 func (d *directory) all() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.addrs)
+	if len(d.members) > 0 {
+		return d.membersLocked()
+	}
+	return slices.Clone(d.seeds)
+}
+
+func (d *directory) membersLocked() []string {
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(d.members)) {
+		out = append(out, d.members[id])
+	}
+	return out
 }
 
 // search is one walk over the members, until one answers as leader.
@@ -124,7 +150,7 @@ func (s *search) follow(ctx context.Context, addr string, err error) {
 	switch {
 	case errors.As(err, &nl):
 		s.ours = true
-		if to := s.d.addrOf(nl.Leader.Store); to != "" {
+		if to := s.d.addrOf(nl.Leader.Store); to != "" && !s.tried[to] { // else it may be elsewhere by now
 			s.queue = append([]string{to}, s.queue...)
 			return
 		}

@@ -1,82 +1,127 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/raftstore"
-	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
 
-// member is this node's member of the placement driver: a store of its own that holds shard 1, and the server on top.
+// member is this node's member of the placement driver: a store of its own that holds shard 1, and the server on top. One
+// that joins has neither until placement gave it its number.
 type member struct {
 	n         *Node
 	engine    *engine.Engine
-	transport Transport
-	store     *raftstore.Store
-	server    *placement.Server
+	waits     sparseLog
+	transport Transport // of the agent's goroutine, once open
+
+	mu     sync.Mutex
+	self   shard.StoreID // the member's number: its store's and its replica's id
+	store  *raftstore.Store
+	server *placement.Server
+	over   bool // it was removed
+
+	addresses // of the agent's goroutine
 }
 
 // agentPoll is how often the agents look whether something is due.
 const agentPoll = 100 * time.Millisecond
 
-// startMember opens this node's member. beside is whose the node's store directory is, zero if nobody's yet.
 // memberHeartbeatTicks lie between raft heartbeats of shard 1, which never sleeps: three chances per election timeout.
 const memberHeartbeatTicks = 3
 
-func startMember(n *Node, beside engine.Ident) (*member, error) {
-	c := n.cfg.Placement
-	members := maps.Clone(c.Members)
-	if len(members) == 0 {
-		members = map[uint64]string{c.ID: n.addr}
-	}
-	if members[c.ID] == "" {
-		members[c.ID] = n.addr
-	}
-	m := &member{n: n}
+// newMember opens the member's directory; start does the rest.
+func newMember(n *Node) (*member, error) {
 	e, err := n.openEngine(partPlacement, engine.Options{CacheBytes: 16 << 20, MemTableBytes: 16 << 20})
 	if err != nil {
 		return nil, err
 	}
-	m.engine = e
-	if err := m.open(c, members, beside); err != nil {
-		_ = m.close()
-		return nil, err
-	}
-	return m, nil
+	return &member{n: n, engine: e, waits: newSparseLog(n.env, n.log), addresses: newAddresses()}, nil
 }
 
-func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engine.Ident) error {
-	n := m.n
-	fresh, err := m.checkDirectory(c, members, beside)
+// start begins, goes on, or asks to join. beside is whose the node's store directory is, zero if nobody's yet. The caller
+// closes the member if it fails.
+func (m *member) start(beside engine.Ident) error {
+	c := m.n.cfg.Placement
+	held, err := m.look()
 	if err != nil {
 		return err
 	}
-	self := shard.StoreID(c.ID)
+	if err := m.remember(held.desc); err != nil {
+		return err
+	}
+	first := m.configured()
+	switch {
+	case held.self != 0 && c.ID != 0 && shard.StoreID(c.ID) != held.self:
+		how := "--member-id"
+		if uint64(held.self) >= shard.FirstUserID {
+			how = "start it with --join, and without --member-id, --members and --bootstrap"
+		}
+		return fmt.Errorf("the placement directory belongs to member %d, not to member %d (%s)", uint64(held.self), c.ID, how)
+	case held.self != 0:
+		if err := m.open(held.self, nil); err != nil {
+			return err
+		}
+	case c.Join:
+		m.n.goTask("member", func() {
+			if m.join(beside) {
+				m.run()
+			}
+		})
+		return nil
+	default:
+		if err := m.checkEmpty(c, beside); err != nil {
+			return err
+		}
+		switch ok, err := m.begin(c, first); {
+		case err != nil && !transient(err):
+			return err
+		case err != nil || !ok:
+			m.n.goTask("member", func() {
+				if m.awaitBegin(c, first) {
+					m.run()
+				}
+			})
+			return nil
+		}
+	}
+	m.n.goTask("member", m.run)
+	return nil
+}
+
+// open opens the store of shard 1 and the server; begin, if not nil, is what an empty directory begins with.
+func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
+	n, c := m.n, m.n.cfg.Placement
 	m.transport = n.wire.Transport(self, m.knownCluster())
-	list := memberList(members)
+	list := memberList(m.current)
 	for _, b := range list {
 		m.transport.SetAddr(b.Store, b.Addr)
 	}
 	n.dir.learn(list)
-	m.store, err = raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
-		Logger: n.log.With("member", c.ID), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
+	for _, b := range memberList(m.record) { // if what was configured is wrong
+		n.dir.learn([]beat.Member{{Addr: b.Addr}})
+	}
+	store, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
+		Logger: n.log.With("member", uint64(self)), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
 		LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}
-	n.server.AddStore(m.store)
-	if fresh {
-		if err := m.store.CreateShards([]*shard.Descriptor{metaDescriptor(members)}); err != nil {
+	m.mu.Lock()
+	m.self, m.store = self, store
+	m.mu.Unlock()
+	n.server.AddStore(store)
+	if begin != nil {
+		if err := store.CreateShards([]*shard.Descriptor{begin}); err != nil {
 			return fmt.Errorf("begin shard 1: %w", err)
 		}
 	}
@@ -84,104 +129,140 @@ func (m *member) open(c *PlacementConfig, members map[uint64]string, beside engi
 	for _, k := range c.SplitKeys {
 		split = append(split, shard.RawKey([]byte(k)))
 	}
-	m.server = placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: m.store, client: n.env.Rand()}, Members: list,
+	server := placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: store, client: n.env.Rand()}, Members: list,
 		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, DownAfter: c.DownAfter,
 		Limits: operator.Limits{Receiving: c.Receiving, Sending: c.Sending}, Coverage: n.cfg.Coverage, OnBroken: n.broken})
-	n.goTask("placement", func() { m.server.Run(n.ctx) })
-	n.goTask("member", m.run)
+	m.mu.Lock()
+	m.server = server
+	m.mu.Unlock()
+	n.goTask("placement", func() { server.Run(n.ctx) })
 	return nil
 }
 
+// parts are the member's store and server, nil while it has no number.
+func (m *member) parts() (*raftstore.Store, *placement.Server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.server == nil {
+		return nil, nil
+	}
+	return m.store, m.server
+}
+
+// number is the member's, 0 while it has none or when it was removed.
+func (m *member) number() shard.StoreID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.over {
+		return 0
+	}
+	return m.self
+}
+
+// joined reports whether the member takes part: it has a vote, and knows the cluster.
+func (m *member) joined() bool {
+	store, _ := m.parts()
+	if store == nil || m.knownCluster() == 0 {
+		return false
+	}
+	d, err := store.Descriptor(shard.MetaID)
+	if err != nil {
+		return false
+	}
+	r, ok := d.ReplicaOn(store.ID())
+	return ok && (r.Role == shard.Voter || r.Role == shard.IncomingVoter)
+}
+
 // metaDescriptor is shard 1 as all initial members write it: the member's number is its store's and its replica's id.
-func metaDescriptor(members map[uint64]string) *shard.Descriptor {
+func metaDescriptor(members map[shard.StoreID]string) *shard.Descriptor {
 	d := &shard.Descriptor{ID: shard.MetaID, Range: shard.ModeRange(shard.ModeMeta), Epoch: shard.Epoch{ConfVer: 1, Version: 1}}
 	for _, id := range slices.Sorted(maps.Keys(members)) {
-		d.Replicas = append(d.Replicas, shard.Replica{ID: shard.ReplicaID(id), Store: shard.StoreID(id), Role: shard.Voter})
+		d.Replicas = append(d.Replicas, shard.Replica{ID: shard.ReplicaID(id), Store: id, Role: shard.Voter})
 	}
 	return d
 }
 
-// checkDirectory decides whether this member may begin a cluster. A member that lost its directory must not: with the
-// same id it would have forgotten its votes.
-func (m *member) checkDirectory(c *PlacementConfig, members map[uint64]string, beside engine.Ident) (fresh bool, err error) {
-	states, err := m.engine.Replicas()
-	if err != nil {
-		return false, err
-	}
-	for _, rs := range states {
-		if rs.Shard == shard.MetaID {
-			if uint64(rs.Replica) != c.ID {
-				return false, fmt.Errorf("the placement directory belongs to member %d, not to member %d (--member-id)", rs.Replica, c.ID)
-			}
-			return false, nil
-		}
-	}
-	if !c.Bootstrap {
-		return false, errors.New("the placement directory is empty: start with --bootstrap to begin a new cluster; " +
-			"a member that lost its directory cannot come back under its id")
-	}
-	if beside.Cluster != 0 {
-		return false, fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
-			"this node must not begin another cluster; bring the placement directory back, or move the store directory away", beside.Cluster, beside.Store)
-	}
-	for _, id := range slices.Sorted(maps.Keys(members)) {
-		addr := members[id]
-		if id == c.ID {
-			continue
-		}
-		ctx, cancel := m.n.env.WithTimeout(m.n.ctx, callTimeout)
-		info, err := m.n.wire.Node(ctx, addr)
-		cancel()
-		if err == nil && info.Cluster != 0 {
-			return true, m.joinLate(c, members, info.Cluster)
-		}
-	}
-	return true, nil
-}
-
-// joinLate asks the cluster that the other members have begun whether this one may still join it: only if it never took
-// part. The leader remembers the answer before this member votes for the first time.
-func (m *member) joinLate(c *PlacementConfig, members map[uint64]string, cluster shard.ClusterID) error {
-	m.n.dir.learn(memberList(members))
-	err := m.n.dir.ask(m.n.ctx, func(ctx context.Context, p rpc.Placement) error { return p.JoinMember(ctx, shard.StoreID(c.ID)) })
-	if err != nil {
-		return fmt.Errorf("the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
-	}
-	return nil
-}
-
-func memberList(members map[uint64]string) []beat.Member {
+func memberList(members map[shard.StoreID]string) []beat.Member {
 	var list []beat.Member
 	for _, id := range slices.Sorted(maps.Keys(members)) {
-		list = append(list, beat.Member{Store: shard.StoreID(id), Replica: shard.ReplicaID(id), Addr: members[id]})
+		list = append(list, beat.Member{Store: id, Replica: shard.ReplicaID(id), Addr: members[id]})
 	}
 	return list
 }
 
-// run makes the cluster's id known to handshakes as soon as shard 1 holds it.
+// run is the agent's goroutine.
 func (m *member) run() {
-	for {
-		if id := m.knownCluster(); id != 0 {
-			m.transport.SetCluster(id)
-			m.n.server.SetCluster(id)
-			if err := m.engine.SetIdent(engine.Ident{Cluster: id, Store: m.store.ID(), Format: engine.FormatVersion}); err != nil {
-				m.n.broken(fmt.Errorf("placement directory: %w", err))
-			}
+	for known := false; ; {
+		if !known {
+			known = m.tellCluster()
+		}
+		if !m.stays() {
 			return
 		}
+		m.followAddrs()
 		if m.n.env.Sleep(m.n.ctx, agentPoll) != nil {
 			return
 		}
 	}
 }
 
-// knownCluster is the cluster's id as this member's replica of shard 1 holds it, 0 if it does not yet.
+// tellCluster makes the cluster's id known to handshakes as soon as shard 1 holds it.
+func (m *member) tellCluster() bool {
+	id := m.knownCluster()
+	if id == 0 {
+		return false
+	}
+	m.transport.SetCluster(id)
+	m.n.server.SetCluster(id)
+	if err := m.engine.SetIdent(engine.Ident{Cluster: id, Store: m.store.ID(), Format: engine.FormatVersion}); err != nil {
+		m.n.broken(fmt.Errorf("placement directory: %w", err))
+	}
+	return true
+}
+
+// stays reports whether this member is one still. One that was removed has destroyed what it held.
+func (m *member) stays() bool {
+	if _, err := m.store.Descriptor(shard.MetaID); err == nil {
+		return true
+	}
+	_, removed, err := m.engine.Tombstone(shard.MetaID)
+	if err != nil {
+		return false // its store has stopped
+	}
+	if removed {
+		m.end(errRemoved(m.self))
+	}
+	return !removed
+}
+
+// end ends a member that was removed. A store beside it goes on.
+func (m *member) end(err error) {
+	m.mu.Lock()
+	m.over = true
+	m.mu.Unlock()
+	if m.n.store == nil {
+		m.n.broken(err)
+		return
+	}
+	m.n.log.Error("the placement member of this node has ended; its store goes on", "err", err)
+}
+
+func errRemoved(self shard.StoreID) error {
+	return fmt.Errorf("member %d was removed from placement, and what it held is destroyed: its number never comes back. "+
+		"Empty the placement directory and start with --join to bring this node back as a new member, or start it as a store alone (skerry store --join)", uint64(self))
+}
+
+// knownCluster is the cluster's id as this member's replica of shard 1 holds it, or as its directory remembers it, 0 if
+// neither does yet.
 func (m *member) knownCluster() shard.ClusterID {
-	id, err := placement.ClusterOf(m.engine.Get)
+	if id, err := placement.ClusterOf(m.engine.Get); err == nil && id != 0 {
+		return id
+	}
+	ident, _, err := m.engine.Ident()
 	if err != nil {
 		return 0
 	}
-	return id
+	return ident.Cluster
 }
 
 // close also closes what open left behind when it did not get to its end.
@@ -190,8 +271,11 @@ func (m *member) close() error {
 	if m.transport != nil {
 		m.transport.Close()
 	}
-	if m.store != nil {
-		err = m.store.Close()
+	m.mu.Lock()
+	store := m.store
+	m.mu.Unlock()
+	if store != nil {
+		err = store.Close()
 	}
 	return errors.Join(err, m.engine.Close())
 }

@@ -22,6 +22,7 @@ type metaStore struct {
 	seq    atomic.Uint64
 }
 
+// metaEpoch is what requests to shard 1 name: its range never changes, and no request depends on its members.
 var metaEpoch = shard.Epoch{ConfVer: 1, Version: 1}
 
 // metaTimeout bounds one request to shard 1, askTimeout how long its outcome is asked for.
@@ -110,4 +111,30 @@ func (m *metaStore) Active(ctx context.Context) []shard.StoreID {
 		}
 	}
 	return out
+}
+
+// Descriptor is shard 1 as this member has it.
+func (m *metaStore) Descriptor() *shard.Descriptor {
+	d, err := m.store.Descriptor(shard.MetaID)
+	if err != nil {
+		return &shard.Descriptor{ID: shard.MetaID}
+	}
+	return d
+}
+
+// Live reports whether another member is heard.
+func (m *metaStore) Live(id shard.StoreID) bool { return m.store.Live(id) }
+
+// Change does one step of membership.
+func (m *metaStore) Change(ctx context.Context, epoch shard.Epoch, c shard.Change) error {
+	ctx, cancel := m.env.WithTimeout(ctx, metaTimeout)
+	defer cancel()
+	return m.store.Change(ctx, shard.MetaID, epoch, c)
+}
+
+// TransferLeader begins to hand over.
+func (m *metaStore) TransferLeader(ctx context.Context, to shard.StoreID) error {
+	ctx, cancel := m.env.WithTimeout(ctx, metaTimeout)
+	defer cancel()
+	return m.store.TransferLeader(ctx, shard.MetaID, to)
 }

@@ -45,8 +45,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		c.storeAgent(out, a)
 	}
 	if m := c.n.member; m != nil {
-		c.part(out, partPlacement, m.store, m.engine)
-		gauge(out, "placement_leader", "Whether this node's placement member leads, 0 or 1.", truth(m.server.Cluster() != 0))
+		if s, p := m.parts(); s != nil {
+			c.part(out, partPlacement, s, m.engine)
+			gauge(out, "placement_leader", "Whether this node's placement member leads, 0 or 1.", truth(p.Cluster() != 0))
+		}
 	}
 }
 

@@ -95,12 +95,15 @@ func (n *Node) startParts() error {
 		n.store, ident = a, a.ident
 	}
 	if n.cfg.Placement != nil {
-		m, err := startMember(n, ident)
+		m, err := newMember(n)
 		if err != nil {
 			return err
 		}
 		n.member = m
-		n.server.ServePlacement(m.server)
+		if err := m.start(ident); err != nil {
+			return err
+		}
+		n.server.ServePlacement(placementPort{m})
 	}
 	if n.store != nil {
 		return n.store.start()
@@ -204,7 +207,7 @@ func (n *Node) ready() bool {
 	if a := n.store; a != nil {
 		return a.joined()
 	}
-	return n.member.server.Cluster() != 0 || n.member.knownCluster() != 0
+	return n.member.joined()
 }
 
 // Close stops the parts in order: first nobody is served any more, then the agents, who could still open a store, then
@@ -264,12 +267,13 @@ func (n *Node) stores() []*raftstore.Store {
 	return nil
 }
 
-// Placement is this node's member, nil without one.
+// Placement is this node's member, nil without one, or while it has no number yet.
 func (n *Node) Placement() *placement.Server {
 	if n.member == nil {
 		return nil
 	}
-	return n.member.server
+	_, p := n.member.parts()
+	return p
 }
 
 func (n *Node) observer(part string) raftstore.Observer {

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/shard/beat"
 )
 
 // TestBadStart: what cannot work is refused with an error that says what to do, and leaves nothing behind: afterwards a
@@ -77,11 +80,17 @@ func TestBadStart(t *testing.T) {
 // setIdent makes a store directory that belongs to somebody.
 func setIdent(t *testing.T, dir string, i engine.Ident) {
 	t.Helper()
-	e, err := engine.Open(filepath.Join(dir, "store"), engine.Options{})
+	onEngine(t, filepath.Join(dir, partStore), func(e *engine.Engine) error { return e.SetIdent(i) })
+}
+
+// onEngine does something to the directory of a part whose node is down.
+func onEngine(t *testing.T, dir string, f func(e *engine.Engine) error) {
+	t.Helper()
+	e, err := engine.Open(dir, engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.SetIdent(i); err != nil {
+	if err := f(e); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
@@ -186,12 +195,26 @@ func TestLateMember(t *testing.T) {
 		return c
 	}
 	ctx := testContext(t)
-	for _, n := range []*Node{startNode(t, config(1)), startNode(t, config(2))} {
+	lead := startNode(t, config(1))
+	for _, n := range []*Node{lead, startNode(t, config(2))} {
 		if err := n.Ready(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first := startNode(t, config(3))
+	// It has asked before, and died before it heard the answer or wrote anything else.
+	late, token := config(3), uint64(0)
+	late.DataDir, late.Memory = t.TempDir(), false
+	onEngine(t, filepath.Join(late.DataDir, partPlacement), func(e *engine.Engine) (err error) {
+		token, err = tokenOf(env.Real{}, e)
+		return err
+	})
+	if err := lead.dir.ask(ctx, func(ctx context.Context, p rpc.Placement) error {
+		_, err := p.JoinMember(ctx, beat.Candidate{Member: 3, Token: token})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	first := startNode(t, late)
 	if err := first.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}

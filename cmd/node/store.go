@@ -24,9 +24,6 @@ const heartbeatInterval = time.Second
 // store that starts while placement is away can still talk to the others.
 const addrsRecord = "addresses"
 
-// tokenRecord is what the store's directory registers with, see beat.Newcomer.
-const tokenRecord = "token"
-
 // instructTimeout bounds one step of an operator; placement sends it again.
 const instructTimeout = 5 * time.Second
 
@@ -92,7 +89,7 @@ func (a *storeAgent) openStore() error {
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
-		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), LogEntries: c.LogEntries,
+		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), SplitWork: c.splitWork(), LogEntries: c.LogEntries,
 		Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
@@ -159,7 +156,7 @@ func (a *storeAgent) due() bool {
 // register asks placement for an id, once in the life of a directory.
 func (a *storeAgent) register() {
 	var reg beat.Registration
-	token, err := a.token()
+	token, err := tokenOf(a.n.env, a.engine)
 	if err != nil {
 		a.n.broken(err)
 		return
@@ -182,29 +179,6 @@ func (a *storeAgent) register() {
 		return
 	}
 	a.n.log.Info("store registered", "store", reg.Store, "cluster", reg.Cluster)
-}
-
-// token is what the directory registers with. It is written down before it is used, so that a node that dies before it
-// hears its id gets the same one afterwards.
-func (a *storeAgent) token() (uint64, error) {
-	b, ok, err := a.engine.Record(tokenRecord)
-	if err != nil {
-		return 0, fmt.Errorf("read record %s: %w", tokenRecord, err)
-	}
-	if ok {
-		d := codec.Decoder{B: b}
-		d.Version(1)
-		token := d.Uvarint()
-		if err := d.Done(); err != nil {
-			return 0, fmt.Errorf("record %s: %w", tokenRecord, err)
-		}
-		return token, nil
-	}
-	token := max(1, a.n.env.Rand())
-	if err := a.engine.SetRecord(tokenRecord, codec.AppendUvarint([]byte{1}, token)); err != nil {
-		return 0, fmt.Errorf("write record %s: %w", tokenRecord, err)
-	}
-	return token, nil
 }
 
 // heartbeat tells placement what there is and does what it answers.
@@ -272,9 +246,8 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
-	n.dir.learn(ans.Members)
 	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
-	a.learnAddrs(ans.Stores)
+	a.learnAddrs(ans.Stores, n.dir.settle(ans.Members))
 	a.mu.Lock()
 	a.heard = true
 	a.mu.Unlock()
@@ -333,9 +306,9 @@ func (a *storeAgent) instruct(in beat.Instruction) {
 	a.n.log.Info("instruction", "shard", in.Shard, "change", in.Change, "transfer", in.TransferTo, "split", in.SplitAt, "err", err)
 }
 
-// learnAddrs makes the addresses of other stores known to the transport, and remembers them.
-func (a *storeAgent) learnAddrs(stores []beat.Store) {
-	changed := false
+// learnAddrs makes the addresses of other stores known to the transport, and remembers them, and those of placement's
+// members, if any is another than before.
+func (a *storeAgent) learnAddrs(stores []beat.Store, changed bool) {
 	for _, s := range stores {
 		if s.Addr != "" && a.known[s.ID] != s.Addr {
 			a.known[s.ID] = s.Addr

@@ -37,7 +37,7 @@ func (a *app) ctlCmd() *cobra.Command {
 	}
 	a.registry.AddFlags(cmd.PersistentFlags(), clientKeys...)
 	format := outputFlag(cmd, true)
-	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format), a.ctlOpCmd(format), a.ctlRulesCmd(format),
+	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlMemberCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format), a.ctlOpCmd(format), a.ctlRulesCmd(format),
 		a.ctlExplainCmd(format), a.ctlPlanCmd(format), a.ctlPauseCmd(format), a.ctlResumeCmd(format))
 	return cmd
 }
@@ -117,6 +117,9 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 	}
 	infos := askNodes(ctx, memberAddrs(members))
 	for i, m := range members {
+		if infos[i].err == nil && infos[i].Member != m.Store {
+			infos[i].err = fmt.Errorf("the node at %s answers, but member %d is not there", m.Addr, uint64(m.Store))
+		}
 		p.Members = append(p.Members, status.Member{MemberInfo: m, Err: infos[i].err})
 		if infos[i].err == nil && infos[i].Cluster != 0 {
 			p.Cluster = infos[i].Cluster.String()

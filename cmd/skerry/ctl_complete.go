@@ -77,6 +77,17 @@ func (a *app) storeIDs(ctx context.Context, s *session) ([]string, error) {
 	return out, err
 }
 
+func (a *app) memberIDs(ctx context.Context, s *session) ([]string, error) {
+	members, _, err := s.Admin().MemberStatus(ctx)
+	var out []string
+	for _, m := range members {
+		if m.State != memberRemoved {
+			out = append(out, fmt.Sprintf("%d\t%s, %s", uint64(m.Member), m.Addr, m.State))
+		}
+	}
+	return out, err
+}
+
 func (a *app) operatorIDs(ctx context.Context, s *session) ([]string, error) {
 	ops, err := s.Admin().Operators(ctx, 0, true)
 	var out []string

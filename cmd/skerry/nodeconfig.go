@@ -32,7 +32,7 @@ const defaultDataDir = "skerry-data"
 //
 // A `skerry server` that names neither members nor a cluster to join is a cluster of its own: the only placement member,
 // which begins by itself, and one replica of each shard. With --members it is one of several members, and with --join
-// alone it brings a store and no member.
+// alone it brings a store and no member, unless it says --member or --replace.
 func nodeConfig(r role, v *config.Values) (node.Config, error) {
 	c := node.Config{Listen: v.Text(keyListen), Advertise: v.Text(keyAdvertise), DataDir: v.Text(keyData), Memory: v.Bool(keyMemory), Join: v.List(keyJoin)}
 	if c.Memory && c.DataDir != "" {
@@ -41,7 +41,13 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 	if !c.Memory && c.DataDir == "" {
 		c.DataDir = defaultDataDir
 	}
-	if r != roleStore && (r == rolePlacement || len(c.Join) == 0 || len(v.List(keyMembers)) > 0) {
+	switch {
+	case joinsAsMember(r, v):
+		c.Placement = joinConfig(v)
+	case r != roleStore && (r == rolePlacement || len(c.Join) == 0 || len(v.List(keyMembers)) > 0):
+		if v.Bool(keyMember) || v.Number(keyReplace) != 0 {
+			return c, errors.New("--member and --replace are for a node that joins: name nodes of the cluster with --join, and leave --members out")
+		}
 		p, err := placementConfig(r, v)
 		if err != nil {
 			return c, err
@@ -53,17 +59,28 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 			return c, errors.New("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
-			SplitBytes: splitBytes(v.Size(keySplitSize))}
+			SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad))}
 	}
 	return c, checkUnused(&c, v)
 }
 
-// splitBytes is the setting as node takes it, where zero is the default and not never.
-func splitBytes(size int64) int64 {
-	if size == 0 {
+// joinsAsMember reports whether the node brings a new placement member to a cluster that runs.
+func joinsAsMember(r role, v *config.Values) bool {
+	return len(v.List(keyJoin)) > 0 && len(v.List(keyMembers)) == 0 && (r == rolePlacement || r == roleServer && (v.Bool(keyMember) || v.Number(keyReplace) != 0))
+}
+
+// joinConfig is a new member's. What the first members were told of the cluster is on record by then.
+func joinConfig(v *config.Values) *node.PlacementConfig {
+	return &node.PlacementConfig{Join: true, Replace: uint64(v.Number(keyReplace)), ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap),
+		DownAfter: v.Duration(keyDownAfter), Receiving: v.Number(keyMaxReceiving), Sending: v.Number(keyMaxSending)}
+}
+
+// orNever is a setting as node takes it, where zero is the default and not never.
+func orNever[T int | int64](bound T) T {
+	if bound == 0 {
 		return -1
 	}
-	return size
+	return bound
 }
 
 // minDownAfter leaves a store time to start again.

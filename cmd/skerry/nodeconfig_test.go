@@ -34,11 +34,13 @@ func TestNodeConfig(t *testing.T) {
 		}
 		var b strings.Builder
 		fmt.Fprintf(&b, "listen %q advertise %q data %q memory %v join %q\n", c.Listen, c.Advertise, c.DataDir, c.Memory, c.Join)
-		if p := c.Placement; p != nil {
+		if p := c.Placement; p != nil && p.Join {
+			fmt.Fprintf(&b, "placement: a new member, in the place of %d\n", p.Replace)
+		} else if p != nil {
 			fmt.Fprintf(&b, "placement: member %d of %v, bootstrap %v, replicas %d, stores %d, split keys %q\n", p.ID, p.Members, p.Bootstrap, p.Replicas, p.Stores, p.SplitKeys)
 		}
 		if s := c.Store; s != nil {
-			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s, split from %d\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes)
+			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s, split from %d or %d/s\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes, s.SplitWork)
 		}
 		return b.String()
 	})

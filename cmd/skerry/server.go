@@ -37,6 +37,11 @@ that lost its directory must not begin again. More stores join with --join alone
 
   skerry server --join a:4400,b:4400,c:4400 --listen d:4400
 
+With --member a node that joins also brings a new placement member, which gets a number of
+its own, and with --replace 2 one in the place of member 2, whose disk or machine is lost:
+
+  skerry server --join a:4400,c:4400 --replace 2 --listen b:4400
+
 SIGTERM and SIGINT stop it in order; a second one at once. If its disk fails, or going on
 could damage data, it ends with exit code 1 and says why.`
 	return cmd
@@ -59,7 +64,12 @@ func (a *app) placementCmd() *cobra.Command {
 of them in a cluster:
 
   skerry placement --bootstrap --member-id 1 --members 1=a:4400,2=b:4400,3=c:4400 \
-      --listen a:4400`
+      --listen a:4400
+
+A new member joins those that run, and gets a number of its own; with --replace 2 it comes in
+the place of member 2:
+
+  skerry placement --join a:4400,c:4400 --replace 2 --listen b:4400`
 	return cmd
 }
 

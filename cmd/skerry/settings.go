@@ -26,6 +26,8 @@ const (
 	keyMembers       = "members"
 	keyBootstrap     = "bootstrap"
 	keyJoin          = "join"
+	keyMember        = "member"
+	keyReplace       = "replace"
 	keyReplicas      = "replicas"
 	keyStores        = "stores"
 	keySplitKeys     = "split-keys"
@@ -34,6 +36,7 @@ const (
 	keyMemTable      = "mem-table"
 	keySnapshotRate  = "snapshot-rate"
 	keySplitSize     = "split-size"
+	keySplitLoad     = "split-load"
 	keyDownAfter     = "down-after"
 	keyMaxReceiving  = "max-receiving"
 	keyMaxSending    = "max-sending"
@@ -54,7 +57,9 @@ func settings() *config.Registry {
 		config.Setting{Key: keyMemberID, Kind: config.Number, Usage: "number of this placement member, 1 to 5"},
 		config.Setting{Key: keyMembers, Kind: config.List, Usage: `all first placement members, such as "1=a:4400,2=b:4400,3=c:4400"`, Check: checkMember},
 		config.Setting{Key: keyBootstrap, Kind: config.Bool, Usage: "allow an empty directory to begin a new cluster"},
-		config.Setting{Key: keyJoin, Kind: config.List, Usage: "addresses of placement members of the cluster to join", Check: checkAddr},
+		config.Setting{Key: keyJoin, Kind: config.List, Usage: "addresses of nodes of the cluster to join", Check: checkAddr},
+		config.Setting{Key: keyMember, Kind: config.Bool, Usage: "with --join: bring a new placement member, too"},
+		config.Setting{Key: keyReplace, Kind: config.Number, Usage: "with --join: number of the placement member in whose place a new one comes"},
 		config.Setting{Key: keyReplicas, Kind: config.Number, Usage: "copies of each shard (default 3, of a lone node 1)"},
 		config.Setting{Key: keyStores, Kind: config.Number, Usage: "stores to wait for before the first shards are made (default as many as replicas)"},
 		config.Setting{Key: keySplitKeys, Kind: config.List, Usage: `keys at which the first shards are cut; \xNN for any byte, \x2c for a comma`},
@@ -63,6 +68,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never"},
+		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
 		config.Setting{Key: keyDownAfter, Kind: config.Duration, Default: "30m", Usage: "how long a store may be silent before its replicas are made anew elsewhere"},
 		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time"},
 		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time"},
@@ -75,9 +81,9 @@ func settings() *config.Registry {
 // The groups of settings that commands have flags for.
 var (
 	clientKeys    = []string{keyAddr, keyTimeout}
-	nodeKeys      = []string{keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
-	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
-	storeKeys     = []string{keyJoin, keyCache, keyMemTable, keySnapshotRate, keySplitSize}
+	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
+	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
+	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize, keySplitLoad}
 )
 
 func checkAddr(text string) error {

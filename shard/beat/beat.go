@@ -47,11 +47,12 @@ type Store struct {
 	// Bytes is about the size of all replicas on it, by what their leaders report.
 	Bytes    uint64
 	SlowDisk bool // its disk is slow against the others'
+	SlowNet  bool // it is reached slowly, against the others
 }
 
 // Member is one member of the placement driver.
 type Member struct {
-	Store   shard.StoreID // below shard.FirstUserID
+	Store   shard.StoreID // the member's number: of the first below shard.FirstUserID
 	Replica shard.ReplicaID
 	Addr    string
 	Leader  bool
@@ -73,8 +74,6 @@ type Led struct {
 	Term    uint64
 	Applied uint64
 	Bytes   uint64 // approximate size of its data
-	// Reads and Writes are requests per second, about; 0 where they are not counted.
-	Reads, Writes float64
 	// Down are replicas that do not answer their leader.
 	Down []shard.ReplicaID
 }
@@ -95,6 +94,11 @@ type Report struct {
 	MaxID uint64
 	Full  bool
 	Led   []Led
+	// Rates are of shards that the store leads, those that changed or, if Full, all that are not zero. What was said
+	// before holds on.
+	Rates []Rate
+	// Trips are the ways to other stores, of each that it talks to.
+	Trips []Trip
 	// Replicas lists all replicas that the store holds, if Full.
 	Replicas []Replica
 	// Created are shards whose creation, asked for by Answer.Create, is done.
@@ -146,6 +150,8 @@ type Route struct {
 	Applied uint64
 	// Bytes is about the size of the shard's data; 0: not known.
 	Bytes uint64
+	// Reads and Writes are requests per second, about, some seconds ago.
+	Reads, Writes float32
 }
 
 // Routes is one message of the route stream: a full picture first, then deltas, and a full one again whenever the
@@ -171,4 +177,27 @@ type Newcomer struct {
 type Registration struct {
 	Cluster shard.ClusterID
 	Store   shard.StoreID
+}
+
+// Candidate is a placement member that asks to take part: with Member zero a new one, which gets a number; else one of the
+// first that starts late, or, with Began, one that says where it listens now.
+type Candidate struct {
+	Cluster shard.ClusterID // 0: it knows of none
+	Member  shard.StoreID
+	// Token was drawn by its directory before it asked for the first time. A member that asks again because it did not hear
+	// the answer, or died before it had written anything, gets the same one; a directory that was lost has another token.
+	Token uint64
+	Addr  string
+	// Began: its directory holds its replica, or had one.
+	Began bool
+	// Replace is the member in whose place a new one comes; 0: none.
+	Replace shard.StoreID
+}
+
+// Admission answers a Candidate that may take part.
+type Admission struct {
+	Cluster shard.ClusterID
+	Member  shard.StoreID
+	// Members are those that there are.
+	Members []Member
 }

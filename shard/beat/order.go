@@ -25,8 +25,20 @@ type Order struct {
 	Pause     *PauseOrder     `json:"pause,omitempty"`
 	Explain   *ExplainOrder   `json:"explain,omitempty"`
 	Plan      *PlanOrder      `json:"plan,omitempty"`
+
+	Members        *MembersOrder `json:"members,omitempty"`
+	RemoveMember   *MemberOrder  `json:"remove_member,omitempty"`
+	TransferMember *MemberOrder  `json:"transfer_member,omitempty"`
 	// SafePoints moves them forward; zeros only ask.
 	SafePoints *SafePoints `json:"safe_points,omitempty"`
+}
+
+// MembersOrder asks who takes part in placement itself, and who did.
+type MembersOrder struct{}
+
+// MemberOrder names a placement member.
+type MemberOrder struct {
+	Member shard.StoreID `json:"member"`
 }
 
 // MoveOrder moves a shard's replica from one store to another.
@@ -111,6 +123,20 @@ type Outcome struct {
 	Plan   *Plan         `json:"plan,omitempty"`
 	// SafePoints are those that hold now.
 	SafePoints *SafePoints `json:"safe_points,omitempty"`
+	// Members are all that there ever were, by number.
+	Members []MemberStatus `json:"members,omitempty"`
+}
+
+// MemberStatus is a placement member as people see it.
+type MemberStatus struct {
+	Member shard.StoreID `json:"member"`
+	Addr   string        `json:"addr,omitempty"`
+	State  string        `json:"state"` // voter, joining, leaving, removed
+	Leader bool          `json:"leader,omitempty"`
+	// Live: the leader hears it.
+	Live bool `json:"live,omitempty"`
+	// Step is what is done about it next, or what it waits for.
+	Step string `json:"step,omitempty"`
 }
 
 // Operator is one plan of placement for one shard, as people see it.

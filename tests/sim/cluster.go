@@ -32,6 +32,7 @@ type cluster struct {
 	given      given
 	replacing  bool // a store was removed and is not made up for yet
 	draining   bool // a store was drained and is not yet used again
+	reseating  bool // placement's members are being changed
 
 	time      int64 // of the history: a number for each beginning and end
 	ops       []porcupine.Operation
@@ -51,7 +52,7 @@ func newCluster(w *world.World, main *world.Machine, k *Knobs) *cluster {
 	for i := 1; i <= k.Stores; i++ {
 		s := &server{c: c, index: i, addr: fmt.Sprintf("n%d:4400", i), disk: c.newDisk()}
 		if i <= k.Members {
-			s.member = uint64(i)
+			s.member, s.first = uint64(i), uint64(i)
 		}
 		c.servers = append(c.servers, s)
 	}
@@ -67,8 +68,8 @@ func (c *cluster) tick() int64 {
 func (c *cluster) memberAddrs() map[uint64]string {
 	out := make(map[uint64]string)
 	for _, s := range c.servers {
-		if s.member != 0 {
-			out[s.member] = s.addr
+		if s.first != 0 {
+			out[s.first] = s.addr
 		}
 	}
 	return out
@@ -77,7 +78,7 @@ func (c *cluster) memberAddrs() map[uint64]string {
 func (c *cluster) joinAddrs() []string {
 	var out []string
 	for _, s := range c.servers {
-		if s.member != 0 {
+		if s.first != 0 {
 			out = append(out, s.addr)
 		}
 	}

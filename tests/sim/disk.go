@@ -23,6 +23,7 @@ type disk struct {
 	hung    time.Duration // until then, in the world's time, no call ends
 	slow    int           // how many times slower than usual; 0 is not
 	crashes int
+	seats   int // how often the directory of placement was lost
 	ailment
 }
 
@@ -77,4 +78,10 @@ func (d *disk) wipe(part string) {
 	d.wipes++
 	d.corrupt, d.opened, d.refused = false, 0, 0
 	d.begin()
+}
+
+// loseSeat empties the directory of placement of a server that is down.
+func (d *disk) loseSeat() {
+	d.parts[partPlacement] = simfs.New()
+	d.seats++
 }

@@ -182,7 +182,7 @@ func (c *cluster) fillDisk() {
 	c.main.Log("the disk of %s is full", s)
 	s.disk.full = true
 	s.breakLog(partStore, diskFull)
-	if s.member != 0 {
+	if s.seated() {
 		s.breakLog(partPlacement, diskFull)
 	}
 	c.later(50*time.Millisecond, 6*time.Second, func() {
@@ -211,7 +211,7 @@ func (c *cluster) failSyncs() {
 		return
 	}
 	part := partStore
-	if s.member != 0 && c.w.Chance(0.4) {
+	if s.seated() && c.w.Chance(0.4) {
 		part = partPlacement
 	}
 	c.main.Log("a sync of the log of the %s of %s fails", part, s)
@@ -231,7 +231,7 @@ func isStaged(name string) bool {
 // majority of a shard's replicas nothing is ever spoilt.
 func (c *cluster) corrupt() {
 	s := c.anyServer()
-	if c.replacing || !s.sound() || c.knobs.Members == 1 && s.member != 0 {
+	if c.replacing || c.reseating || !s.sound() || !c.placesWithout(s) {
 		return // a node that does not start takes its member with it
 	}
 	c.replaceBy("corrupt", s, c.auditor.corrupt)

@@ -31,6 +31,7 @@ type Knobs struct {
 	Tick       time.Duration // of Raft
 	Pace       time.Duration // between two faults, at most
 	Churn      time.Duration // between two transfers or splits, at most; 0: none
+	Seats      time.Duration // between two changes of placement's members, at most; 0: none
 	Mix        string        // of operations: even, reads, writes
 	Aim        float64       // the chance that a fault hits whoever leads most
 	Think      time.Duration // between two operations of a client, at most
@@ -68,6 +69,7 @@ func draw(seed uint64) *Knobs {
 			k.Nemeses = append(k.Nemeses, n.name)
 		}
 	}
+	k.Seats = pick(w, 0, 200*time.Millisecond, time.Second) // last, so that seeds draw what they drew before
 	return k
 }
 
@@ -90,9 +92,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s,\n"+
+	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s, seats %s,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Seats, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

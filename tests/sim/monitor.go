@@ -34,6 +34,7 @@ import (
 //	range       a command is executed under the version that it was cut for, on keys of the range
 //	overlap     the replicas of a store have no key in common
 //	ingest      a store's log is synced before tables become part of it, or are cut out
+//	member      a number of a placement member lives in one directory
 //	tombstone   a replica that was removed for good does not come back
 type monitors struct {
 	c        *cluster
@@ -53,7 +54,8 @@ type monitors struct {
 	executed map[call.OpID]place
 	never    map[call.OpID]bool
 	dead     map[replicaKey]bool
-	seen     map[string]int // how often each monitor had something to look at
+	homes    map[shard.ReplicaID]string // of placement's members
+	seen     map[string]int             // how often each monitor had something to look at
 }
 
 type leadership struct {
@@ -86,7 +88,7 @@ func newMonitors(c *cluster) *monitors {
 		durable: make(map[replicaKey]raftstore.Durable), lives: make(map[replicaKey]*observer), heard: make(map[replicaKey]heard),
 		forced: make(map[leadership][]uint64), handed: make(map[replicaKey]uint64), splits: make(map[shard.ID]entryAt),
 		leases: make(map[replicaKey]lease), present: make(map[shard.ID]*world.Machine), executed: make(map[call.OpID]place),
-		never: make(map[call.OpID]bool), dead: make(map[replicaKey]bool), seen: make(map[string]int)}
+		never: make(map[call.OpID]bool), dead: make(map[replicaKey]bool), homes: make(map[shard.ReplicaID]string), seen: make(map[string]int)}
 }
 
 func (m *monitors) violated(monitor, format string, args ...any) {
@@ -99,6 +101,7 @@ func (m *monitors) violated(monitor, format string, args ...any) {
 type observer struct {
 	m         *monitors
 	machine   *world.Machine
+	home      string   // the directory of placement
 	began     env.Time // of the machine
 	applied   map[replicaKey]uint64
 	disk      map[replicaKey]raftstore.Durable // what is synced
@@ -112,10 +115,10 @@ type observer struct {
 var _ raftstore.Observer = (*observer)(nil)
 
 // observer makes the observers of a process that begins now, one for each part of it.
-func (m *monitors) observer(machine *world.Machine) func(part string) raftstore.Observer {
+func (m *monitors) observer(machine *world.Machine, home string) func(part string) raftstore.Observer {
 	began := machine.Env().Now()
 	return func(string) raftstore.Observer {
-		return &observer{m: m, machine: machine, began: began, applied: make(map[replicaKey]uint64),
+		return &observer{m: m, machine: machine, home: home, began: began, applied: make(map[replicaKey]uint64),
 			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), installed: make(map[replicaKey]uint64), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
 	}
 }
@@ -134,6 +137,13 @@ func (o *observer) Started(rs *engine.ReplicaState) {
 	m.seen["order"]++
 	if m.dead[k] {
 		m.violated("tombstone", "%s of %s is back on %s", k.replica, k.shard, o.machine.Name())
+	}
+	if k.shard == shard.MetaID {
+		m.seen["member"]++
+		if was := m.homes[k.replica]; was != "" && was != o.home {
+			m.violated("member", "number %d lives on %s, and has lived on %s", k.replica, o.home, was)
+		}
+		m.homes[k.replica] = o.home
 	}
 	p := m.promises[k]
 	if p == nil {

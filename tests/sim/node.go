@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/tests/sim/simnet"
 	"github.com/skerrydb/skerry/tests/sim/world"
 )
@@ -15,7 +17,10 @@ import (
 type server struct {
 	c       *cluster
 	index   int
-	member  uint64 // id of its placement member; 0 without one
+	first   uint64 // number of the first placement member that was here; 0 without one
+	member  uint64 // the same while the server is started with it
+	joins   bool   // it is started with a placement member that joins
+	replace uint64 // in whose place
 	addr    string
 	disk    *disk
 	lives   int
@@ -30,6 +35,17 @@ type server struct {
 }
 
 func (s *server) String() string { return fmt.Sprintf("n%d", s.index) }
+
+// seated reports whether the server is started with a placement member.
+func (s *server) seated() bool { return s.member != 0 || s.joins }
+
+// number is the placement member that runs there, 0 if none does.
+func (s *server) number() shard.StoreID {
+	if !s.up() || s.node == nil {
+		return 0
+	}
+	return s.node.Info().Member
+}
 
 func (s *server) up() bool { return s.machine != nil }
 
@@ -48,11 +64,15 @@ func (s *server) start() {
 	s.host = c.net.Host(m, s.addr)
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
 		Logger: slog.New(&logHandler{m: m, d: s.disk}), Join: c.joinAddrs(),
-		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1},
-		OnBroken: func(err error) { s.broken = s.disk.reason(err) }, Observer: c.monitors.observer(m), Coverage: &c.rows}
-	if s.member != 0 {
+		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1, SplitWork: -1},
+		OnBroken: func(err error) { s.broken = s.disk.reason(err) }, Observer: c.monitors.observer(m, fmt.Sprintf("%s, directory %d", s, s.disk.seats)), Coverage: &c.rows}
+	if s.member != 0 && !s.joins {
 		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores - c.knobs.Late, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil
+	}
+	if s.joins {
+		cfg.Placement = &node.PlacementConfig{Join: true, Replace: s.replace, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
+		cfg.Join = strings.Split(c.addrs(), ",")
 	}
 	life := s.lives
 	m.Log("start, life %d", life)

@@ -23,6 +23,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"tick":        durationKnob(func(k *Knobs) *time.Duration { return &k.Tick }),
 	"pace":        durationKnob(func(k *Knobs) *time.Duration { return &k.Pace }),
 	"churn":       durationKnob(func(k *Knobs) *time.Duration { return &k.Churn }),
+	"seats":       durationKnob(func(k *Knobs) *time.Duration { return &k.Seats }),
 	"aim":         floatKnob(func(k *Knobs) *float64 { return &k.Aim }),
 	"think":       durationKnob(func(k *Knobs) *time.Duration { return &k.Think }),
 	"budget":      durationKnob(func(k *Knobs) *time.Duration { return &k.Budget }),

@@ -42,6 +42,7 @@ func (c *cluster) run() error {
 	}
 	c.main.Log("phase: faults")
 	c.stir(c.w.Now() + c.knobs.Faults)
+	c.reseat(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
@@ -79,16 +80,16 @@ func (c *cluster) core() error {
 		return nil // every server is part of every core
 	}
 	bad := c.servers[c.w.IntN(len(c.servers))]
-	if bad.member != 0 && c.knobs.Members == 1 {
-		bad = c.servers[len(c.servers)-1] // the only member is part of every core
-	}
 	c.heal()
-	// A shard that has lost a replica for good cannot spare another one.
-	if err := c.until("end of a replacement", settledLimit, func() bool { return !c.replacing }); err != nil {
+	// A shard that has lost a replica for good cannot spare another one, nor can placement a member.
+	if err := c.until("end of a replacement", settledLimit, func() bool { return !c.replacing && !c.reseating }); err != nil {
 		return err
 	}
+	if !c.placesWithout(bad) {
+		bad = c.servers[len(c.servers)-1]
+	}
 	how := c.w.IntN(6)
-	if bad.member != 0 && c.knobs.Members == 1 {
+	if !c.placesWithout(bad) {
 		how = 4
 	}
 	c.main.Log("phase: core, without %s (%d)", bad, how)
@@ -163,7 +164,7 @@ func (c *cluster) end() error {
 func (c *cluster) final() error {
 	c.main.Log("phase: final")
 	a := c.auditor
-	if err := c.until("end of a drain", settledLimit, func() bool { return !c.draining }); err != nil {
+	if err := c.until("end of a drain, or of a change of members", settledLimit, func() bool { return !c.draining && !c.reseating }); err != nil {
 		return err
 	}
 	if err := a.do("the cluster comes to rest", restLimit, a.rest); err != nil {

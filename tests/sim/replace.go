@@ -16,7 +16,7 @@ import (
 // One store is replaced at a time: to remove a second one before the first one's replicas are made anew is to lose data.
 func (c *cluster) replace() {
 	s := c.anyServer()
-	if c.replacing || !s.up() || s.node == nil {
+	if c.replacing || c.reseating || !s.up() || s.node == nil {
 		return
 	}
 	c.replaceBy("replace", s, c.auditor.replace)

@@ -56,11 +56,10 @@ func (p *placementAt) Timestamps(ctx context.Context, count int) (uint64, error)
 	return to(ctx, p, "reserve timestamps", 16, func(ctx context.Context, q rpc.Placement) (uint64, error) { return q.Timestamps(ctx, count) })
 }
 
-func (p *placementAt) JoinMember(ctx context.Context, id shard.StoreID) error {
-	_, err := to(ctx, p, "join as a member", 16, func(ctx context.Context, q rpc.Placement) (nothing, error) {
-		return nothing{}, q.JoinMember(ctx, id)
+func (p *placementAt) JoinMember(ctx context.Context, m beat.Candidate) (beat.Admission, error) {
+	return to(ctx, p, "join as a member", 64, func(ctx context.Context, q rpc.Placement) (beat.Admission, error) {
+		return q.JoinMember(ctx, m)
 	})
-	return err
 }
 
 func (p *placementAt) RemoveStore(ctx context.Context, id shard.StoreID) error {

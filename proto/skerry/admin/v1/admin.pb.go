@@ -65,7 +65,8 @@ type NodeReply struct {
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
 	StoreIds      []uint64               `protobuf:"varint,4,rep,packed,name=store_ids,json=storeIds,proto3" json:"store_ids,omitempty"`
-	Members       []string               `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"` // addresses of placement members
+	Members       []string               `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`                    // addresses of placement members
+	MemberId      uint64                 `protobuf:"varint,6,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"` // the placement member on this node; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +134,13 @@ func (x *NodeReply) GetMembers() []string {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *NodeReply) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
 }
 
 type ReplicasRequest struct {
@@ -757,14 +765,15 @@ var File_skerry_admin_v1_admin_proto protoreflect.FileDescriptor
 const file_skerry_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x1bskerry/admin/v1/admin.proto\x12\x0fskerry.admin.v1\"\r\n" +
-	"\vNodeRequest\"\x8f\x01\n" +
+	"\vNodeRequest\"\xac\x01\n" +
 	"\tNodeReply\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
 	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x1b\n" +
 	"\tstore_ids\x18\x04 \x03(\x04R\bstoreIds\x12\x18\n" +
-	"\amembers\x18\x05 \x03(\tR\amembers\",\n" +
+	"\amembers\x18\x05 \x03(\tR\amembers\x12\x1b\n" +
+	"\tmember_id\x18\x06 \x01(\x04R\bmemberId\",\n" +
 	"\x0fReplicasRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\"m\n" +
 	"\bFollower\x12\x1d\n" +

@@ -49,8 +49,8 @@ type PlacementClient interface {
 	AllocIDs(ctx context.Context, in *AllocIDsRequest, opts ...grpc.CallOption) (*AllocIDsReply, error)
 	// Timestamps reserves count even timestamps, larger than all that were handed out before.
 	Timestamps(ctx context.Context, in *TimestampsRequest, opts ...grpc.CallOption) (*TimestampsReply, error)
-	// JoinMember lets a member of the first list that was never seen begin, once: a member that was there before and lost
-	// its directory is refused.
+	// JoinMember gives a new placement member its number, lets one of the first list begin that was never seen, once for each
+	// token, or takes the new address of one that moved. A member that was there before and lost its directory is refused.
 	JoinMember(ctx context.Context, in *JoinMemberRequest, opts ...grpc.CallOption) (*JoinMemberReply, error)
 	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
 	RemoveStore(ctx context.Context, in *RemoveStoreRequest, opts ...grpc.CallOption) (*RemoveStoreReply, error)
@@ -181,8 +181,8 @@ type PlacementServer interface {
 	AllocIDs(context.Context, *AllocIDsRequest) (*AllocIDsReply, error)
 	// Timestamps reserves count even timestamps, larger than all that were handed out before.
 	Timestamps(context.Context, *TimestampsRequest) (*TimestampsReply, error)
-	// JoinMember lets a member of the first list that was never seen begin, once: a member that was there before and lost
-	// its directory is refused.
+	// JoinMember gives a new placement member its number, lets one of the first list begin that was never seen, once for each
+	// token, or takes the new address of one that moved. A member that was there before and lost its directory is refused.
 	JoinMember(context.Context, *JoinMemberRequest) (*JoinMemberReply, error)
 	// RemoveStore declares a store gone for good: its replicas are replaced, its id never comes back.
 	RemoveStore(context.Context, *RemoveStoreRequest) (*RemoveStoreReply, error)

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// sample is one measurement of one side.
+type sample struct {
+	rate           float64 // rows per second
+	p50, p99, p999 time.Duration
+	server, client float64 // CPU, microseconds per row
+	steal          float64 // percent of all cores that others took
+}
+
+// warmup comes before each measurement and does not count.
+const warmup = time.Second
+
+// opTimeout bounds one operation; whatever takes longer is a failure.
+const opTimeout = 30 * time.Second
+
+// measure runs one row once, closed loop.
+func (b *bench) measure(ctx context.Context, side rival, r *row) (*sample, error) {
+	if r.warm > 0 {
+		if _, err := b.load(ctx, side, put, r.clients, time.Duration(r.warm)*b.o.window, nil); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := b.load(ctx, side, r.kind, r.clients, warmup, nil); err != nil {
+		return nil, err
+	}
+	if s, ok := side.(*skerry); ok && b.o.profile != "" {
+		stop := s.profile(filepath.Join(b.o.profile, fileName(r.name)), b.o.window)
+		defer stop()
+	}
+	hist := hdrhistogram.New(1, int64(opTimeout/time.Microsecond), 3)
+	all, stolen := machine()
+	servers, own, begun := cpu(side.servers()), ownCPU(), time.Now()
+	rows, err := b.load(ctx, side, r.kind, r.clients, b.o.window, hist)
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(begun)
+	servers, own = cpu(side.servers())-servers, ownCPU()-own
+	allNow, stolenNow := machine()
+	at := func(q float64) time.Duration {
+		return time.Duration(hist.ValueAtQuantile(q)) * time.Microsecond
+	}
+	return &sample{rate: float64(rows) / took.Seconds(), p50: at(50), p99: at(99), p999: at(99.9),
+		server: float64(servers.Microseconds()) / float64(rows), client: float64(own.Microseconds()) / float64(rows),
+		steal: 100 * (stolenNow - stolen) / max(allNow-all, 1)}, nil
+}
+
+// load has clients work for a while and returns the rows that they moved.
+func (b *bench) load(ctx context.Context, side rival, k kind, clients int, length time.Duration, hist *hdrhistogram.Histogram) (int64, error) {
+	end := time.Now().Add(length)
+	var mu sync.Mutex
+	var sum int64
+	err := each(clients, func(i int) error {
+		op := side.op(k, b.keys, i)
+		rnd := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
+		var took []int64
+		rows := 0
+		for now := time.Now(); now.Before(end) && ctx.Err() == nil; {
+			ctx, cancel := context.WithTimeout(ctx, opTimeout)
+			n, err := op(ctx, rnd)
+			cancel()
+			if err != nil {
+				return err
+			}
+			rows += n
+			then := time.Now()
+			took = append(took, then.Sub(now).Microseconds())
+			now = then
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sum += int64(rows)
+		if hist != nil {
+			for _, t := range took {
+				_ = hist.RecordValue(max(t, 1))
+			}
+		}
+		return nil
+	})
+	return sum, errors.Join(err, ctx.Err())
+}
+
+// each runs n workers and returns their errors.
+func each(n int, f func(i int) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		wg.Go(func() { errs[i] = f(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+var notName = regexp.MustCompile(`[^a-z0-9]+`)
+
+func fileName(row string) string { return notName.ReplaceAllString(row, "-") }
+
+// profile takes a CPU profile of each node for so long; what it returns waits for their end.
+func (s *skerry) profile(name string, length time.Duration) (wait func()) {
+	var wg sync.WaitGroup
+	for i, addr := range s.admin {
+		wg.Go(func() {
+			r, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, int(length.Seconds())))
+			if err != nil {
+				return
+			}
+			defer r.Body.Close()
+			f, err := os.Create(fmt.Sprintf("%s-n%d.pprof", name, i+1))
+			if err != nil {
+				return
+			}
+			defer f.Close()
+			_, _ = io.Copy(f, r.Body)
+		})
+	}
+	return wg.Wait
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// binaries are what is measured.
+type binaries struct{ etcd, skerry string }
+
+// build compiles both sides, each in its own module, from the folder of this one.
+func build(ctx context.Context, dir string) (binaries, error) {
+	b := binaries{etcd: filepath.Join(dir, "etcdserver"), skerry: filepath.Join(dir, "skerry-server")}
+	for _, p := range []struct{ module, pkg, out string }{{".", "./etcdserver", b.etcd}, {"../../..", "./cmd/skerry", b.skerry}} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-C", p.module, "-trimpath", "-o", p.out, p.pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return b, fmt.Errorf("build %s: %w\n%s", p.pkg, err, text)
+		}
+	}
+	return b, nil
+}
+
+// process is one server.
+type process struct {
+	cmd *exec.Cmd
+	log string
+}
+
+func start(bin, log string, args ...string) (*process, error) {
+	f, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd := exec.Command(bin, args...)
+	cmd.Stdout, cmd.Stderr = f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &process{cmd: cmd, log: log}, nil
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// freeAddrs finds loopback ports below the range from which the system takes outgoing ones.
+func freeAddrs(n int) ([]string, error) {
+	var out []string
+	for range 1000 {
+		if len(out) == n {
+			return out, nil
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			out = append(out, addr)
+		}
+	}
+	return nil, fmt.Errorf("no free ports")
+}
+
+// cpu is what processes have spent, in user and system mode.
+func cpu(of []*process) time.Duration {
+	var sum int64
+	for _, p := range of {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			continue
+		}
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
+		user, _ := strconv.ParseInt(f[11], 10, 64)
+		system, _ := strconv.ParseInt(f[12], 10, 64)
+		sum += user + system
+	}
+	return time.Duration(sum) * time.Second / 100
+}
+
+// ownCPU is what this process has spent.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// machine is how many hundredths of a second all cores have spent, and how many of them others took.
+func machine() (all, stolen float64) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	for i, f := range strings.Fields(line)[1:] {
+		v, _ := strconv.ParseFloat(f, 64)
+		if i < 8 {
+			all += v
+		}
+		if i == 7 {
+			stolen = v
+		}
+	}
+	return all, stolen
+}

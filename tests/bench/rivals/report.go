@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// result is one row, measured several times on each side.
+type result struct {
+	layout       string
+	row          *row
+	etcd, skerry []*sample
+}
+
+// of is the median of something, with its least and greatest.
+func of(samples []*sample, f func(*sample) float64) (median, least, most float64) {
+	var v []float64
+	for _, s := range samples {
+		v = append(v, f(s))
+	}
+	slices.Sort(v)
+	return v[len(v)/2], v[0], v[len(v)-1]
+}
+
+func rate(s *sample) float64 { return s.rate }
+func p50(s *sample) float64  { return float64(s.p50) }
+func p99(s *sample) float64  { return float64(s.p99) }
+
+// ratio is Skerry's median by etcd's.
+func (r *result) ratio(f func(*sample) float64) float64 {
+	a, _, _ := of(r.skerry, f)
+	b, _, _ := of(r.etcd, f)
+	return a / b
+}
+
+// bars says what shall be, and what is.
+func (r *result) bars() (want string, met bool) {
+	met = true
+	add := func(format string, bar float64, ok bool) {
+		if bar > 0 {
+			want += fmt.Sprintf(format, bar)
+			met = met && ok
+		}
+	}
+	add("≥ %.3g× ", r.row.least, r.ratio(rate) >= r.row.least)
+	add("p99 ≤ %.3g× ", r.row.most, r.ratio(p99) <= r.row.most)
+	add("p50 ≤ %.3g× ", r.row.p50, r.ratio(p50) <= r.row.p50)
+	return strings.TrimSpace(want), met
+}
+
+func side(samples []*sample) string {
+	m, lo, hi := of(samples, rate)
+	q := func(f func(*sample) float64) string {
+		v, _, _ := of(samples, f)
+		return short(time.Duration(v))
+	}
+	server, _, _ := of(samples, func(s *sample) float64 { return s.server })
+	client, _, _ := of(samples, func(s *sample) float64 { return s.client })
+	return fmt.Sprintf("%s (%s–%s) | %s / %s / %s | %.3g + %.3g", number(m), number(lo), number(hi),
+		q(p50), q(p99), q(func(s *sample) float64 { return float64(s.p999) }), server, client)
+}
+
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.2f ms", d.Seconds()*1000)
+	}
+	return fmt.Sprintf("%.0f ms", d.Seconds()*1000)
+}
+
+func number(v float64) string {
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// table is Markdown.
+func table(results []*result) string {
+	var b strings.Builder
+	b.WriteString("| shards | row | etcd: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs, servers + client | Skerry: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs | ratio | p50, p99 | bar | met | steal % |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, r := range results {
+		want, met := r.bars()
+		verdict := "no"
+		if met {
+			verdict = "yes"
+		}
+		_, _, steal := of(append(slices.Clone(r.etcd), r.skerry...), func(s *sample) float64 { return s.steal })
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.2f×** | %.2f×, %.2f× | %s | %s | %.1f |\n", r.layout, r.row.name, side(r.etcd), side(r.skerry),
+			r.ratio(rate), r.ratio(p50), r.ratio(p99), want, verdict, steal)
+	}
+	return b.String()
+}
+
+// What writeDocs replaces lies between these lines.
+const (
+	docsBegin = "<!-- rivals: begin -->"
+	docsEnd   = "<!-- rivals: end -->"
+)
+
+// writeDocs puts table and plot into the folder of documents.
+func writeDocs(dir string, o options, results []*result) error {
+	path := filepath.Join(dir, "performance.md")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(old), docsBegin)
+	_, after, ok2 := strings.Cut(rest, docsEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the lines %q and %q", path, docsBegin, docsEnd)
+	}
+	text := fmt.Sprintf("%s\n\n`make bench-rivals`: %d rounds in turns, windows of %s, %d MiB of values on each side before, %s. Medians.\n\n%s\n![ratios](rivals.svg)\n\n%s",
+		docsBegin, o.rounds, o.window, o.fill>>20, time.Now().UTC().Format("2006-01-02"), table(results), docsEnd)
+	if err := os.WriteFile(path, []byte(before+text+after), 0o644); err != nil {
+		return err
+	}
+	return plotRatios(filepath.Join(dir, "rivals.svg"), results)
+}
