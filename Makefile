@@ -60,8 +60,9 @@ sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
 	go test ./tests/linear -count=1 -v
 
-placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards: what it takes until they are even
-	SKERRY_PLACEMENTSIM=1 go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
+placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards; writes what it takes into docs/placement.md
+	SKERRY_PLACEMENTSIM=1 go test ./placement -count=1 -run TestMemory -v
+	SKERRY_PLACEMENTSIM=1 nice go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
 operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
 	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -v -timeout 40m

@@ -35,6 +35,7 @@ type StoreInfo struct {
 	Labels   []Label // by key
 	Bytes    uint64  // of all replicas on it, about
 	SlowDisk bool    // against the others'
+	SlowNet  bool    // it is reached slowly, against the others
 }
 
 // Label is one label of a store.
@@ -63,6 +64,8 @@ type ShardInfo struct {
 	Applied uint64
 	// Bytes is about the size of its data, keys and values as they are; 0 if it was not measured yet.
 	Bytes uint64
+	// Reads and Writes are what it is asked for in a second, about, as its leader said some seconds ago.
+	Reads, Writes float32
 }
 
 // ReplicaInfo is a replica as its own store sees it.
@@ -102,7 +105,7 @@ func (a *Admin) Stores(ctx context.Context) ([]StoreInfo, error) {
 	for _, s := range r.Stores {
 		out = append(out, StoreInfo{ID: s.ID, Addr: s.Addr, State: s.State.String(), SeenAgo: s.SeenAgo, Used: s.Used,
 			Free: s.Free, Capacity: s.Capacity, Shards: s.Shards, Leaders: s.Leaders, Version: s.Version,
-			Draining: s.Draining, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk})
+			Draining: s.Draining, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet})
 	}
 	slices.SortFunc(out, func(x, y StoreInfo) int { return compareIDs(x.ID, y.ID) })
 	return out, nil
@@ -200,7 +203,7 @@ func (a *Admin) ShardByID(ctx context.Context, id shard.ID) (ShardInfo, error) {
 }
 
 func shardInfo(r *beat.Route) ShardInfo {
-	s := ShardInfo{ID: r.Desc.ID, Range: r.Desc.Range, Epoch: r.Desc.Epoch, Replicas: slices.Clone(r.Desc.Replicas), Term: r.Term, Applied: r.Applied, Bytes: r.Bytes}
+	s := ShardInfo{ID: r.Desc.ID, Range: r.Desc.Range, Epoch: r.Desc.Epoch, Replicas: slices.Clone(r.Desc.Replicas), Term: r.Term, Applied: r.Applied, Bytes: r.Bytes, Reads: r.Reads, Writes: r.Writes}
 	s.Users, s.HasUsers = userRange(r.Desc.Range)
 	s.Leader, _ = r.Desc.Replica(r.Leader)
 	return s

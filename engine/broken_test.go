@@ -158,7 +158,7 @@ func TestFailedSnapshot(t *testing.T) {
 	var w chunkWriter
 	w.begin(0, 0)
 	for i := range 100 {
-		w.add(rk(fmt.Sprintf("m%03d", i)), make([]byte, 8<<10))
+		w.add(keys.Data(rk(fmt.Sprintf("m%03d", i))), make([]byte, 8<<10))
 	}
 	err = sink.Write(w.finish(true))
 	if err == nil {

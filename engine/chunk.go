@@ -6,11 +6,10 @@ import (
 	"hash/crc32"
 
 	"github.com/skerrydb/skerry/internal/codec"
-	"github.com/skerrydb/skerry/shard"
 )
 
-// A snapshot travels as chunks: blocks of keys and values in the order of the engine, numbered from zero, the last one
-// marked.
+// A snapshot travels as chunks: blocks of physical keys and values in the order of the engine, data before locks, numbered
+// from zero, the last one marked.
 //
 //	version(1) flags(1) number(varint) { key length, key, value length, value }... crc-32c(4)
 //
@@ -18,7 +17,7 @@ import (
 // else, so that a snapshot that was cut short can never be installed.
 
 const (
-	chunkVersion  = 1
+	chunkVersion  = 2 // 1 held data only, whose keys stood without their kind
 	chunkLastFlag = 1
 )
 
@@ -30,7 +29,7 @@ func (w *chunkWriter) begin(number uint64, sizeHint int) {
 	w.b = codec.AppendUvarint(w.b, number)
 }
 
-func (w *chunkWriter) add(k shard.Key, v []byte) {
+func (w *chunkWriter) add(k, v []byte) {
 	w.b = codec.AppendBytes(w.b, k)
 	w.b = codec.AppendBytes(w.b, v)
 }
@@ -72,11 +71,11 @@ func readChunk(b []byte) (chunkReader, error) {
 }
 
 // next returns the next pair, aliasing the chunk; ok is false at the end.
-func (r *chunkReader) next() (k shard.Key, v []byte, ok bool, err error) {
+func (r *chunkReader) next() (k, v []byte, ok bool, err error) {
 	if len(r.d.B) == 0 {
 		return nil, nil, false, r.d.Err()
 	}
-	k, v = shard.Key(r.d.Bytes()), r.d.Bytes()
+	k, v = r.d.Bytes(), r.d.Bytes()
 	if r.d.Err() != nil || len(k) == 0 {
 		return nil, nil, false, fmt.Errorf("%w: snapshot chunk: %w", ErrCorruption, codec.ErrMalformed)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
@@ -490,7 +491,7 @@ func (r *crashRun) install(id shard.ID, replica shard.ReplicaID) {
 	data := map[string]string{}
 	for i := range 20 {
 		k, val := rk(fmt.Sprintf("m%02d", i)), fmt.Sprintf("%d!%0*d", len(r.versions), size, i)
-		w.add(k, []byte(val))
+		w.add(keys.Data(k), []byte(val))
 		data[k.String()] = val
 	}
 	s, err := r.e.NewSnapshotSink(id, fmt.Sprint(len(r.versions)))

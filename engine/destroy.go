@@ -106,6 +106,7 @@ func (e *Engine) FinishDestroy(id shard.ID, span shard.Range) error {
 	if err := e.removeData(b, keys.DataSpan(span)); err != nil {
 		return fmt.Errorf("destroy data of %s in %s: %w", id, span, err)
 	}
+	b.deleteSpan(lockSpan(span)) // in the batch that removes the mark: they are gone when it is
 	if len(rest) == 0 {
 		b.deleteKey(k)
 	} else {

@@ -51,7 +51,7 @@ func large(t *testing.T, e *Engine, d *shard.Descriptor, tag string) *SnapshotSi
 	var w chunkWriter
 	w.begin(0, 0)
 	for i := range 20 {
-		w.add(append(d.Range.Start.Clone(), fmt.Sprintf("%03d", i)...), []byte(tag+strings.Repeat("=", smallSnapshotBytes/10)))
+		w.add(keys.Data(append(d.Range.Start.Clone(), fmt.Sprintf("%03d", i)...)), []byte(tag+strings.Repeat("=", smallSnapshotBytes/10)))
 	}
 	must(t, s.Write(w.finish(true)))
 	must(t, s.Finish())

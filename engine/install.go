@@ -27,16 +27,16 @@ func (s *SnapshotSink) Install(p Install) error {
 	if err := s.e.check(); err != nil || s.err != nil {
 		return errors.Join(err, s.err)
 	}
-	span, err := s.checkInstall(p)
+	data, locks, err := s.checkInstall(p)
 	if err != nil {
 		return s.fail(err)
 	}
 	p.State.recovered = false
 	p.State.Hard.Commit = max(p.State.Hard.Commit, p.State.Applied.Index)
-	if s.sst.empty() {
-		err = s.installBatch(p, span)
+	if s.small() {
+		err = s.installBatch(p, data, locks)
 	} else {
-		err = s.ingest(p, span)
+		err = s.ingest(p, data, locks)
 	}
 	if err != nil {
 		return s.fail(err)
@@ -44,40 +44,47 @@ func (s *SnapshotSink) Install(p Install) error {
 	return nil
 }
 
-// checkInstall returns the span to be replaced: the union of the old and the new range.
-func (s *SnapshotSink) checkInstall(p Install) (keys.Span, error) {
+// checkInstall returns the spans to be replaced: the data and the locks of the union of the old and the new range.
+func (s *SnapshotSink) checkInstall(p Install) (data, locks keys.Span, err error) {
 	d := p.State.Desc
 	if !s.finished || d == nil || d.ID != s.id || p.State.Shard != s.id {
-		return keys.Span{}, fmt.Errorf("install: finished %t, descriptor %v, shard %s", s.finished, d, p.State.Shard)
+		return data, locks, fmt.Errorf("install: finished %t, descriptor %v, shard %s", s.finished, d, p.State.Shard)
 	}
-	data := keys.DataSpan(d.Range)
+	data, locks = keys.DataSpan(d.Range), lockSpan(d.Range)
 	if s.first != nil && (!data.Contains(s.first) || !data.Contains(s.last)) {
-		return keys.Span{}, fmt.Errorf("%w: install: keys %s to %s are not all in %s", ErrCorruption, keys.Format(s.first),
+		return data, locks, fmt.Errorf("%w: install: keys %s to %s are not all in %s", ErrCorruption, keys.Format(s.first),
 			keys.Format(s.last), d.Range)
 	}
+	if s.firstLock != nil && (!locks.Contains(s.firstLock) || !locks.Contains(s.lastLock)) {
+		return data, locks, fmt.Errorf("%w: install: locks %s to %s are not all in %s", ErrCorruption, keys.Format(s.firstLock),
+			keys.Format(s.lastLock), d.Range)
+	}
+	union := d.Range
 	if p.OldRange != nil && !p.OldRange.Empty() {
-		old := keys.DataSpan(*p.OldRange)
-		if keys.Compare(old.End, data.Start) < 0 || keys.Compare(data.End, old.Start) < 0 {
-			return keys.Span{}, fmt.Errorf("install: old range %s and new range %s have a gap between them", p.OldRange, d.Range)
+		old := *p.OldRange
+		if len(old.End) != 0 && old.End.Compare(union.Start) < 0 || len(union.End) != 0 && union.End.Compare(old.Start) < 0 {
+			return data, locks, fmt.Errorf("install: old range %s and new range %s have a gap between them", old, d.Range)
 		}
-		if keys.Compare(old.Start, data.Start) < 0 {
-			data.Start = old.Start
+		if old.Start.Compare(union.Start) < 0 {
+			union.Start = old.Start
 		}
-		if keys.Compare(old.End, data.End) > 0 {
-			data.End = old.End
+		if old.CompareEnd(union.End) > 0 {
+			union.End = old.End
 		}
 	}
+	data, locks = keys.DataSpan(union), lockSpan(union)
 	if !data.CutAtPrefixes() {
-		return keys.Span{}, fmt.Errorf("install: %s to %s is cut between versions", keys.Format(data.Start), keys.Format(data.End))
+		return data, locks, fmt.Errorf("install: %s to %s is cut between versions", keys.Format(data.Start), keys.Format(data.End))
 	}
-	return data, nil
+	return data, locks, nil
 }
 
 // installBatch installs a small snapshot as one synced batch, which has its place in the order of batches.
-func (s *SnapshotSink) installBatch(p Install, span keys.Span) error {
+func (s *SnapshotSink) installBatch(p Install, data, locks keys.Span) error {
 	b := s.e.NewStateBatch()
 	defer b.Close()
-	b.deleteSpan(span)
+	b.deleteSpan(data)
+	b.deleteSpan(locks)
 	b.CreateReplica(p.State)
 	for _, r := range s.rows {
 		b.setKey(s.mem[r.key:r.val], s.mem[r.val:r.end])
@@ -92,9 +99,18 @@ func (s *SnapshotSink) installBatch(p Install, span keys.Span) error {
 // is in the same ingest as its data, so that neither is ever seen without the other.
 //
 // Pebble replaces one span per call: the data. The log lies elsewhere and is deleted by a range tombstone in a table of
-// its own, as is the state in another, so that neither table spans other shards' keys.
-func (s *SnapshotSink) ingest(p Install, span keys.Span) error {
+// its own, as is the state in another, so that neither table spans other shards' keys; so are the locks, by a tombstone
+// in the table of the new ones.
+func (s *SnapshotSink) ingest(p Install, data, locks keys.Span) error {
 	if err := s.stateTables(p.State); err != nil {
+		return err
+	}
+	if !locks.Empty() {
+		if err := s.locks.deleteRange(locks); err != nil {
+			return err
+		}
+	}
+	if err := s.locks.finish(); err != nil {
 		return err
 	}
 	written := s.e.newest()
@@ -105,8 +121,8 @@ func (s *SnapshotSink) ingest(p Install, span keys.Span) error {
 	}
 	s.e.noteIngesting(written)
 	err := s.e.write(fmt.Sprintf("install snapshot of %s", s.id), func() error {
-		_, err := s.e.db.IngestAndExcise(context.Background(), s.sst.paths, nil, nil,
-			pebble.KeyRange{Start: span.Start, End: span.End})
+		_, err := s.e.db.IngestAndExcise(context.Background(), append(s.sst.paths, s.locks.paths...), nil, nil,
+			pebble.KeyRange{Start: data.Start, End: data.End})
 		return err
 	})
 	if err == nil {

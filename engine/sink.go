@@ -28,13 +28,17 @@ type SnapshotSink struct {
 	rows []row    // of a snapshot that is still small
 	mem  []byte   // what rows point into
 	sst  tableSet // of one that is not
+	// locks is one table, which takes the place of all locks that were there before.
+	locks tableSet
 
 	next        uint64 // number of the chunk to come
 	bytes       int64  // of keys and values
-	first, last []byte // physical keys; nil while empty
-	complete    bool   // the last chunk was written
-	finished    bool
-	err         error // of the first failure; returned by everything after it
+	first, last []byte // physical keys of the data; nil while empty
+	// firstLock and lastLock are the same of the locks, which follow the data.
+	firstLock, lastLock []byte
+	complete            bool // the last chunk was written
+	finished            bool
+	err                 error // of the first failure; returned by everything after it
 }
 
 // row is a pair in mem: the physical key mem[key:val], the value mem[val:end].
@@ -55,6 +59,7 @@ func (e *Engine) NewSnapshotSink(id shard.ID, name string) (*SnapshotSink, error
 	}
 	s := &SnapshotSink{e: e, id: id, dir: dir}
 	s.sst = tableSet{e: e, dir: dir}
+	s.locks = tableSet{e: e, dir: dir, prefix: "locks-", whole: true}
 	e.began(s)
 	return s, nil
 }
@@ -87,7 +92,7 @@ func (s *SnapshotSink) Write(chunk []byte) error {
 		if !ok {
 			break
 		}
-		if err := s.add(keys.Data(k), v); err != nil {
+		if err := s.add(append(make([]byte, 0, len(k)), k...), v); err != nil {
 			return s.fail(err)
 		}
 	}
@@ -98,15 +103,12 @@ func (s *SnapshotSink) Write(chunk []byte) error {
 
 // add takes in one pair. k is kept.
 func (s *SnapshotSink) add(k, v []byte) error {
-	if s.last != nil && keys.Compare(s.last, k) >= 0 {
-		return fmt.Errorf("%w: key %s came after %s", ErrCorruption, keys.Format(k), keys.Format(s.last))
+	lock, err := s.note(k)
+	if err != nil {
+		return err
 	}
-	if s.first == nil {
-		s.first = k
-	}
-	s.last = k
 	s.bytes += int64(len(k) + len(v))
-	if s.sst.empty() && s.bytes <= s.e.ingestBytes {
+	if s.small() && s.bytes <= s.e.ingestBytes {
 		r := row{key: len(s.mem)}
 		s.mem = append(s.mem, k...)
 		r.val = len(s.mem)
@@ -118,13 +120,51 @@ func (s *SnapshotSink) add(k, v []byte) error {
 	if err := s.spill(); err != nil {
 		return err
 	}
+	if lock {
+		return s.locks.set(k, v)
+	}
 	return s.sst.set(k, v)
 }
 
-// spill moves the rows in memory to the first table.
+// note checks that k follows what came before it, and tells whether it is a lock's.
+func (s *SnapshotSink) note(k []byte) (lock bool, err error) {
+	first, last := &s.first, &s.last
+	switch keys.Kind(k[0]) {
+	case keys.KindData:
+	case keys.KindLock:
+		first, last, lock = &s.firstLock, &s.lastLock, true
+	default:
+		return false, fmt.Errorf("%w: key %s is neither of data nor of a lock", ErrCorruption, keys.Format(k))
+	}
+	if before := s.newest(); before != nil && keys.Compare(before, k) >= 0 {
+		return false, fmt.Errorf("%w: key %s came after %s", ErrCorruption, keys.Format(k), keys.Format(before))
+	}
+	if *first == nil {
+		*first = k
+	}
+	*last = k
+	return lock, nil
+}
+
+// newest is the last key that came.
+func (s *SnapshotSink) newest() []byte {
+	if s.lastLock != nil {
+		return s.lastLock
+	}
+	return s.last
+}
+
+// small: everything is still in memory.
+func (s *SnapshotSink) small() bool { return s.sst.empty() && s.locks.empty() }
+
+// spill moves the rows in memory to the first tables.
 func (s *SnapshotSink) spill() error {
 	for _, r := range s.rows {
-		if err := s.sst.set(s.mem[r.key:r.val], s.mem[r.val:r.end]); err != nil {
+		t := &s.sst
+		if keys.Kind(s.mem[r.key]) == keys.KindLock {
+			t = &s.locks
+		}
+		if err := t.set(s.mem[r.key:r.val], s.mem[r.val:r.end]); err != nil {
 			return err
 		}
 	}
@@ -159,6 +199,7 @@ func (s *SnapshotSink) Discard() {
 	_ = s.fail(errors.New("discarded"))
 	s.rows, s.mem = nil, nil
 	s.sst.discard()
+	s.locks.discard()
 }
 
 // clearStaging removes what snapshots left behind that were being received when the store stopped.
@@ -177,23 +218,26 @@ func (e *Engine) clearStaging() error {
 
 // tableSet writes sorted pairs into tables of a directory.
 type tableSet struct {
-	e     *Engine
-	dir   string
-	paths []string
-	w     *sstable.Writer // nil between tables
-	bytes int
+	e   *Engine
+	dir string
+	// prefix begins the names of the files. whole: there is one table, however large.
+	prefix string
+	whole  bool
+	paths  []string
+	w      *sstable.Writer // nil between tables
+	bytes  int
 }
 
 func (t *tableSet) empty() bool { return len(t.paths) == 0 }
 
 // open begins another table.
 func (t *tableSet) open() error {
-	if t.empty() {
+	if _, err := t.e.fs.Stat(t.dir); err != nil {
 		if err := makeDir(t.e.fs, t.dir); err != nil {
 			return err
 		}
 	}
-	path := t.e.fs.PathJoin(t.dir, fmt.Sprintf("%06d.sst", len(t.paths)))
+	path := t.e.fs.PathJoin(t.dir, fmt.Sprintf("%s%06d.sst", t.prefix, len(t.paths)))
 	f, err := t.e.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -205,7 +249,7 @@ func (t *tableSet) open() error {
 }
 
 func (t *tableSet) set(k, v []byte) error {
-	if t.w != nil && t.bytes >= tableBytes {
+	if t.w != nil && t.bytes >= tableBytes && !t.whole {
 		if err := t.finish(); err != nil {
 			return err
 		}

@@ -14,7 +14,15 @@ func (e *Engine) ApproximateSize(r shard.Range) (uint64, error) {
 	if err := e.check(); err != nil {
 		return 0, err
 	}
-	s := keys.DataSpan(r)
+	data, err := e.sizeOf(keys.DataSpan(r))
+	if err != nil {
+		return 0, err
+	}
+	locks, err := e.sizeOf(lockSpan(r))
+	return data + locks, err
+}
+
+func (e *Engine) sizeOf(s keys.Span) (uint64, error) {
 	if s.Empty() {
 		return 0, nil
 	}
@@ -69,7 +77,8 @@ type Cut struct {
 // CutKeys finds at most parts-1 keys at which a range falls into parts of about equal bytes, and the bytes of all of it.
 // They ascend; each is a prefix, so that the versions of one key are never parted, and none is the first prefix, so that
 // every part holds keys. There are fewer where the range holds fewer prefixes. Bytes are those of keys and values as
-// they are, whatever Pebble makes of them on disk, so that every replica and every run finds the same.
+// they are, whatever Pebble makes of them on disk, so that every replica and every run finds the same. Locks, which are
+// few and gone soon, are left out.
 //
 // It reads the keys of the whole range: it is for the background.
 func (e *Engine) CutKeys(r shard.Range, parts int) (cuts []Cut, total uint64, err error) {

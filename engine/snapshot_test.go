@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -221,7 +222,7 @@ func pairs(ks ...string) []byte {
 	var w chunkWriter
 	w.begin(0, 0)
 	for _, k := range ks {
-		w.add(rk(k), nil)
+		w.add(keys.Data(rk(k)), nil)
 	}
 	return w.finish(true)
 }

@@ -12,7 +12,7 @@ import (
 // flow control.
 const DefaultChunkBytes = 256 << 10
 
-// SnapshotMeta says what a snapshot holds: all data of Desc.Range, as they are after Applied.
+// SnapshotMeta says what a snapshot holds: all data of Desc.Range and all locks there, as they are after Applied.
 type SnapshotMeta struct {
 	Desc    *shard.Descriptor
 	Applied shard.Applied
@@ -26,6 +26,7 @@ type SnapshotSource struct {
 	chunkBytes int
 	next       uint64 // number of the next chunk
 	valid      bool   // the iterator stands on a key
+	locks      bool   // it stands among the locks, behind which there is nothing
 	done       bool
 }
 
@@ -56,7 +57,20 @@ func (s *SnapshotSource) open(id shard.ID) error {
 	span := keys.DataSpan(desc.Range)
 	s.r.it.SetBounds(span.Start, span.End)
 	s.valid = s.r.it.First()
+	s.goOn()
 	return s.r.check()
+}
+
+// goOn goes from the end of the data to the locks.
+func (s *SnapshotSource) goOn() {
+	if s.valid || s.locks || s.r.it.Error() != nil {
+		return
+	}
+	s.locks = true
+	if span := lockSpan(s.meta.Desc.Range); !span.Empty() {
+		s.r.it.SetBounds(span.Start, span.End)
+		s.valid = s.r.it.First()
+	}
 }
 
 // Meta says what the snapshot holds.
@@ -73,13 +87,13 @@ func (s *SnapshotSource) Next() ([]byte, error) {
 	var w chunkWriter
 	w.begin(s.next, s.chunkBytes+s.chunkBytes/8)
 	for s.valid && len(w.b) < s.chunkBytes {
-		k, _ := keys.DecodeData(s.r.it.Key())
 		v, err := s.r.it.ValueAndErr()
 		if err != nil {
 			return nil, s.r.check()
 		}
-		w.add(k, v)
+		w.add(s.r.it.Key(), v)
 		s.valid = s.r.it.Next()
+		s.goOn()
 	}
 	if err := s.r.check(); err != nil {
 		return nil, err

@@ -32,10 +32,16 @@ type StateBatch struct {
 	indexed bool // b is indexed, ops is empty
 	closed  bool
 
-	// seen is a Bloom filter of one hash over the keys written, ranges is set by any range deletion: together they tell
+	// seen is a Bloom filter of one hash over the prefixes of the keys written, ranges is set by any range deletion: together they tell
 	// whether a read can go to the database without looking at the batch.
 	seen   [seenWords]uint64
 	ranges bool
+
+	// view is an iterator over the store as it was at the first transactional read of the batch; nil before.
+	view *pebble.Iterator
+	// overlay is one over the store and the indexed batch; nil before it is needed.
+	overlay *pebble.Iterator
+	scratch []byte // of transactional reads
 }
 
 // seenWords makes a filter of 4096 bits: with the hundred keys of a usual batch one read in 40 looks for nothing.
@@ -112,12 +118,12 @@ func (b *StateBatch) put(start int, v []byte, del bool) {
 }
 
 func (b *StateBatch) mark(k []byte) {
-	h := maphash.Bytes(seenSeed, k)
+	h := maphash.Bytes(seenSeed, keys.Prefix(k))
 	b.seen[h%seenWords] |= 1 << (h >> 58)
 }
 
 func (b *StateBatch) maySee(k []byte) bool {
-	h := maphash.Bytes(seenSeed, k)
+	h := maphash.Bytes(seenSeed, keys.Prefix(k))
 	return b.ranges || b.seen[h%seenWords]&(1<<(h>>58)) != 0
 }
 
@@ -309,6 +315,7 @@ func (b *StateBatch) Commit(sync bool) error {
 		opts = pebble.Sync
 	}
 	b.e.stateHint.Store(int64(min(cap(b.buf), maxStateHint)))
+	b.closeViews()
 	if !b.indexed {
 		b.flush()
 	}
@@ -338,6 +345,7 @@ func (b *StateBatch) Close() {
 		return
 	}
 	b.closed = true
+	b.closeViews()
 	if b.b != nil {
 		_ = b.b.Close()
 	}

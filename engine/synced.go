@@ -76,11 +76,12 @@ type unfinished struct {
 	open []giver // few at a time
 }
 
-// giver is a Reader or a SnapshotSink.
+// giver is a Reader, a StateBatch or a SnapshotSink.
 type giver interface{ giveUp() }
 
 func (r *Reader) giveUp()       { _ = r.Close() }
 func (s *SnapshotSink) giveUp() { s.Discard() }
+func (b *StateBatch) giveUp()   { b.Close() }
 
 // began notes what the engine closes if its owner does not.
 func (e *Engine) began(g giver) {

@@ -63,6 +63,8 @@ func (s *Server) administer(ctx context.Context, l *leadership, o *beat.Order) (
 		return s.removeMember(ctx, l, o.RemoveMember, o.DryRun)
 	case o.TransferMember != nil:
 		return s.transferMember(ctx, o.TransferMember, o.DryRun)
+	case o.SafePoints != nil:
+		return s.moveSafePoints(ctx, l, o.SafePoints, o.DryRun)
 	}
 	return nil, invalidf("the order asks for nothing")
 }

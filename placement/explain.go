@@ -98,6 +98,8 @@ func (v *view) storeFacts(id shard.StoreID) []string {
 		out = append(out, fmt.Sprintf("nothing is given to it; after %s without a word its replicas are replaced", v.downAfter))
 	case sv.slow.is:
 		out = append(out, fmt.Sprintf("a sync takes it %s, far more than the others: it gets no leaderships", sv.last.SyncTime))
+	case sv.far.is:
+		out = append(out, "messages to it take far longer than between the others: it gets no leaderships")
 	}
 	return out
 }

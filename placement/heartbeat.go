@@ -82,6 +82,7 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	}
 	a := &beat.Answer{NeedFull: l.view.observe(r)}
 	a.Now = shard.Millis(s.millis())
+	a.SafePoints, _ = l.safe.read()
 	a.Members, a.Stores = s.Members(), l.view.allStores()
 	a.Create = l.view.toCreate(r.Store, maxCreatesPerAnswer)
 	plans := l.view.plans(r.Store, maxStepsPerAnswer)

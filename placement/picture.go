@@ -43,7 +43,7 @@ func (v *view) storeLocked(id shard.StoreID) schedule.Store {
 	v.stateLocked(sv, v.env.Now())
 	held := v.heldLocked(id)
 	out := schedule.Store{ID: id, State: scheduleState(sv.state), Capacity: sv.last.Capacity, Free: sv.last.Free, Bytes: held.bytes,
-		Shards: held.shards, Leaders: held.leaders, SlowDisk: sv.slow.is}
+		Shards: held.shards, Leaders: held.leaders, SlowDisk: sv.slow.is, SlowNet: sv.far.is, Work: held.work}
 	for _, l := range sv.record.labels {
 		out.Labels = append(out.Labels, schedule.Label(l))
 	}
@@ -93,7 +93,8 @@ func (v *view) knowledge(batch []schedule.Shard) {
 
 func (v *view) knownLocked(sh *schedule.Shard) {
 	if rv := v.routes[sh.Desc.ID]; rv != nil {
-		sh.Leader, sh.Bytes, sh.Reads, sh.Writes = rv.store, rv.bytes, rv.reads, rv.writes
+		sh.Leader, sh.Bytes = rv.store, rv.bytes
+		sh.Work, sh.Follow = schedule.Busy(rv.rates.Work(), rv.rates.Follow())
 	}
 	if o := v.book.Of(sh.Desc.ID); o != nil {
 		goal := o.Goal

@@ -3,6 +3,7 @@ package placement
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/skerrydb/skerry/placement/operator"
@@ -65,7 +66,7 @@ func (v *view) scatterSet(o *beat.ScatterOrder) ([]schedule.Shard, error) {
 func spreadOut(set []schedule.Shard, pic *schedule.View) []schedule.Proposal {
 	now := slices.Clone(set)
 	sched := schedule.New(0, schedule.Limits{Receiving: len(set), Sending: len(set), Leaders: len(set), ToleranceFraction: 0.01, ToleranceShards: 0.5,
-		LeaderToleranceFraction: 0.01, LeaderTolerance: 0.5})
+		LeaderToleranceFraction: 0.01, LeaderTolerance: 0.5, WorkTolerance: math.Inf(1)})
 	for range maxScatterRounds {
 		v := setView(now, pic)
 		ps := sched.Propose(v, len(now))

@@ -73,6 +73,7 @@ type leadership struct {
 	tso     timestamps
 	view    *view
 	policy  policy
+	safe    safePoints
 	// scheduler is the scheduling task's.
 	scheduler proposer
 	// first is the persisted list of first shards, nil before bootstrap.
@@ -215,6 +216,9 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 		return nil, err
 	}
 	if err := s.loadPolicy(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := s.loadSafePoints(ctx, l); err != nil {
 		return nil, err
 	}
 	l.scheduler = schedule.New(term, s.limits())

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -17,6 +18,7 @@ import (
 type load struct {
 	shards, leaders int
 	bytes           uint64
+	work            float64 // of busy shards, see schedule.Busy
 }
 
 // share is what one shard adds to the loads: one replica of so many bytes to each of its stores, and a leader to one.
@@ -24,6 +26,8 @@ type share struct {
 	stores []shard.StoreID
 	leader shard.StoreID
 	bytes  uint64
+	// work is what the leader has to do in a second, follow what each of the others has.
+	work, follow float32
 }
 
 // shareLocked is what a shard adds, with its operator taken as done. Requires mu.
@@ -35,6 +39,7 @@ func (v *view) shareLocked(id shard.ID) (share, bool) {
 	var s share
 	if rv := v.routes[id]; rv != nil {
 		s.bytes, s.leader = rv.bytes, rv.store
+		s.work, s.follow = schedule.Busy(rv.rates.Work(), rv.rates.Follow())
 	}
 	o := v.book.Of(id)
 	if o == nil {
@@ -70,9 +75,12 @@ func (v *view) countLocked(s share, n int) {
 		l := v.heldLocked(st)
 		l.shards += n
 		l.bytes += uint64(n) * s.bytes
+		l.work += float64(n) * float64(s.follow)
 	}
 	if s.leader != 0 {
-		v.heldLocked(s.leader).leaders += n
+		l := v.heldLocked(s.leader)
+		l.leaders += n
+		l.work += float64(n) * (float64(s.work) - float64(s.follow))
 	}
 }
 

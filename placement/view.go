@@ -53,7 +53,8 @@ type storeView struct {
 	state  storeState // see storeTable; as of the last look
 	seen   env.Time   // of its last heartbeat to this leader; 0: none yet
 	last   beat.Report
-	slow   slowness
+	slow   slowness // of its disk
+	far    slowness // of its network
 }
 
 type routeView struct {
@@ -62,8 +63,7 @@ type routeView struct {
 	term    uint64
 	applied uint64
 	bytes   uint64
-	// reads and writes are requests per second.
-	reads, writes float64
+	rates   beat.Rates // as its leader last said, or the one before it
 }
 
 func newView(e env.Env, limits operator.Limits, c *fsm.Coverage) *view {
@@ -153,7 +153,7 @@ func (v *view) observe(r *beat.Report) (needFull bool) {
 	}
 	moved := sv.record.addr != r.Addr
 	sv.last = *r
-	sv.last.Led, sv.last.Replicas, sv.last.Created = nil, nil, nil
+	sv.last.Led, sv.last.Replicas, sv.last.Created, sv.last.Rates = nil, nil, nil, nil
 	sv.record.addr = r.Addr
 	for _, id := range r.Created {
 		delete(v.pending[r.Store], id)
@@ -166,6 +166,9 @@ func (v *view) observe(r *beat.Report) (needFull bool) {
 	}
 	for i := range r.Led {
 		v.observeLedLocked(r.Store, &r.Led[i])
+	}
+	for i := range r.Rates {
+		v.observeRateLocked(r.Store, &r.Rates[i])
 	}
 	if moved {
 		v.wakeLocked(0)
@@ -195,7 +198,6 @@ func (v *view) observeLedLocked(store shard.StoreID, l *beat.Led) {
 	}
 	changed := !known || old.Epoch != l.Desc.Epoch || rv.leader != l.Leader || rv.term != l.Term
 	rv.leader, rv.store, rv.term, rv.applied, rv.bytes = l.Leader, store, l.Term, l.Applied, l.Bytes
-	rv.reads, rv.writes = l.Reads, l.Writes
 	v.recountLocked(l.Desc.ID)
 	v.followLocked(l)
 	if changed {
@@ -234,7 +236,7 @@ func (v *view) allStoresLocked() []beat.Store {
 		out = append(out, beat.Store{ID: id, Addr: sv.record.addr, State: v.stateLocked(sv, now), SeenAgo: now.Sub(seen),
 			Used: sv.last.Used, Free: sv.last.Free, Capacity: sv.last.Capacity, Shards: sv.last.Shards, Leaders: sv.last.Leaders,
 			Incarnation: sv.last.Incarnation, Version: sv.last.Version, Draining: sv.record.draining && !sv.record.removed,
-			Labels: sv.record.labels, Bytes: v.heldLocked(id).bytes, SlowDisk: sv.slow.is})
+			Labels: sv.record.labels, Bytes: v.heldLocked(id).bytes, SlowDisk: sv.slow.is, SlowNet: sv.far.is})
 	}
 	return out
 }
@@ -272,6 +274,7 @@ func (v *view) routeLocked(d *shard.Descriptor) beat.Route {
 	r := beat.Route{Desc: d}
 	if rv := v.routes[d.ID]; rv != nil {
 		r.Leader, r.Term, r.Applied, r.Bytes = rv.leader, rv.term, rv.applied, rv.bytes
+		r.Reads, r.Writes = rv.rates.Reads, rv.rates.Writes
 	}
 	return r
 }

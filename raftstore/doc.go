@@ -38,6 +38,9 @@
 //	liveness  other stores' heartbeats, the   three ticks, or a shard to wake       when the store closes
 //	          wake queue
 //	reclaim   the walks over expired keys     ten ticks                             when the store closes or breaks
+//	collect   the walks over old versions     one or ten ticks; begins with the first when the store closes or breaks
+//	                                          bound on versions (HearSafePoint)
+//	timestamps  a question to placement       a leader that needs one               with the answer
 //	sizer     the walks that measure shards   twenty ticks                          when the store closes or breaks
 //	reader    a job of the queue of reads     exists while there are any, at most   when the queue is empty
 //	          that take their time            maxReaders
@@ -55,7 +58,7 @@
 // # Locks
 //
 // Leaves all: Store.mu (ranges and placeholders, closing), inbox.mu, syncLoop.mu, liveness.mu, readers.mu,
-// reclaimer.mu, sizer.mu, snapshots.mu. None is held while another is taken, with two exceptions: a reception's mu is held around
+// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu. None is held while another is taken, with two exceptions: a reception's mu is held around
 // its sink's disk writes and around snapshots.mu, and snapshots.mu is never held around it. No lock is held across a call
 // that blocks in env.
 //
@@ -75,6 +78,13 @@
 // reader under a lease that began meanwhile, or the next ReadIndex round; when it is confirmed and its index visible, a
 // reader. A follower asks its leader for a barrier first (follower.go). A key that is due, but not ended by the shard's
 // time, costs one clock entry for all who met it (awaitClock).
+//
+// # The way of a transaction
+//
+// A command is a Put without the bracket of at most once. If it computes its timestamp it waits, once per leadership, for
+// one from placement (timestamp.go), and gets a floor when its entry is made (guard.go). A query is a Get; before it reads,
+// or its round is stepped, its timestamp is noted in the guard, and it waits there for what may commit below it. Old
+// versions go by collect.go. All of it: docs/transactions.md.
 //
 // # Lives
 //

@@ -70,7 +70,7 @@ func (r *replica) askLeader() {
 	ctx, cancel := context.WithCancel(s.ctx)
 	f.asked, f.waiting = f.waiting, nil
 	f.since, f.cancel = r.w.now, cancel
-	req := &call.Request{Kind: call.Barrier, Shard: r.id, Timeout: s.opt.electionTimeout()}
+	req := &call.Request{Kind: call.Barrier, Shard: r.id, Timeout: s.opt.electionTimeout(), Body: barrierBody(f.asked)}
 	ok := s.goTask("barrier", func() {
 		rep := s.transport.Call(ctx, lead.Store, req)
 		cancel()

@@ -8,6 +8,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
+	"github.com/skerrydb/skerry/raftstore/load"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -37,6 +38,7 @@ type right struct {
 
 	state engine.ReplicaState // as staged
 	force bool                // left's replica here leads: right campaigns at once
+	load  *load.Meter         // what is known of left's load, where it is led
 }
 
 // maxFrozenMessages bounds what is kept for one shard between freeze and adoptRight, which is two passes of a worker:
@@ -154,6 +156,7 @@ func (w *worker) adoptRight(rt *right) {
 		return
 	}
 	r.life = rt.life
+	r.load.meter = rt.load
 	r.turn(lifeSplit)
 	s.adopt(r)
 	w.rouse(r)

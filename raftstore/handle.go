@@ -6,6 +6,7 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -67,6 +68,9 @@ func (s *Store) check(c *Call) error {
 	}
 	switch c.Req.Kind {
 	case call.Write:
+		if len(c.Req.Body) > 0 && c.Req.Body[0] >= mvcc.KindPrewrite {
+			return s.checkTxnWrite(c)
+		}
 		cmd, err := raw.DecodeCommand(c.Req.Body)
 		if err != nil {
 			return &shard.InvalidError{Why: "the command cannot be decoded: " + err.Error()}
@@ -81,13 +85,22 @@ func (s *Store) check(c *Call) error {
 			return &shard.InvalidError{Why: "a write needs an op id"}
 		}
 	case call.Read:
+		if len(c.Req.Body) > 0 && c.Req.Body[0] == mvcc.KindQuery {
+			return s.checkTxnRead(c)
+		}
 		q, err := raw.DecodeQuery(c.Req.Body)
 		if err != nil {
 			return &shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()}
 		}
 		c.query = q
 		return q.Check()
-	case call.Refresh, call.Outcome, call.Barrier:
+	case call.Barrier:
+		return s.checkBarrier(c)
+	case call.Outcome:
+		if c.Req.Op == (call.OpID{}) {
+			return &shard.InvalidError{Why: "only an attempt with an op id has an outcome; send a command of a transaction again"}
+		}
+	case call.Refresh:
 	default:
 		return &shard.InvalidError{Why: "unknown kind of request; this store may be older than the client"}
 	}
@@ -117,13 +130,15 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 	if c.Req.Epoch != v.desc.Epoch && v.desc.CheckEpoch(c.Req.Epoch, false) != nil {
 		return false // the worker knows how to say so
 	}
-	q := c.query
-	if q.Kind != raw.Get || len(q.Keys) > maxInlineKeys {
+	if !r.guardNow(c) {
+		return false
+	}
+	if !c.inline() {
 		s.readers.submit(readJob{r: r, desc: v.desc, call: *c, lease: v, leader: true})
 		return true
 	}
 	applied := r.applied.Load()
-	body, needsClock, err := s.evaluate(r, q, v.desc, c.due)
+	body, needsClock, err := s.evaluate(r, c, v.desc)
 	if err != nil {
 		c.fail(s.readError(err))
 		return true
@@ -134,6 +149,14 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 	}
 	*leased = append(*leased, leasedRead{call: *c, r: r, v: v, body: body, applied: applied})
 	return true
+}
+
+// inline reports whether a read is short enough to be evaluated on the stream handler.
+func (c *Call) inline() bool {
+	if c.txn != nil {
+		return c.txn.query.Kind == mvcc.Get && len(c.txn.query.Keys) <= maxInlineKeys
+	}
+	return c.query.Kind == raw.Get && len(c.query.Keys) <= maxInlineKeys
 }
 
 // maxInlineKeys is how many keys a point read may ask for before it leaves the stream handler.
@@ -175,6 +198,10 @@ func (w *worker) accept(c *Call) {
 			c.fail(err)
 			return
 		}
+		if c.txn != nil && c.txn.floor && r.park(c) {
+			return
+		}
+		r.load.write(c.Req.Body)
 		r.waiting = append(r.waiting, *c)
 		r.mark()
 	case call.Read:
@@ -182,9 +209,14 @@ func (w *worker) accept(c *Call) {
 			r.awaitClock(c)
 			return
 		}
+		if !r.guardRead(c) {
+			return
+		}
 		w.acceptLeasedOrQueued(r, c)
 	case call.Barrier:
-		r.acceptRead(c)
+		if r.guardRead(c) {
+			r.acceptRead(c)
+		}
 	case call.Refresh:
 		w.acceptRefresh(r, c)
 	case call.Outcome:

@@ -34,6 +34,7 @@ type liveness struct {
 	incarnation uint64 // of this store; grows at each start
 
 	mu     sync.Mutex
+	trips  trips
 	peers  map[shard.StoreID]*otherStore
 	queue  []shard.ID // to wake, see wakeBatch; each shard at most once
 	queued map[shard.ID]struct{}
@@ -46,6 +47,7 @@ type otherStore struct {
 	heard       env.Time
 	lastSync    time.Duration // how long ago it finished a sync, as it said
 	live        bool
+	way         way
 }
 
 const incarnationRecord = "incarnation"
@@ -65,6 +67,7 @@ func newLiveness(s *Store) (*liveness, error) {
 		}
 	}
 	l.incarnation++
+	l.trips.begin(l.incarnation)
 	return l, s.engine.SetRecord(incarnationRecord, codec.AppendUvarint(nil, l.incarnation))
 }
 
@@ -106,21 +109,26 @@ func (l *liveness) know(replicas []shard.Replica) {
 	for _, r := range replicas {
 		if r.Store != l.store.id && l.peers[r.Store] == nil {
 			// Live until proven otherwise: it gets one election timeout to be heard.
-			l.peers[r.Store] = &otherStore{heard: l.store.env.Now(), live: true}
+			now := l.store.env.Now()
+			l.peers[r.Store] = &otherStore{heard: now, live: true, way: way{answered: now}}
 		}
 	}
 }
 
 // beat sends this store's heartbeat to all others.
 func (l *liveness) beat(now env.Time) {
-	b := codec.AppendUvarint(nil, l.incarnation)
-	b = codec.AppendUvarint(b, uint64(now.Sub(l.store.sync.finished())))
-	b = append(b, frameLive)
+	head := codec.AppendUvarint(nil, l.incarnation)
+	head = codec.AppendUvarint(head, uint64(now.Sub(l.store.sync.finished())))
 	l.mu.Lock()
+	seq := l.trips.send(now)
 	to := slices.Sorted(maps.Keys(l.peers))
+	frames := make([][]byte, len(to))
+	for i, id := range to {
+		frames[i] = append(l.peers[id].way.echo(slices.Clone(head), seq, now), frameLive)
+	}
 	l.mu.Unlock()
-	for _, id := range to {
-		l.store.send(id, true, slices.Clone(b))
+	for i, id := range to {
+		l.store.send(id, true, frames[i])
 	}
 }
 
@@ -128,6 +136,7 @@ func (l *liveness) beat(now env.Time) {
 func (l *liveness) receive(from shard.StoreID, b []byte) error {
 	d := codec.Decoder{B: b}
 	inc, sync := d.Uvarint(), time.Duration(d.Uvarint())
+	seq, echo, kept := d.Uvarint(), d.Uvarint(), time.Duration(d.Uvarint())
 	if err := d.Done(); err != nil {
 		return err
 	}
@@ -135,7 +144,7 @@ func (l *liveness) receive(from shard.StoreID, b []byte) error {
 	l.mu.Lock()
 	p := l.peers[from]
 	if p == nil {
-		p = &otherStore{incarnation: inc, live: true}
+		p = &otherStore{incarnation: inc, live: true, way: way{answered: now}}
 		l.peers[from] = p
 	}
 	if inc < p.incarnation {
@@ -145,6 +154,7 @@ func (l *liveness) receive(from shard.StoreID, b []byte) error {
 	restarted := p.incarnation != 0 && inc > p.incarnation
 	back := !p.live
 	p.incarnation, p.heard, p.lastSync, p.live = inc, now, sync, true
+	p.way.heard(&l.trips, seq, echo, kept, now)
 	l.mu.Unlock()
 	if restarted {
 		l.wakeLedBy(from)

@@ -16,6 +16,9 @@ type Metrics struct {
 	snapshotsInstalled atomic.Uint64
 	reclaimedKeys      atomic.Uint64
 	splits             atomic.Uint64
+	guardWaits         atomic.Uint64
+	timestamps         atomic.Uint64
+	collectedRecords   atomic.Uint64
 }
 
 // Counter is one of a store's counters.
@@ -40,5 +43,8 @@ func (s *Store) Counters() []Counter {
 		{"snapshots_installed_total", "Snapshots installed here.", m.snapshotsInstalled.Load()},
 		{"reclaimed_keys_total", "Expired keys removed by entries that this store proposed.", m.reclaimedKeys.Load()},
 		{"splits_total", "Splits applied here.", m.splits.Load()},
+		{"txn_read_waits_total", "Reads at a timestamp that waited for a command which might commit below it.", m.guardWaits.Load()},
+		{"txn_timestamps_total", "Timestamps fetched from placement by leaders.", m.timestamps.Load()},
+		{"txn_collected_records_total", "Versions and rollback records removed by entries that this store proposed.", m.collectedRecords.Load()},
 	}
 }

@@ -81,6 +81,9 @@ type Options struct {
 	// SplitBytes is the size from which on this store wants the shards that it leads to be split, see TakeSplits; zero is
 	// never.
 	SplitBytes uint64
+	// SplitWork is the work in a second (beat.Rates: requests, and their bytes) from which on this store wants the shards
+	// that it leads to be split; zero is never.
+	SplitWork float64
 	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
 	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
@@ -90,6 +93,8 @@ type Options struct {
 	WallTime bool
 	// OnBroken is called once when the store stops because going on could damage data.
 	OnBroken func(error)
+	// Timestamps is where placement's timestamps come from; nil: this store computes no commit timestamps.
+	Timestamps Timestamps
 	// Observer watches from outside; nil in production.
 	Observer Observer
 	// Coverage counts which rows of the tables of states are taken; nil in production.

@@ -25,8 +25,9 @@ type outcome struct {
 }
 
 func (o *outcomes) add(index, term uint64, replies []apply.Reply) {
-	if len(replies) == 0 || replies[0].Op == (call.OpID{}) {
-		return // raft's own, or an admin command's: nobody asks about those
+	// Nobody asks about raft's own entries, admin commands, and commands of transactions.
+	if !slices.ContainsFunc(replies, func(rep apply.Reply) bool { return rep.Op != call.OpID{} }) {
+		return
 	}
 	for i := range replies {
 		if len(replies[i].Body) > maxOutcomeBytes {

@@ -25,7 +25,8 @@ type Transport interface {
 type Call struct {
 	call.Ask
 
-	query  *raw.Query   // of reads: the body, decoded
+	query  *raw.Query   // of raw reads: the body, decoded
+	txn    *txnCall     // of transactions, and of barriers at a timestamp
 	due    shard.Millis // of reads: what is expired by then was expired when the read arrived (rule 10)
 	bytes  int64        // admitted for this call
 	expire int64        // env.Time after which nobody waits any more; 0 is never

@@ -19,6 +19,11 @@ type proposal struct {
 	asked []askedOutcome
 	// done ends an admin entry: nil error if it was applied with effect.
 	done func(res *apply.Result, err error)
+	// lead is how many commands of the store's own stand before those of calls.
+	lead int
+	// guard and mark: the entry holds floors; see unguard.
+	guard *guard
+	mark  uint64
 }
 
 type askedOutcome struct {
@@ -41,6 +46,9 @@ func (r *replica) admitWrite(c *Call) error {
 	if err := r.checkEpoch(req.Epoch, false); err != nil {
 		return err
 	}
+	if c.txn != nil {
+		return r.admitBytes(c) // rule T7: it may come again
+	}
 	if _, gone := r.cancelled[req.Op]; gone {
 		// The client was told "never" and has gone on; nobody waits for this reply.
 		return &shard.OverwrittenError{Shard: r.id}
@@ -50,6 +58,12 @@ func (r *replica) admitWrite(c *Call) error {
 	if req.Term != r.group.Term() || !r.sinceRecent(req.Since) {
 		return &shard.RefreshError{Shard: r.id, Term: r.group.Term(), Applied: r.machine.Applied.Index}
 	}
+	return r.admitBytes(c)
+}
+
+// admitBytes reserves the memory of a write until its reply.
+func (r *replica) admitBytes(c *Call) error {
+	req := c.Req
 	c.bytes = int64(len(req.Body)) + 128
 	if r.inflight+c.bytes > maxShardInflightBytes {
 		c.bytes = 0
@@ -96,13 +110,17 @@ func (r *replica) proposeWaiting() {
 	stamp := s.stamp(r.w.now)
 	for len(r.waiting) > 0 {
 		b := apply.NewData(nil, apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch, Stamp: stamp})
+		p := &proposal{term: r.group.Term(), lead: r.adoptSafePoint(&b)}
 		n := 0
 		for n < len(r.waiting) && (n == 0 || b.Bytes()+len(r.waiting[n].Req.Body) <= maxEntryBytes) {
-			b.Add(r.waiting[n].Req.Op, r.waiting[n].Req.Body)
+			c := &r.waiting[n]
+			r.setFloor(p, b.Add(c.Req.Op, c.Req.Body), c)
 			n++
 		}
-		p := &proposal{term: r.group.Term(), calls: append([]Call(nil), r.waiting[:n]...)}
+		p.calls = append([]Call(nil), r.waiting[:n]...)
 		if err := r.group.Propose(b.Entry(), p); err != nil {
+			r.unguard(p.guard, p.mark)
+			r.safeProposed = 0
 			if errors.Is(err, group.ErrBusy) {
 				return // the rest waits for the log to move; see expireCalls for who waited too long
 			}
@@ -170,6 +188,7 @@ func (r *replica) end(p *proposal, err error) {
 		r.fail(&p.asked[i].call, err) // says nothing definite about the attempt to the one who asks: it asks again
 	}
 	p.calls, p.asked = nil, nil
+	r.unguard(p.guard, p.mark)
 	if p.done != nil {
 		p.done(nil, err)
 		p.done = nil
@@ -210,7 +229,10 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		return
 	}
 	for i := range p.calls {
-		by.replies = append(by.replies, pendingReply{call: p.calls[i], rep: toReply(&res.Replies[i])})
+		by.replies = append(by.replies, pendingReply{call: p.calls[i], rep: toReply(&res.Replies[p.lead+i])})
+	}
+	if p.guard != nil {
+		by.dones = append(by.dones, func() { r.unguard(p.guard, p.mark) })
 	}
 	for _, a := range p.asked {
 		for i := range res.Replies {

@@ -243,7 +243,12 @@ func (r *replica) proposeClock(atLeast shard.Millis) {
 
 // evaluate runs a query against the data of the engine.
 // needsClock: the leader must let the shard's time pass first.
-func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (body []byte, needsClock bool, err error) {
+func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (body []byte, needsClock bool, err error) {
+	if c.txn != nil {
+		body, err = s.evaluateTxn(r, c.txn.query, desc)
+		return body, false, err
+	}
+	q, due := c.query, c.due
 	var ans raw.Answer
 	if q.Kind == raw.Get && len(q.Keys) == 1 {
 		// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
@@ -259,5 +264,7 @@ func (s *Store) evaluate(r *replica, q *raw.Query, desc *shard.Descriptor, due s
 	if err != nil || needsClock {
 		return nil, needsClock, err
 	}
-	return ans.Append(nil), false, nil
+	body = ans.Append(nil)
+	r.load.read(q, &ans, len(body))
+	return body, false, nil
 }

@@ -89,7 +89,7 @@ func (s *Store) runRead(j *readJob) {
 		return
 	}
 	applied := j.r.applied.Load()
-	body, needsClock, err := s.evaluate(j.r, c.query, j.desc, c.due)
+	body, needsClock, err := s.evaluate(j.r, c, j.desc)
 	switch {
 	case err != nil:
 		c.fail(s.readError(err))

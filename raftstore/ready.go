@@ -234,6 +234,9 @@ func (w *worker) commitStates() {
 		return // stopped: an entry of the batch may be half evaluated
 	}
 	batch := w.states
+	for _, by := range w.applied {
+		by.r.hideBelow(by.r.machine.Applied)
+	}
 	w.writing.Store(int64(w.now))
 	err := batch.Commit(false)
 	w.writing.Store(0)
@@ -260,6 +263,7 @@ func (w *worker) closeBatches() {
 func (w *worker) onApplied(by *appliedBy) {
 	r := by.r
 	r.log.SetApplied(r.machine.Applied)
+	r.showTxn(r.machine.Applied)
 	r.applied.Store(r.machine.Applied.Index)
 	r.time.Store(uint64(r.machine.Applied.Time))
 	// INVARIANT (rule 3): for a membership entry the worker calls ApplyConfChange first, then steps the ApplyResp;
@@ -285,6 +289,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	for i := range by.replies {
 		r.reply(&by.replies[i].call, &by.replies[i].rep)
 	}
+	r.maybeFetch()
 	r.noteExpiring()
 	r.noteSize()
 	r.serveConfirmed()

@@ -63,6 +63,7 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 	if o := s.opt.Observer; o != nil {
 		o.Started(&rs)
 	}
+	r.showTxn(rs.Applied)
 	r.applied.Store(rs.Applied.Index)
 	r.time.Store(uint64(rs.Applied.Time))
 	return r, nil

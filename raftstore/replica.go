@@ -57,6 +57,11 @@ type replica struct {
 	clockWaiters []Call
 	follower     followerReads
 
+	// --- transactions, see txn.go, guard.go
+
+	guard        atomic.Pointer[guard] // of this leadership; nil while there is no need. Readers use it as well
+	safeProposed uint64                // the largest safe point that was proposed here, see adoptSafePoint
+
 	// --- admin, see admin.go
 
 	changing   *proposal       // the one membership change in flight
@@ -71,9 +76,10 @@ type replica struct {
 	counted    bool // in worker.leaders
 	expiring   bool // known to the reclaimer
 	size       shardSize
-	askedAt    env.Time // see maybeAsk
-	asked      int      // stores passed over in the next question, see whomToAsk
-	activeAt   env.Time // of the last thing that kept it awake
+	load       shardLoad // its reads are any goroutine's
+	askedAt    env.Time  // see maybeAsk
+	asked      int       // stores passed over in the next question, see whomToAsk
+	activeAt   env.Time  // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time
 
@@ -87,6 +93,8 @@ type replica struct {
 	desc      atomic.Pointer[shard.Descriptor] // nil while there is no data to read; a new pointer at each change
 	peers     atomic.Pointer[[]shard.Replica]  // where the other replicas are, as far as is known
 	time      atomic.Uint64                    // shard time, Millis
+	locks     atomic.Uint64                    // how many there are, as of applied or later; see evaluateOne
+	safe      atomic.Uint64                    // the safe point, see hideBelow
 	lastRead  atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
 }
 

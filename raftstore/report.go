@@ -17,6 +17,7 @@ func (s *Store) Report(ctx context.Context, full bool) (*beat.Report, error) {
 		return nil, errHungDisk{s.opt.electionTimeout()} // rule 5: no store heartbeats, to placement neither
 	}
 	out := &beat.Report{Store: s.id, Incarnation: s.live.incarnation, Full: full, SyncTime: s.sync.syncTime(s.env.Now())}
+	s.live.tell(out)
 	s.unreported.Store(false)
 	for _, w := range s.workers {
 		var part beat.Report
@@ -31,6 +32,7 @@ func (s *Store) Report(ctx context.Context, full bool) (*beat.Report, error) {
 		out.Leaders += part.Leaders
 		out.MaxID = max(out.MaxID, part.MaxID)
 		out.Led = append(out.Led, part.Led...)
+		out.Rates = append(out.Rates, part.Rates...)
 		out.Replicas = append(out.Replicas, part.Replicas...)
 	}
 	return out, nil
@@ -50,10 +52,16 @@ func (w *worker) report(out *beat.Report, full bool) {
 			}
 			out.Replicas = append(out.Replicas, held)
 			r.reportLed(out)
+			if r.load.meter != nil {
+				r.reportRates(out)
+			}
 		}
 	} else {
 		for _, r := range w.unreported {
 			r.reportLed(out)
+		}
+		for _, r := range w.rated {
+			r.reportRates(out)
 		}
 	}
 	w.reportChildren(out)
@@ -61,6 +69,10 @@ func (w *worker) report(out *beat.Report, full bool) {
 		r.unreported = false
 	}
 	w.unreported = nil
+	for _, r := range w.rated {
+		r.load.untold = false
+	}
+	w.rated = nil
 }
 
 // countLeading keeps the worker's count of what it leads, so that a report need not look at sleeping replicas.

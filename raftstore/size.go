@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -30,12 +31,14 @@ const (
 	splitJitter = 8
 )
 
-// SplitWish is a shard that is led here and larger than it should be, and where it should be cut.
+// SplitWish is a shard that is led here and larger or busier than it should be, and where it should be cut.
 type SplitWish struct {
 	Shard shard.ID
 	Epoch shard.Epoch
 	Keys  []shard.Key
 	Bytes uint64
+	// Work is what it has to do in a second, if that is the reason; see beat.Rates. 0: it is its size.
+	Work float64
 }
 
 // sizer measures shards.
@@ -141,7 +144,7 @@ func (z *sizer) measure(ctx context.Context, r *replica) uint64 {
 	if err != nil || desc == nil {
 		return 0
 	}
-	cuts, total, err := s.cutKeys(desc.Range, 2)
+	cuts, total, err := s.cutKeys(desc.Range, MaxSplitKeys+1)
 	if err != nil {
 		return 0
 	}
@@ -155,12 +158,41 @@ func (z *sizer) measure(ctx context.Context, r *replica) uint64 {
 		r.tellPlacement()
 		if at := s.splitAt(r.id); at > 0 && total >= at && len(cuts) > 0 {
 			r.size.measured = false // until it is split: if that comes to nothing, it is asked for again
-			z.mu.Lock()
-			z.wishes[r.id] = SplitWish{Shard: r.id, Epoch: desc.Epoch, Keys: []shard.Key{cuts[0].Key}, Bytes: total}
-			z.mu.Unlock()
+			z.wish(SplitWish{Shard: r.id, Epoch: desc.Epoch, Keys: chooseCuts(cuts, total, s.partsOf(total)), Bytes: total})
 		}
 	})
 	return total
+}
+
+// partsOf is how many parts a shard of a size is cut into at once: each then has about three quarters of the size that
+// splits, and one that has just outgrown it is halved.
+func (s *Store) partsOf(total uint64) int {
+	return int(min(MaxSplitKeys+1, max(2, total*4/(3*max(1, s.opt.SplitBytes)))))
+}
+
+// chooseCuts takes of many cuts those nearest to the bounds between so many equal parts.
+func chooseCuts(cuts []engine.Cut, total uint64, parts int) []shard.Key {
+	var out []shard.Key
+	from := 0
+	for i := 1; i < parts && from < len(cuts); i++ {
+		want := total / uint64(parts) * uint64(i)
+		best := from
+		for j := from + 1; j < len(cuts) && distance(cuts[j].Below, want) <= distance(cuts[best].Below, want); j++ {
+			best = j
+		}
+		out = append(out, cuts[best].Key)
+		from = best + 1
+	}
+	return out
+}
+
+func distance(a, b uint64) uint64 { return max(a, b) - min(a, b) }
+
+// wish notes a shard for TakeSplits.
+func (z *sizer) wish(w SplitWish) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.wishes[w.Shard] = w
 }
 
 // TakeSplits returns the shards that should be split, by id, and forgets them: those that are not split come again. Ids

@@ -541,6 +541,7 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	if bug.SnapshotMissesTime.On() {
 		r.machine.Applied.Time = shard.Millis(s.env.Wall().UnixMilli())
 	}
+	r.showTxn(r.machine.Applied)
 	r.applied.Store(rs.Applied.Index)
 	if o := s.opt.Observer; o != nil {
 		o.Installed(r.id, r.self, rs.Applied.Index, rs.Applied.Term)

@@ -61,7 +61,7 @@ func (s *Store) Split(ctx context.Context, id shard.ID, epoch shard.Epoch, at []
 }
 
 // split proposes. One range-changing command is under way at a time, and none beside a change of membership: the second
-// would be refused by its epoch anyway.
+// would be refused by its epoch anyway. In a joint configuration, which passes, the asker is to come again.
 func (r *replica) split(epoch shard.Epoch, at []shard.Key, ids []shard.SplitID, done func([]*shard.Descriptor, error)) {
 	if !r.canServe() {
 		done(nil, r.notLeader())
@@ -71,12 +71,12 @@ func (r *replica) split(epoch shard.Epoch, at []shard.Key, ids []shard.SplitID, 
 		done(nil, err)
 		return
 	}
-	if _, err := r.machine.Desc.Split(at, ids); err != nil {
-		done(nil, err)
+	if r.changing != nil || r.splitting != nil || r.machine.Desc.Joint() {
+		done(nil, &shard.ServerBusyError{Store: r.w.store.id, Why: "another change of " + r.id.String() + " is in flight", Wait: busyWait})
 		return
 	}
-	if r.changing != nil || r.splitting != nil {
-		done(nil, &shard.ServerBusyError{Store: r.w.store.id, Why: "another change of " + r.id.String() + " is in flight", Wait: busyWait})
+	if _, err := r.machine.Desc.Split(at, ids); err != nil {
+		done(nil, err)
 		return
 	}
 	p := &proposal{term: r.group.Term()}
@@ -99,17 +99,12 @@ func (r *replica) split(epoch shard.Epoch, at []shard.Key, ids []shard.SplitID, 
 }
 
 // splitOf evaluates an entry ahead of its turn if it is a split, and returns its event; nil if it is none or will have no
-// effect. A split reads and writes nothing but the machine, of which this uses a copy.
+// effect.
 func (r *replica) splitOf(e *raftpb.Entry) *apply.Split {
-	if apply.KindOf(e.GetData()) != apply.KindSplit || e.GetType() != raftpb.EntryNormal {
+	if e.GetType() != raftpb.EntryNormal {
 		return nil
 	}
-	m := r.machine
-	res, err := m.Apply(apply.Entry{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}, nil)
-	if err != nil || res.Event == nil {
-		return nil // the error comes again when it is its turn
-	}
-	return res.Event.(*apply.Split)
+	return r.machine.Preview(apply.Entry{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()})
 }
 
 // splitDone is the event of a split together with what became of its right sides here.
@@ -127,14 +122,14 @@ type splitDone struct {
 func (w *worker) stageSplit(r *replica, ev *apply.Split, rights []*right) {
 	r.withdraw() // before the batch that changes the descriptor is released
 	w.states.SetDescriptor(ev.Left)
-	for _, rt := range rights {
+	for i, rt := range rights {
 		if rt.dead {
 			// INVARIANT (rule 4): a mark, not an excise: the excise could survive a crash that loses this batch.
 			w.states.MarkDestroying(rt.desc.ID, rt.desc.Range)
 			continue
 		}
 		rt.state = InitialState(rt.desc, rt.self)
-		rt.state.Applied = ev.Parent.Child(initialIndex, initialTerm)
+		rt.state.Applied = ev.Parent.Child(initialIndex, initialTerm, ev.Locks[i])
 		if rt.hard.Term >= initialTerm && !bug.SplitLosesVote.On() {
 			rt.state.Hard.Term, rt.state.Hard.Vote = rt.hard.Term, rt.hard.Vote
 		}
@@ -154,6 +149,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 	}
 	r.log.SetDescriptor(ev.Left)
 	r.splitSize(len(ev.Right) + 1)
+	part := r.splitLoad()
 	s.setSplit(r, ev)
 	r.keepAwake()
 	r.tellPlacement()
@@ -168,6 +164,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 		rt.force = leads
 		if leads {
 			w.children = append(w.children, child{desc: rt.desc})
+			rt.load = part()
 		}
 		if rt.w == w {
 			w.adoptRight(rt)

@@ -44,6 +44,8 @@ type Store struct {
 	snapshots *snapshots
 	reclaimer *reclaimer
 	sizer     *sizer
+	stamps    *stamps
+	collector *collector
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica
@@ -58,8 +60,9 @@ type Store struct {
 	inflight   atomic.Int64  // bytes of admitted writes
 	cancelled  atomic.Int64  // attempts answered "never", see outcome.go
 	gens       atomic.Uint64
-	unreported atomic.Bool // a replica has something to report to placement
-	hung       atomic.Bool // the disk owes us a sync for an election timeout (rule 5)
+	safe       atomic.Uint64 // the cluster's safe point, see HearSafePoint
+	unreported atomic.Bool   // a replica has something to report to placement
+	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
 	broke      atomic.Pointer[error]
 }
 
@@ -79,6 +82,8 @@ func Open(o Options) (*Store, error) {
 	s.snapshots = newSnapshots(s)
 	s.reclaimer = newReclaimer(s)
 	s.sizer = newSizer(s)
+	s.stamps = &stamps{store: s}
+	s.collector = &collector{store: s, walks: make(map[shard.ID]*collecting)}
 	for i := range o.Workers {
 		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
 			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]*burial), frozen: make(map[shard.ID]*frozen)})

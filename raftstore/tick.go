@@ -104,8 +104,15 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.failReads(r.notLeader())
 		r.changing, r.splitting, r.truncated = nil, nil, 0
 	}
+	if v := r.view.Load(); v == nil {
+		r.endGuard(r.notLeader())
+	}
+	r.safeProposed = 0
 	if o := s.opt.Observer; o != nil && st.Leading {
 		o.Led(r.id, r.self, st.Term)
+	}
+	if !st.Leading && r.counted {
+		r.load.forget()
 	}
 	r.countLeading(st.Leading)
 	r.keepAwake()
@@ -134,5 +141,6 @@ func (r *replica) expireCalls() {
 	}
 	clear(r.waiting[len(kept):])
 	r.waiting = kept
+	r.expireGuard()
 	r.expireFollower()
 }

@@ -31,6 +31,7 @@ type worker struct {
 	now        env.Time    // read once per pass
 	views      uint64      // for newViewGen
 	unreported []*replica  // for the next report to placement
+	rated      []*replica  // whose rates are for the next report
 
 	// of the pass
 	out     outbox
@@ -48,6 +49,8 @@ type worker struct {
 	children []child
 	// ticked is when onTick last ran: the ticker comes more often than a tick, see runTicker.
 	ticked env.Time
+	// lookedAt is when the rates of shards were last looked at.
+	lookedAt env.Time
 	// writing is when the batch was begun that the worker is now handing to the engine, as an env.Time; 0 if it is not.
 	// Read by watchDisk: a disk that hangs can hold a worker there, before the sync loop ever hears of the batch.
 	writing atomic.Int64
@@ -191,6 +194,10 @@ func (w *worker) tick() {
 	if due {
 		w.ticked = w.now
 	}
+	seconds := 0.0
+	if since := w.now.Sub(w.lookedAt); since >= loadTicks*w.store.opt.Tick {
+		seconds, w.lookedAt = since.Seconds(), w.now
+	}
 	// Replicas may fall asleep below, which moves the last one into their place.
 	for i := 0; i < len(w.awake); {
 		r := w.awake[i]
@@ -199,6 +206,9 @@ func (w *worker) tick() {
 		}
 		if due {
 			r.onTick()
+		}
+		if seconds > 0 && r.canServe() {
+			r.lookAtLoad(seconds)
 		}
 		if i < len(w.awake) && w.awake[i] == r {
 			i++
@@ -240,7 +250,7 @@ func (w *worker) rest(r *replica) {
 // goroutine does; Close calls it once more, for what came back from goroutines that ended later.
 //
 // INVARIANT: every Call is completed exactly once, on every path. A call is in exactly one place at any time (inbox,
-// waiting, proposal, replies of this pass, reads, a round, confirmed, clockWaiters, one of follower's three, a readJob),
+// waiting, proposal, replies of this pass, reads, a round, confirmed, clockWaiters, one of the guard's two, one of follower's three, a readJob),
 // who takes it out moves it or answers it, and here the places are emptied.
 func (w *worker) stop(err error) {
 	w.inbox.close(err)
@@ -269,6 +279,7 @@ func (r *replica) failAll(err error) {
 		r.fail(&waiting[i], err)
 	}
 	r.abandon()
+	r.endGuard(err)
 	r.failReads(err)
 	r.failFollower(err)
 	if st := r.staged; st != nil {

@@ -54,7 +54,7 @@ func convert[A, B any](in []A, f func(A) B) []B {
 func storeTo(s beat.Store) *placementv1.Store {
 	return &placementv1.Store{Id: uint64(s.ID), Addr: s.Addr, State: uint32(s.State), SeenAgoMs: s.SeenAgo.Milliseconds(),
 		UsedBytes: s.Used, FreeBytes: s.Free, CapacityBytes: s.Capacity, Shards: int64(s.Shards), Leaders: int64(s.Leaders),
-		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk,
+		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet,
 		Labels: convert(s.Labels, func(l beat.Label) *placementv1.Label { return &placementv1.Label{Key: l.Key, Value: l.Value} })}
 }
 
@@ -62,7 +62,7 @@ func storeFrom(s *placementv1.Store) beat.Store {
 	return beat.Store{ID: shard.StoreID(s.GetId()), Addr: s.GetAddr(), State: beat.State(s.GetState()),
 		SeenAgo: time.Duration(s.GetSeenAgoMs()) * time.Millisecond, Used: s.GetUsedBytes(), Free: s.GetFreeBytes(),
 		Capacity: s.GetCapacityBytes(), Shards: int(s.GetShards()), Leaders: int(s.GetLeaders()),
-		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(),
+		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(), SlowNet: s.GetSlowNet(),
 		Labels: convert(s.GetLabels(), func(l *placementv1.Label) beat.Label { return beat.Label{Key: l.GetKey(), Value: l.GetValue()} })}
 }
 
@@ -75,11 +75,11 @@ func memberFrom(m *placementv1.Member) beat.Member {
 }
 
 func routeTo(r beat.Route) *placementv1.Route {
-	return &placementv1.Route{Descriptor_: descTo(r.Desc), Leader: uint64(r.Leader), Term: r.Term, Applied: r.Applied, SizeBytes: r.Bytes}
+	return &placementv1.Route{Descriptor_: descTo(r.Desc), Leader: uint64(r.Leader), Term: r.Term, Applied: r.Applied, SizeBytes: r.Bytes, Reads: r.Reads, Writes: r.Writes}
 }
 
 func routeFrom(r *placementv1.Route) beat.Route {
-	return beat.Route{Desc: descFrom(r.GetDescriptor_()), Leader: shard.ReplicaID(r.GetLeader()), Term: r.GetTerm(), Applied: r.GetApplied(), Bytes: r.GetSizeBytes()}
+	return beat.Route{Desc: descFrom(r.GetDescriptor_()), Leader: shard.ReplicaID(r.GetLeader()), Term: r.GetTerm(), Applied: r.GetApplied(), Bytes: r.GetSizeBytes(), Reads: rate(r.GetReads()), Writes: rate(r.GetWrites())}
 }
 
 func routesTo(r *beat.Routes) *placementv1.Routes {
@@ -94,12 +94,12 @@ func routesFrom(r *placementv1.Routes) *beat.Routes {
 
 func ledTo(l beat.Led) *placementv1.LedShard {
 	return &placementv1.LedShard{Descriptor_: descTo(l.Desc), Leader: uint64(l.Leader), Term: l.Term, Applied: l.Applied,
-		SizeBytes: l.Bytes, ReadsPerSecond: l.Reads, WritesPerSecond: l.Writes, Down: convert(l.Down, func(id shard.ReplicaID) uint64 { return uint64(id) })}
+		SizeBytes: l.Bytes, Down: convert(l.Down, func(id shard.ReplicaID) uint64 { return uint64(id) })}
 }
 
 func ledFrom(l *placementv1.LedShard) beat.Led {
 	return beat.Led{Desc: descFrom(l.GetDescriptor_()), Leader: shard.ReplicaID(l.GetLeader()), Term: l.GetTerm(), Applied: l.GetApplied(),
-		Bytes: l.GetSizeBytes(), Reads: l.GetReadsPerSecond(), Writes: l.GetWritesPerSecond(), Down: convert(l.GetDown(), func(id uint64) shard.ReplicaID { return shard.ReplicaID(id) })}
+		Bytes: l.GetSizeBytes(), Down: convert(l.GetDown(), func(id uint64) shard.ReplicaID { return shard.ReplicaID(id) })}
 }
 
 func heldTo(h beat.Replica) *placementv1.HeldReplica {
@@ -110,10 +110,38 @@ func heldFrom(h *placementv1.HeldReplica) beat.Replica {
 	return beat.Replica{Shard: shard.ID(h.GetShardId()), Replica: shard.ReplicaID(h.GetReplicaId()), Epoch: epochFrom(h.GetEpoch()), Born: h.GetBorn()}
 }
 
+func rateTo(r beat.Rate) *placementv1.ShardRates {
+	return &placementv1.ShardRates{ShardId: uint64(r.Shard), Term: r.Term, Reads: r.Reads, Writes: r.Writes, ReadBytes: r.ReadBytes, WriteBytes: r.WriteBytes}
+}
+
+// rateFrom takes what is no rate for none: what stores say is added up.
+func rateFrom(r *placementv1.ShardRates) beat.Rate {
+	return beat.Rate{Shard: shard.ID(r.GetShardId()), Term: r.GetTerm(), Rates: beat.Rates{Reads: rate(r.GetReads()), Writes: rate(r.GetWrites()),
+		ReadBytes: rate(r.GetReadBytes()), WriteBytes: rate(r.GetWriteBytes())}}
+}
+
+// maxRate is more than any machine does.
+const maxRate = 1e12
+
+func rate(f float32) float32 {
+	if f > 0 && f <= maxRate {
+		return f
+	}
+	return 0
+}
+
+func tripTo(t beat.Trip) *placementv1.Trip {
+	return &placementv1.Trip{StoreId: uint64(t.Store), Micros: t.Micros}
+}
+
+func tripFrom(t *placementv1.Trip) beat.Trip {
+	return beat.Trip{Store: shard.StoreID(t.GetStoreId()), Micros: t.GetMicros()}
+}
+
 func reportTo(r *beat.Report) *placementv1.HeartbeatRequest {
 	return &placementv1.HeartbeatRequest{ClusterId: uint64(r.Cluster), StoreId: uint64(r.Store), Addr: r.Addr,
 		Incarnation: r.Incarnation, Version: r.Version, UsedBytes: r.Used, FreeBytes: r.Free, CapacityBytes: r.Capacity,
-		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo),
+		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo), Rates: convert(r.Rates, rateTo), Trips: convert(r.Trips, tripTo),
 		Replicas: convert(r.Replicas, heldTo), Created: convert(r.Created, func(id shard.ID) uint64 { return uint64(id) })}
 }
 
@@ -121,7 +149,7 @@ func reportFrom(r *placementv1.HeartbeatRequest) *beat.Report {
 	return &beat.Report{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId()), Addr: r.GetAddr(),
 		Incarnation: r.GetIncarnation(), Version: r.GetVersion(), Used: r.GetUsedBytes(), Free: r.GetFreeBytes(),
 		Capacity: r.GetCapacityBytes(), Shards: int(r.GetShards()), Leaders: int(r.GetLeaders()), MaxID: r.GetMaxId(),
-		SyncTime: time.Duration(r.GetSyncTimeUs()) * time.Microsecond, Full: r.GetFull(), Led: convert(r.GetLed(), ledFrom), Replicas: convert(r.GetReplicas(), heldFrom),
+		SyncTime: time.Duration(r.GetSyncTimeUs()) * time.Microsecond, Full: r.GetFull(), Led: convert(r.GetLed(), ledFrom), Rates: convert(r.GetRates(), rateFrom), Trips: convert(r.GetTrips(), tripFrom), Replicas: convert(r.GetReplicas(), heldFrom),
 		Created: convert(r.GetCreated(), func(id uint64) shard.ID { return shard.ID(id) })}
 }
 
@@ -149,12 +177,14 @@ func instructionFrom(i *placementv1.Instruction) (beat.Instruction, error) {
 
 func answerTo(a *beat.Answer) *placementv1.HeartbeatReply {
 	return &placementv1.HeartbeatReply{NowMs: uint64(a.Now), Members: convert(a.Members, memberTo), Stores: convert(a.Stores, storeTo),
-		NeedFull: a.NeedFull, Create: convert(a.Create, descTo), Instructions: convert(a.Instructions, instructionTo), Removed: a.Removed}
+		NeedFull: a.NeedFull, Create: convert(a.Create, descTo), Instructions: convert(a.Instructions, instructionTo), Removed: a.Removed,
+		SafePoint: a.SafePoints.Safe, CollectPoint: a.SafePoints.Collect}
 }
 
 func answerFrom(a *placementv1.HeartbeatReply) (*beat.Answer, error) {
 	out := &beat.Answer{Now: shard.Millis(a.GetNowMs()), Members: convert(a.GetMembers(), memberFrom), Stores: convert(a.GetStores(), storeFrom),
-		NeedFull: a.GetNeedFull(), Create: convert(a.GetCreate(), descFrom), Removed: a.GetRemoved()}
+		NeedFull: a.GetNeedFull(), Create: convert(a.GetCreate(), descFrom), Removed: a.GetRemoved(),
+		SafePoints: beat.SafePoints{Safe: a.GetSafePoint(), Collect: a.GetCollectPoint()}}
 	for _, i := range a.GetInstructions() {
 		in, err := instructionFrom(i)
 		if err != nil {

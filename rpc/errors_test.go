@@ -35,6 +35,8 @@ func wireErrors() []error {
 		&shard.WrongClusterError{Want: 1, Have: 2},
 		&shard.BrokenError{Store: 1002, Why: "disk"},
 		&call.NeverError{Op: call.OpID{Client: 1, Seq: 2}},
+		&shard.UseTwoPhaseError{Shard: 7, Why: "no timestamp"},
+		&shard.TooNewError{Shard: 7, Timestamp: 12, Limit: 11},
 		&call.UnknownError{Text: "strange"},
 		shard.ErrClosed, shard.ErrNoFreshTime, shard.ErrUnavailable,
 	}

@@ -52,10 +52,11 @@ func FuzzHeartbeat(f *testing.F) {
 		f.Add(b)
 	}
 	seed(reportTo(&beat.Report{Cluster: 1, Store: 1002, Addr: "here", Full: true, Led: []beat.Led{{Desc: d, Leader: 1001, Term: 9, Down: []shard.ReplicaID{3}}},
-		Replicas: []beat.Replica{{Shard: 7, Replica: 1001, Epoch: d.Epoch, Born: true}}, Created: []shard.ID{7}}))
-	seed(answerTo(&beat.Answer{Now: 5, Create: []*shard.Descriptor{d}, Stores: []beat.Store{{ID: 1002, Addr: "here", State: beat.Up, SeenAgo: time.Second}},
+		Replicas: []beat.Replica{{Shard: 7, Replica: 1001, Epoch: d.Epoch, Born: true}}, Created: []shard.ID{7},
+		Rates: []beat.Rate{{Shard: 7, Term: 9, Rates: beat.Rates{Reads: 1.5, WriteBytes: 4096}}}, Trips: []beat.Trip{{Store: 1003, Micros: 250}}}))
+	seed(answerTo(&beat.Answer{Now: 5, SafePoints: beat.SafePoints{Safe: 9, Collect: 8}, Create: []*shard.Descriptor{d}, Stores: []beat.Store{{ID: 1002, Addr: "here", State: beat.Up, SeenAgo: time.Second}},
 		Instructions: []beat.Instruction{{Shard: 7, Epoch: d.Epoch, Change: &shard.Change{Kind: shard.LeaveJoint}}}}))
-	seed(routesTo(&beat.Routes{Full: true, Cluster: 1, Routes: []beat.Route{{Desc: d, Leader: 1001, Applied: 8}}, Members: []beat.Member{{Store: 1, Addr: "here"}}}))
+	seed(routesTo(&beat.Routes{Full: true, Cluster: 1, Routes: []beat.Route{{Desc: d, Leader: 1001, Applied: 8, Reads: 3}}, Members: []beat.Member{{Store: 1, Addr: "here"}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var report placementv1.HeartbeatRequest
 		if proto.Unmarshal(b, &report) == nil {

@@ -9,8 +9,9 @@ import (
 // Errors come in three classes that are never mixed:
 //
 //   - routing: the request does not belong here, or not now. Nothing happened. The error carries what the caller needs
-//     to go on (NotLeader, StaleEpoch, NotReady, ShardNotFound, ServerBusy, Refresh).
-//   - rejected: a deterministic answer, the same on every replica (KeyNotInShard, InvalidRequest).
+//     to go on (NotLeader, StaleEpoch, NotReady, ShardNotFound, ServerBusy, Refresh, UseTwoPhase).
+//   - rejected: a deterministic answer, the same on every replica (KeyNotInShard, InvalidRequest); or one that follows from
+//     the request and the time alone (TooNew).
 //   - broken: the store cannot go on (Broken).
 //
 // Only Ambiguous says that something may have happened.
@@ -131,12 +132,35 @@ type BrokenError struct {
 
 func (e *BrokenError) Error() string { return fmt.Sprintf("%s: stopped: %s", e.Store, e.Why) }
 
+// UseTwoPhaseError says that the leader may not compute commit timestamps now: it has not heard a timestamp since it
+// became leader, or since its shard was split off. Nothing happened; commit in two phases, or try again.
+type UseTwoPhaseError struct {
+	Shard ID
+	Why   string
+}
+
+func (e *UseTwoPhaseError) Error() string {
+	return fmt.Sprintf("%s: no commit timestamp can be computed now: %s; commit in two phases, or try again", e.Shard, e.Why)
+}
+
+// TooNewError says that a request names a timestamp that placement cannot have issued yet: it lies above Limit, which is
+// placement's time as the store knows it and a margin. Nothing happened; fetch a timestamp.
+type TooNewError struct {
+	Shard            ID
+	Timestamp, Limit uint64
+}
+
+func (e *TooNewError) Error() string {
+	return fmt.Sprintf("%s: timestamp %d lies in the future, above %d; fetch one from placement", e.Shard, e.Timestamp, e.Limit)
+}
+
 // Sentinels without data.
 var (
 	// ErrClosed is returned by a store, a client or a placement member that is shutting down.
 	ErrClosed = errors.New("closed")
-	// ErrNoFreshTime is returned for writes with a TTL while the store has not heard placement's time lately.
-	ErrNoFreshTime = errors.New("placement's time was not heard lately; writes with a TTL are refused until it is")
+	// ErrNoFreshTime is returned for writes with a TTL and for transactions while the store has not heard placement's time
+	// lately.
+	ErrNoFreshTime = errors.New("placement's time was not heard lately; writes with a TTL and transactions are refused until it is")
 	// ErrUnavailable is returned when a peer could not be reached; whether it got the request is not known.
 	ErrUnavailable = errors.New("unavailable")
 )

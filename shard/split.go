@@ -103,9 +103,11 @@ func (d *Descriptor) checkSplitIDs(ids []SplitID) error {
 }
 
 // Child is the applied state with which a shard is born that was split from a shard with applied state a. Its log begins
-// after the given index and term. It inherits the shard time; every TTL of the parent counts as written at its birth.
-func (a Applied) Child(index, term uint64) Applied {
-	c := Applied{Index: index, Term: term, TruncIndex: index, TruncTerm: term, Time: a.Time}
+// after the given index and term. It inherits the shard time and the safe points; every TTL of the parent counts as
+// written at its birth. Of the parent's locks it has those in its range, locks of them.
+func (a Applied) Child(index, term, locks uint64) Applied {
+	c := Applied{Index: index, Term: term, TruncIndex: index, TruncTerm: term, Time: a.Time, Locks: locks,
+		SafePoint: a.SafePoint, Collected: a.Collected}
 	if a.Expiring != 0 {
 		c.Expiring = index
 	}

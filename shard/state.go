@@ -24,16 +24,21 @@ type Applied struct {
 	// Expiring is the index of the last entry that wrote a key with a TTL, and zero while no key of the shard can have
 	// one, so that shards without TTL pay nothing for reclaiming.
 	Expiring uint64
-	// Locks counts the transaction locks in the shard.
+	// Locks counts the transaction locks in the shard, exactly, so that reads need not look for them while it is zero.
 	Locks uint64
+	// SafePoint and Collected are timestamps of transactions, see mvcc.State.
+	// INVARIANT: Collected <= SafePoint, and both only grow.
+	SafePoint, Collected uint64
 }
 
-const appliedVersion = 1
+// Version 1 of the applied state ends after Locks.
+const appliedVersion = 2
 
 // Append appends the encoding of a.
 func (a Applied) Append(b []byte) []byte {
 	b = append(b, appliedVersion)
-	for _, v := range [...]uint64{a.Index, a.Term, a.TruncIndex, a.TruncTerm, uint64(a.Time), a.Expiring, a.Locks} {
+	for _, v := range [...]uint64{a.Index, a.Term, a.TruncIndex, a.TruncTerm, uint64(a.Time), a.Expiring, a.Locks,
+		a.SafePoint, a.Collected} {
 		b = codec.AppendUvarint(b, v)
 	}
 	return b
@@ -42,9 +47,12 @@ func (a Applied) Append(b []byte) []byte {
 // DecodeApplied reads what Append wrote.
 func DecodeApplied(b []byte) (Applied, error) {
 	d := codec.Decoder{B: b}
-	d.Version(appliedVersion)
+	version := d.Version(appliedVersion)
 	a := Applied{Index: d.Uvarint(), Term: d.Uvarint(), TruncIndex: d.Uvarint(), TruncTerm: d.Uvarint(),
 		Time: Millis(d.Uvarint()), Expiring: d.Uvarint(), Locks: d.Uvarint()}
+	if version > 1 {
+		a.SafePoint, a.Collected = d.Uvarint(), d.Uvarint()
+	}
 	if err := d.Done(); err != nil {
 		return Applied{}, fmt.Errorf("applied state: %w", err)
 	}

@@ -97,6 +97,9 @@ type StoreConfig struct {
 	SnapshotBytesPerSecond int64
 	// SplitBytes is the size from which on shards are split; zero is DefaultSplitBytes, less than zero is never.
 	SplitBytes int64
+	// SplitWork is how many requests a second a shard may have before it is split, with each 4 KiB that they carry as one
+	// more; zero is DefaultSplitWork, less than zero is no bound.
+	SplitWork int
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.
@@ -110,6 +113,13 @@ func (c *StoreConfig) splitBytes() uint64 {
 		return DefaultSplitBytes
 	}
 	return uint64(max(c.SplitBytes, 0))
+}
+
+func (c *StoreConfig) splitWork() float64 {
+	if c.SplitWork == 0 {
+		return DefaultSplitWork
+	}
+	return float64(max(c.SplitWork, 0))
 }
 
 // maxMemberID leaves the ids below shard.FirstUserID to members and what may come.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 // DefaultSplitBytes is the size from which on shards are split unless the configuration says otherwise: moved in a second
 // or two, and large enough that a terabyte is ten thousand of them.
 const DefaultSplitBytes = 96 << 20
+
+// DefaultSplitWork is how much work a shard may have before it is split by load unless the configuration says otherwise: a
+// part of what one store does that is worth moving, and far above what costs more in heartbeats than it spreads.
+const DefaultSplitWork = 5000
 
 // splitTimeout bounds one split: ids from placement, and a log entry.
 const splitTimeout = 10 * time.Second
@@ -66,8 +71,8 @@ func (n *Node) split(ctx context.Context, s *raftstore.Store, d *shard.Descripto
 	return s.Split(ctx, d.ID, d.Epoch, at, ids)
 }
 
-// splitGrown splits the shards that have outgrown their size, one after the other. What does not work out is found
-// again by the store.
+// splitGrown splits the shards that have outgrown their size or have too much to do, one after the other. What does not
+// work out is found again by the store.
 func (a *storeAgent) splitGrown() {
 	wishes := a.store.TakeSplits()
 	if len(wishes) == 0 {
@@ -77,13 +82,41 @@ func (a *storeAgent) splitGrown() {
 	n.goTask("split", func() {
 		for _, w := range wishes {
 			d, err := s.Descriptor(w.Shard)
-			if err != nil || d.Epoch != w.Epoch {
+			if err != nil || d.Epoch.Version != w.Epoch.Version {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(n.ctx, splitTimeout)
-			_, err = n.split(ctx, s, d, w.Keys)
+			ctx, cancel := n.env.WithTimeout(n.ctx, splitTimeout)
+			err = n.splitPatiently(ctx, s, d, w.Keys)
 			cancel()
-			n.log.Info("shard has outgrown its size", "shard", w.Shard, "bytes", w.Bytes, "at", w.Keys, "err", err)
+			what := "shard has outgrown its size"
+			if w.Work > 0 {
+				what = "shard is busy"
+			}
+			n.log.Info(what, "shard", w.Shard, "bytes", w.Bytes, "work", int64(w.Work), "at", w.Keys, "err", err)
 		}
 	})
+}
+
+// splitPatiently is split, again while the shard is busy with another change: a joint configuration passes.
+func (n *Node) splitPatiently(ctx context.Context, s *raftstore.Store, d *shard.Descriptor, at []shard.Key) error {
+	for {
+		if now, err := s.Descriptor(d.ID); err != nil || now.Epoch.Version != d.Epoch.Version {
+			return err // another range: the keys were chosen for that one
+		} else {
+			d = now
+		}
+		_, err := n.split(ctx, s, d, at)
+		var busy *shard.ServerBusyError
+		var stale *shard.StaleEpochError
+		if !errors.As(err, &busy) && !errors.As(err, &stale) || n.env.Sleep(ctx, max(agentPoll, busyWait(busy))) != nil {
+			return err
+		}
+	}
+}
+
+func busyWait(e *shard.ServerBusyError) time.Duration {
+	if e == nil {
+		return 0
+	}
+	return e.Wait
 }

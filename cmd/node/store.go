@@ -14,6 +14,7 @@ import (
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
 // heartbeatInterval is how often placement hears of a store when nothing changed; changes are told within agentPoll.
@@ -88,8 +89,8 @@ func (a *storeAgent) openStore() error {
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
-		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), LogEntries: c.LogEntries,
-		Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), SplitWork: c.splitWork(), LogEntries: c.LogEntries,
+		Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
 		return err
@@ -245,6 +246,7 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
+	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
 	a.learnAddrs(ans.Stores, n.dir.settle(ans.Members))
 	a.mu.Lock()
 	a.heard = true

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,18 +30,21 @@ func (a *app) ctlShardCmd(format *output.Format) *cobra.Command {
 // shardRow is a shard in JSON. Start is the first user key; End, the first one behind the shard, is absent for the last
 // shard.
 type shardRow struct {
-	ID          uint64       `json:"id"`
-	Start       *string      `json:"start,omitempty"`
-	StartBase64 []byte       `json:"start_base64,omitempty"`
-	End         *string      `json:"end,omitempty"`
-	EndBase64   []byte       `json:"end_base64,omitempty"`
-	ConfVer     uint64       `json:"conf_ver"`
-	Version     uint64       `json:"version"`
-	Leader      uint64       `json:"leader_store,omitempty"`
-	Term        uint64       `json:"term"`
-	Applied     uint64       `json:"applied"`
-	Bytes       uint64       `json:"bytes,omitempty"` // about; absent: not measured yet
-	Replicas    []replicaRow `json:"replicas"`
+	ID          uint64  `json:"id"`
+	Start       *string `json:"start,omitempty"`
+	StartBase64 []byte  `json:"start_base64,omitempty"`
+	End         *string `json:"end,omitempty"`
+	EndBase64   []byte  `json:"end_base64,omitempty"`
+	ConfVer     uint64  `json:"conf_ver"`
+	Version     uint64  `json:"version"`
+	Leader      uint64  `json:"leader_store,omitempty"`
+	Term        uint64  `json:"term"`
+	Applied     uint64  `json:"applied"`
+	Bytes       uint64  `json:"bytes,omitempty"` // about; absent: not measured yet
+	// Reads and Writes are requests a second, about.
+	Reads    float64      `json:"reads_per_second"`
+	Writes   float64      `json:"writes_per_second"`
+	Replicas []replicaRow `json:"replicas"`
 }
 
 // replicaRow is a replica in JSON; what its store says of it is there in `shard get` only.
@@ -65,7 +70,7 @@ type replicaLog struct {
 func makeShardRow(s *client.ShardInfo) shardRow {
 	start := output.MakeBinary(s.Users.Start)
 	row := shardRow{ID: uint64(s.ID), Start: start.Text, StartBase64: start.Base64, ConfVer: s.Epoch.ConfVer, Version: s.Epoch.Version,
-		Leader: uint64(s.Leader.Store), Term: s.Term, Applied: s.Applied, Bytes: s.Bytes}
+		Leader: uint64(s.Leader.Store), Term: s.Term, Applied: s.Applied, Bytes: s.Bytes, Reads: tenths(s.Reads), Writes: tenths(s.Writes)}
 	if len(s.Users.End) > 0 {
 		end := output.MakeBinary(s.Users.End)
 		row.End, row.EndBase64 = end.Text, end.Base64
@@ -107,7 +112,7 @@ func (a *app) printShards(shards iter.Seq2[client.ShardInfo, error], format outp
 			Shards        []shardRow `json:"shards"`
 		}{output.SchemaVersion, docs})
 	}
-	return output.WriteTable(a.out, []string{"SHARD", "START", "END", "EPOCH", "SIZE", "LEADER", "REPLICAS"}, rows)
+	return output.WriteTable(a.out, []string{"SHARD", "START", "END", "EPOCH", "SIZE", "READS/S", "WRITES/S", "LEADER", "REPLICAS"}, rows)
 }
 
 func shardColumns(s *client.ShardInfo) []string {
@@ -134,7 +139,18 @@ func shardColumns(s *client.ShardInfo) []string {
 	if s.Bytes > 0 {
 		size = output.Bytes(float64(s.Bytes))
 	}
-	return []string{s.ID.String(), start, end, s.Epoch.String(), size, leader, strings.Join(replicas, ",")}
+	return []string{s.ID.String(), start, end, s.Epoch.String(), size, rate(s.Reads), rate(s.Writes), leader, strings.Join(replicas, ",")}
+}
+
+// tenths is a rate as exactly as it is known.
+func tenths(r float32) float64 { return math.Round(float64(r)*10) / 10 }
+
+// rate is a rate for people: the first ten exactly, what is more as a whole number.
+func rate(r float32) string {
+	if r < 10 {
+		return strconv.FormatFloat(tenths(r), 'f', -1, 64)
+	}
+	return strconv.Itoa(int(r + 0.5))
 }
 
 func (a *app) shardGetCmd(format *output.Format) *cobra.Command {
@@ -192,7 +208,7 @@ func (a *app) printShard(s *client.ShardInfo, replicas []client.ReplicaInfo, for
 		}{output.SchemaVersion, row})
 	}
 	c := shardColumns(s)
-	fmt.Fprintf(a.out, "shard   %s\nkeys    from %s to %s\nepoch   %s\nsize    %s\nleader  %s, term %d\n\n", c[0], c[1], c[2], c[3], c[4], c[5], s.Term)
+	fmt.Fprintf(a.out, "shard   %s\nkeys    from %s to %s\nepoch   %s\nsize    %s\nload    %s reads/s, %s writes/s\nleader  %s, term %d\n\n", c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], s.Term)
 	rows := make([][]string, 0, len(replicas))
 	for _, r := range replicas {
 		rows = append(rows, replicaColumns(&r))

@@ -41,6 +41,7 @@ type storeRow struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Bytes    uint64            `json:"bytes,omitempty"` // of its replicas, about
 	SlowDisk bool              `json:"slow_disk,omitempty"`
+	SlowNet  bool              `json:"slow_net,omitempty"`
 }
 
 func (a *app) storeListCmd(format *output.Format) *cobra.Command {
@@ -70,7 +71,7 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 			for _, l := range s.Labels {
 				labels[l.Key] = l.Value
 			}
-			out = append(out, storeRow{Draining: s.Draining, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
+			out = append(out, storeRow{Draining: s.Draining, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
 				Leaders: s.Leaders, Used: s.Used, Free: s.Free, Capacity: s.Capacity, Version: s.Version})
 		}
 		return output.WriteJSON(a.out, struct {
@@ -87,6 +88,9 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 		}
 		if s.SlowDisk {
 			state += ", slow"
+		}
+		if s.SlowNet {
+			state += ", far"
 		}
 		rows = append(rows, []string{s.ID.String(), s.Addr, state, output.Duration(s.SeenAgo), strconv.Itoa(s.Shards), strconv.Itoa(s.Leaders),
 			size(s.Used), size(s.Free), size(s.Capacity), s.Version, labelText(s.Labels)})

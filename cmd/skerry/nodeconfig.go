@@ -59,7 +59,7 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 			return c, errors.New("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
-			SplitBytes: splitBytes(v.Size(keySplitSize))}
+			SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad))}
 	}
 	return c, checkUnused(&c, v)
 }
@@ -75,12 +75,12 @@ func joinConfig(v *config.Values) *node.PlacementConfig {
 		DownAfter: v.Duration(keyDownAfter), Receiving: v.Number(keyMaxReceiving), Sending: v.Number(keyMaxSending)}
 }
 
-// splitBytes is the setting as node takes it, where zero is the default and not never.
-func splitBytes(size int64) int64 {
-	if size == 0 {
+// orNever is a setting as node takes it, where zero is the default and not never.
+func orNever[T int | int64](bound T) T {
+	if bound == 0 {
 		return -1
 	}
-	return size
+	return bound
 }
 
 // minDownAfter leaves a store time to start again.

@@ -40,7 +40,7 @@ func TestNodeConfig(t *testing.T) {
 			fmt.Fprintf(&b, "placement: member %d of %v, bootstrap %v, replicas %d, stores %d, split keys %q\n", p.ID, p.Members, p.Bootstrap, p.Replicas, p.Stores, p.SplitKeys)
 		}
 		if s := c.Store; s != nil {
-			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s, split from %d\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes)
+			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s, split from %d or %d/s\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes, s.SplitWork)
 		}
 		return b.String()
 	})

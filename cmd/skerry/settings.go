@@ -36,6 +36,7 @@ const (
 	keyMemTable      = "mem-table"
 	keySnapshotRate  = "snapshot-rate"
 	keySplitSize     = "split-size"
+	keySplitLoad     = "split-load"
 	keyDownAfter     = "down-after"
 	keyMaxReceiving  = "max-receiving"
 	keyMaxSending    = "max-sending"
@@ -67,6 +68,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never"},
+		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
 		config.Setting{Key: keyDownAfter, Kind: config.Duration, Default: "30m", Usage: "how long a store may be silent before its replicas are made anew elsewhere"},
 		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time"},
 		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time"},
@@ -81,7 +83,7 @@ var (
 	clientKeys    = []string{keyAddr, keyTimeout}
 	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
-	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize}
+	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize, keySplitLoad}
 )
 
 func checkAddr(text string) error {

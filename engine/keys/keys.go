@@ -7,7 +7,8 @@
 //	0x01 name                      store records
 //	0x02 shard(8) kind(1)          replica state: hard state, descriptor, applied, tombstone, destroying mark
 //	0x03 shard(8) index(8)         raft log
-//	0x04 mode(1) user key          data: a shard.Key behind the kind
+//	0x04 mode(1) user key          data: a shard.Key behind the kind; of a transactional key, a version of it
+//	0x05 mode(1) user key          lock of a transactional key
 //
 // Everything here is a plain function; package engine builds Pebble's comparer from Split and Compare.
 package keys

@@ -1,7 +1,7 @@
 package bug
 
 // The bugs, in the order of the places that they are planted in: log and promises, leases and reads, at most once,
-// identity and removal, placement, client.
+// identity and removal, placement, transactions.
 const (
 	None Bug = iota
 
@@ -41,6 +41,11 @@ const (
 	UnpersistedTimestamps
 	RemoveBeforeAdd
 	LeadWithoutLease
+
+	NewestFloor
+	ComputedEven
+	AsyncTooEarly
+	ResolveAnyLock
 )
 
 var list = [...]Info{
@@ -80,4 +85,9 @@ var list = [...]Info{
 	UnpersistedTimestamps: {"unpersisted-timestamps", "timestamps are given out beyond the bound that is written"},
 	RemoveBeforeAdd:       {"remove-before-add", "repair demotes the replica of a store that is gone before another one stands in"},
 	LeadWithoutLease:      {"answer-without-confirming", "placement answers ids and timestamps without checking that it still leads"},
+
+	NewestFloor:    {"newest-floor", "a reader waits for the newest command that may commit below it only, and passes an older one"},
+	ComputedEven:   {"computed-timestamp-even", "a computed commit timestamp may equal one that placement issues"},
+	AsyncTooEarly:  {"async-too-early", "a new leader, or the leader of a shard that was split off, computes timestamps before it fetched one"},
+	ResolveAnyLock: {"resolve-any-lock", "what became of a transaction is decided by a lock that is not its primary's"},
 }

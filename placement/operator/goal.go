@@ -19,6 +19,7 @@ const (
 	Scatter        Kind = "scatter"         // by hand
 	BalanceShards  Kind = "balance-shards"
 	BalanceLeaders Kind = "balance-leaders"
+	BalanceLoad    Kind = "balance-load"
 )
 
 // Goal is where the replicas of a shard shall be. It is a value; whatever step is due next follows from it and from the

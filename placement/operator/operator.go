@@ -121,7 +121,7 @@ func (o *Operator) lapsed(now time.Duration) bool {
 }
 
 // order is the order of the kinds; the first comes first.
-var order = [...]Kind{Finish, Replace, AddReplica, RemoveReplica, FixRule, Drain, EvadeSlow, Move, TransferLeader, Scatter, BalanceShards, BalanceLeaders}
+var order = [...]Kind{Finish, Replace, AddReplica, RemoveReplica, FixRule, Drain, EvadeSlow, Move, TransferLeader, Scatter, BalanceShards, BalanceLeaders, BalanceLoad}
 
 // Rank is how urgent a kind is; the smallest comes first.
 func (k Kind) Rank() int {

@@ -55,7 +55,7 @@ func Explain(v *View, id shard.ID, limits Limits) ShardAnswer {
 		return a
 	}
 	leadsOnly := false
-	for _, st := range append(repairs(), shardBalance(), leaderBalance()) {
+	for _, st := range append(repairs(), shardBalance(), leaderBalance(), workBalance()) {
 		step := Step{Question: st.name, Kind: st.kind, Answer: fine.String()}
 		if leadsOnly && !st.leads {
 			continue

@@ -102,6 +102,9 @@ func (p *picture) leaderTarget(l *look) int32 {
 		return -1
 	}
 	from, to, tol := float64(p.stores[l.leader].Leaders), float64(p.stores[best].Leaders), p.leaderTolerance()
+	if p.burdens(&p.stores[l.leader], &p.stores[best], l.leads()) {
+		return -1
+	}
 	above, below := from-p.meanLeaders, p.meanLeaders-to
 	if from-to >= 2 && (above > 0 && below > 0 && (above > tol || below > tol) || from-to > 2*tol) {
 		return best

@@ -23,6 +23,9 @@ type Limits struct {
 	// LeaderToleranceFraction and LeaderTolerance say the same of the number of leaders.
 	LeaderToleranceFraction float64
 	LeaderTolerance         float64
+	// WorkToleranceFraction and WorkTolerance say the same of what a store has to do in a second, above the mean.
+	WorkToleranceFraction float64
+	WorkTolerance         float64
 	// Cooldown is how long a replica that was moved to balance is not moved on to balance, nor another to its old place.
 	Cooldown time.Duration
 }
@@ -31,6 +34,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{Receiving: 4, Sending: 4, Leaders: 8, ReserveFraction: 0.1, ReserveBytes: 64 << 30,
 		ToleranceFraction: 0.03, ToleranceShards: 2, LeaderToleranceFraction: 0.05, LeaderTolerance: 2,
+		WorkToleranceFraction: 0.15, WorkTolerance: 500,
 		Cooldown: 10 * time.Minute}
 }
 
@@ -54,6 +58,8 @@ func (l Limits) orDefault() Limits {
 	orFloat(&l.ToleranceShards, d.ToleranceShards)
 	orFloat(&l.LeaderToleranceFraction, d.LeaderToleranceFraction)
 	orFloat(&l.LeaderTolerance, d.LeaderTolerance)
+	orFloat(&l.WorkToleranceFraction, d.WorkToleranceFraction)
+	orFloat(&l.WorkTolerance, d.WorkTolerance)
 	if l.ReserveBytes == 0 {
 		l.ReserveBytes = d.ReserveBytes
 	}

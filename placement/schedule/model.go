@@ -115,10 +115,12 @@ func (m *model) count(sh *Shard, sign int) {
 		if i, ok := m.at[r.Store]; ok {
 			m.stores[i].Shards += sign
 			m.stores[i].Bytes += uint64(sign) * sh.Bytes
+			m.stores[i].Work += float64(sign) * float64(sh.Follow)
 		}
 	}
 	if i, ok := m.at[sh.Leader]; ok {
 		m.stores[i].Leaders += sign
+		m.stores[i].Work += float64(sign) * (float64(sh.Work) - float64(sh.Follow))
 	}
 }
 
@@ -126,6 +128,7 @@ func (m *model) count(sh *Shard, sign int) {
 func (m *model) recount() {
 	for i := range m.stores {
 		m.stores[i].Shards, m.stores[i].Bytes, m.stores[i].Leaders = 0, 0, 0
+		m.stores[i].Work = 0
 	}
 	for i := range m.shards {
 		m.count(&m.shards[i], 1)

@@ -27,6 +27,7 @@ type picture struct {
 
 	meanShard   float64 // weight of an average shard
 	meanLeaders float64 // over the stores that may lead
+	meanWork    float64 // likewise
 	tolerance   float64 // of load
 	manySlow    bool    // so many stores are slow that it is not them
 	looks       int     // that this call has left, see placeLooks
@@ -98,7 +99,7 @@ func (p *picture) measure() {
 			known, sum = known+1, sum+float64(s.Capacity)
 		}
 	}
-	var weight, capacity float64
+	var weight, capacity, work float64
 	var shards, leaders, ups, slow int
 	for i := range p.stores {
 		s := &p.stores[i]
@@ -120,6 +121,7 @@ func (p *picture) measure() {
 			}
 		}
 		leaders += s.Leaders
+		work += s.Work
 	}
 	p.meanShard = shardCost
 	if shards > 0 {
@@ -130,7 +132,7 @@ func (p *picture) measure() {
 		p.tolerance = max(p.limits.ToleranceShards*p.meanShard, p.limits.ToleranceFraction*weight/capacity)
 	}
 	if n := ups - p.slowCount(slow); n > 0 {
-		p.meanLeaders = float64(leaders) / float64(n)
+		p.meanLeaders, p.meanWork = float64(leaders)/float64(n), work/float64(n)
 	}
 }
 

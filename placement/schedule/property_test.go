@@ -80,6 +80,7 @@ func drawCluster(t *rapid.T) *model {
 			Require: []Constraint{{Key: "disk", Values: []string{"hdd"}, Not: true}}, Leaders: []Constraint{{Key: "zone", Values: []string{"1"}}}}}
 	}
 	sizes := rapid.SampledFrom([][]uint64{{0}, {96 << 20}, {0, 96 << 20}, {1 << 10, 1 << 20, 96 << 20, 2 << 30}}).Draw(t, "sizes")
+	works := rapid.SampledFrom([][]int{{0}, {0}, {0, 0, 0, 3000}, {0, 10, 40, 300, 2000, 9000}, {1000}}).Draw(t, "works")
 	wild := !calm && rapid.Bool().Draw(t, "wild")
 	first := rapid.IntRange(1, len(m.stores)).Draw(t, "first") // shards stand on the first of the stores
 	for i := range n {
@@ -91,6 +92,8 @@ func drawCluster(t *rapid.T) *model {
 			sh.Desc.Range.End = nil
 		}
 		sh.Bytes = rapid.SampledFrom(sizes).Draw(t, "size")
+		work := rapid.SampledFrom(works).Draw(t, "work")
+		sh.Work, sh.Follow = Busy(float64(work), float64(work*rapid.IntRange(0, 4).Draw(t, "follow"))/4)
 		k := min(m.rules.Replicas, first)
 		if wild && rapid.IntRange(0, 3).Draw(t, "odd") == 0 {
 			k = rapid.IntRange(1, min(6, len(m.stores))).Draw(t, "voters")
@@ -266,6 +269,17 @@ func (o *observer) checkKind(p Proposal, sh *Shard, before, after []shard.StoreI
 	case operator.BalanceLeaders:
 		if a, b := o.store(sh.Leader).Leaders, o.store(p.Goal.Leader).Leaders; a-b < 2 {
 			return fmt.Errorf("leaders from %d to %d", a, b)
+		}
+	case operator.BalanceLoad:
+		work := float64(sh.Work) - float64(sh.Follow)
+		if len(add) > 0 {
+			work = float64(sh.Work)
+		}
+		if from, to := o.store(sh.Leader).Work, o.store(p.Goal.Leader).Work; to+work >= from {
+			return fmt.Errorf("work %g of %g goes to where %g is", work, from, to)
+		}
+		if o.shared(after) > o.shared(before) {
+			return fmt.Errorf("worse isolated for balance")
 		}
 	case operator.FixRule:
 		if p.Goal.Leader != 0 && len(p.Goal.Voters) == 0 {

@@ -43,6 +43,10 @@ func leaderBalance() stage {
 	return stage{"balance of leaders", operator.BalanceLeaders, leadersUneven, balanceLeaders, true}
 }
 
+func workBalance() stage {
+	return stage{"balance of load", operator.BalanceLoad, overworked, balanceWork, false}
+}
+
 func unfinished(_ *picture, l *look) bool { return l.joint || len(l.learners) > 0 }
 
 // finish ends what an operator that died has begun. A joint configuration can only go forward. A learner is used if the

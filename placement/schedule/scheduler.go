@@ -21,9 +21,9 @@ type Scheduler struct {
 	seed    uint64
 	repairs []stage
 
-	scan, shards, leaders cursor
-	touched               []shard.ID
-	isTouched             map[shard.ID]bool
+	scan, shards, leaders, work cursor
+	touched                     []shard.ID
+	isTouched                   map[shard.ID]bool
 	// backlog holds, by urgency, the shards with something to do that a limit held back, oldest first.
 	backlog   [][]shard.ID
 	inBacklog map[shard.ID]bool
@@ -88,6 +88,7 @@ func (s *Scheduler) Propose(v *View, most int) []Proposal {
 		c.p.looks = placeLooks
 		c.balance(&s.shards, shardBalance())
 		c.balance(&s.leaders, leaderBalance())
+		c.balance(&s.work, workBalance())
 	}
 	return c.out
 }
@@ -222,7 +223,7 @@ func (c *call) resolve(l *look, stages []stage) outcome {
 			c.p.accept(l, v)
 			c.out = append(c.out, v.proposal)
 			c.done[l.Desc.ID] = true
-			if st.kind == operator.BalanceShards {
+			if (st.kind == operator.BalanceShards || st.kind == operator.BalanceLoad) && v.add >= 0 {
 				c.moved.note(movedAt{id: l.Desc.ID, from: c.p.stores[v.del].ID, to: c.p.stores[v.add].ID, at: c.view.Now})
 			}
 			return proposed

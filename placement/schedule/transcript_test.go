@@ -149,7 +149,8 @@ func parseStore(t *testing.T, l string) Store {
 	return s
 }
 
-// addShards reads "10 of 96M on 1 2 3:learner", each led by the first.
+// addShards reads "10 of 96M on 1 2 3:learner work=900/100", each led by the first; the last is the work of the leader, and
+// of another replica.
 func (m *model) addShards(t *testing.T, l string) {
 	f := strings.Fields(l)
 	n, _ := strconv.Atoi(f[0])
@@ -158,6 +159,13 @@ func (m *model) addShards(t *testing.T, l string) {
 		sh := Shard{Desc: &shard.Descriptor{ID: shard.ID(101 + i), Epoch: shard.Epoch{ConfVer: 1, Version: 1}}, Bytes: parseSize(f[2])}
 		sh.Desc.Range = shard.Range{Start: shard.Key(fmt.Sprintf("r%03d", i)), End: shard.Key(fmt.Sprintf("r%03d", i+1))}
 		for _, a := range f[4:] {
+			if text, ok := strings.CutPrefix(a, "work="); ok {
+				lead, follow, _ := strings.Cut(text, "/")
+				w, _ := strconv.ParseFloat(lead, 64)
+				f, _ := strconv.ParseFloat(follow, 64)
+				sh.Work, sh.Follow = Busy(w, f)
+				continue
+			}
 			id, role, _ := strings.Cut(a, ":")
 			r := shard.Replica{Store: parseIDs(t, id)[0], Role: shard.Voter}
 			for _, known := range []shard.Role{shard.Learner, shard.IncomingVoter, shard.DemotingVoter} {
@@ -185,7 +193,11 @@ func (m *model) describe() string {
 	var b strings.Builder
 	for i := range m.stores {
 		s := &m.stores[i]
-		fmt.Fprintf(&b, "%s %s: %d replicas, %d leaders, %s\n", s.ID, s.State, s.Shards, s.Leaders, size(s.Bytes))
+		fmt.Fprintf(&b, "%s %s: %d replicas, %d leaders, %s", s.ID, s.State, s.Shards, s.Leaders, size(s.Bytes))
+		if s.Work > 0 {
+			fmt.Fprintf(&b, ", work %.0f/s", s.Work)
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

@@ -62,7 +62,7 @@ func (p *picture) accept(l *look, v verdict) {
 	w := weigh(l.Bytes, 1)
 	if v.add >= 0 {
 		s := &p.stores[v.add]
-		s.weight, s.Bytes, s.Shards = s.weight+w, s.Bytes+l.Bytes, s.Shards+1
+		s.weight, s.Bytes, s.Shards, s.Work = s.weight+w, s.Bytes+l.Bytes, s.Shards+1, s.Work+float64(l.Follow)
 		s.Free -= min(s.Free, v.proposal.Bytes)
 		s.open = s.State == Up && s.fits(0)
 		if v.proposal.Bytes > 0 || !slices.Contains(l.learners, v.add) {
@@ -74,12 +74,14 @@ func (p *picture) accept(l *look, v verdict) {
 	if v.del >= 0 {
 		s := &p.stores[v.del]
 		s.weight, s.Bytes, s.Shards = max(0, s.weight-w), s.Bytes-min(s.Bytes, l.Bytes), max(0, s.Shards-1)
+		s.Work -= float64(l.Follow)
 		p.shift(l.rule, v.del, -w)
 	}
 	if v.leader >= 0 && v.leader != l.leader {
 		from, to := &p.stores[l.leader], &p.stores[v.leader]
 		from.Leaders, from.leadersOut = max(0, from.Leaders-1), max(0, from.leadersOut-1)
 		to.Leaders, to.leadersIn = to.Leaders+1, max(0, to.leadersIn-1)
+		from.Work, to.Work = from.Work-l.leads(), to.Work+l.leads()
 	}
 }
 

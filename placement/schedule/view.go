@@ -38,6 +38,8 @@ type Store struct {
 	Leaders  int
 	SlowDisk bool // its disk is slow against the others
 	SlowNet  bool // it is reached slowly
+	// Work is what it has to do in a second for the shards that are Busy, by what their leaders report.
+	Work float64
 	// Receiving and Sending are snapshots and learners under way.
 	Receiving, Sending int
 }
@@ -57,8 +59,8 @@ type Shard struct {
 	Desc   *shard.Descriptor
 	Leader shard.StoreID // 0: not known
 	Bytes  uint64
-	Reads  float64 // requests per second
-	Writes float64
+	// Work is what its leader has to do in a second (beat.Rates), and Follow what each other replica has; see Busy.
+	Work, Follow float32
 	// Pending is the goal of its operator; nil: it has none.
 	Pending *operator.Goal
 }

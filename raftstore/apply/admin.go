@@ -14,6 +14,7 @@ type Split struct {
 	Left   *shard.Descriptor
 	Right  []*shard.Descriptor
 	Parent shard.Applied
+	Locks  []uint64 // of each of Right
 }
 
 // Changed says that the membership took one step, to Desc. The worker calls ApplyConfChange only for this event.
@@ -61,7 +62,8 @@ func (m *Machine) truncate(d *codec.Decoder) (Result, error) {
 	return answer(nil, &Truncated{Index: index, Term: term}), nil
 }
 
-func (m *Machine) split(d *codec.Decoder) (Result, error) {
+// split divides the range, and what counts things of it. Without w it only tells what the event will be.
+func (m *Machine) split(d *codec.Decoder, w Writer) (Result, error) {
 	epoch := shard.Epoch{ConfVer: d.Uvarint(), Version: d.Uvarint()}
 	var at []shard.Key
 	var ids []shard.SplitID
@@ -81,7 +83,13 @@ func (m *Machine) split(d *codec.Decoder) (Result, error) {
 		return answer(err, nil), nil
 	}
 	m.Desc = parts[0]
-	return answer(nil, &Split{Left: parts[0], Right: parts[1:], Parent: m.Applied}), nil
+	ev := &Split{Left: parts[0], Right: parts[1:], Parent: m.Applied}
+	if w != nil {
+		if err := m.divideLocks(ev, w); err != nil {
+			return Result{}, err
+		}
+	}
+	return answer(nil, ev), nil
 }
 
 func (m *Machine) change(d *codec.Decoder) (Result, error) {

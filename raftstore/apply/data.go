@@ -11,7 +11,7 @@ import (
 //
 // INVARIANT: the epoch is checked here a second time, for equality. Between propose and apply the range may have
 // changed; then the commands were cut for another range, and none has any effect, not even of its stamp.
-func (m *Machine) data(d *codec.Decoder, w Writer) (Result, error) {
+func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) {
 	version, stamp := readDataHeader(d)
 	stale := version != m.Desc.Epoch.Version && !bug.SkipEpochCheck.On()
 	if d.Err() == nil && !stale {
@@ -31,7 +31,7 @@ func (m *Machine) data(d *codec.Decoder, w Writer) (Result, error) {
 			continue
 		}
 		at := len(bodies)
-		out, err := m.command(body, stamp, w, bodies)
+		out, err := m.command(body, eval, stamp, w, bodies)
 		switch {
 		case err == nil:
 			bodies = out.bodies
@@ -64,7 +64,7 @@ func rejected(err error) bool {
 
 // command evaluates one body. A body that this version does not know is refused, not broken: stores copy bodies from
 // clients into the log, and no client may stop a shard.
-func (m *Machine) command(body []byte, stamp shard.Millis, w Writer, bodies []byte) (outcome, error) {
+func (m *Machine) command(body []byte, eval uint64, stamp shard.Millis, w Writer, bodies []byte) (outcome, error) {
 	if len(body) == 0 {
 		return outcome{}, &shard.InvalidError{Why: "the command is empty"}
 	}
@@ -73,6 +73,9 @@ func (m *Machine) command(body []byte, stamp shard.Millis, w Writer, bodies []by
 		return m.raw(body, stamp, w, bodies)
 	case raw.KindReclaim:
 		return m.reclaim(body, w, bodies)
+	}
+	if eval >= evalTxn && isTxn(body[0]) {
+		return m.txn(body, w, bodies)
 	}
 	return outcome{}, &shard.InvalidError{Why: "the command is of an unknown kind; use a client of this cluster's version"}
 }

@@ -17,7 +17,13 @@ const formatVersion = 1
 // of an unknown kind stays refused under version 1, whatever later programs know); whoever changes an evaluation
 // raises it, and proposers use the new one once the replicated cluster version allows it. So two programs of different
 // age evaluate one entry alike, or the older one stops.
-const EvalVersion = 1
+//
+//	1  raw commands
+//	2  also commands of transactions
+const EvalVersion = 2
+
+// evalTxn is the evaluation version from which on bodies of transactions are commands.
+const evalTxn = 2
 
 // Kind is what an entry holds.
 type Kind uint8
@@ -78,11 +84,13 @@ func NewData(b []byte, h Header) Builder {
 	return Builder{buf: codec.AppendUvarint(b, uint64(h.Stamp))}
 }
 
-// Add appends one command. It copies body.
-func (b *Builder) Add(op call.OpID, body []byte) {
+// Add appends one command. It copies body, and returns the copy, in which the proposer may fill in what is its own
+// until the next Add.
+func (b *Builder) Add(op call.OpID, body []byte) []byte {
 	b.buf = op.Append(b.buf)
 	b.buf = codec.AppendBytes(b.buf, body)
 	b.n++
+	return b.buf[len(b.buf)-len(body):]
 }
 
 // Len counts the commands added.

@@ -6,6 +6,7 @@ import (
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -28,8 +29,11 @@ type Machine struct {
 	cmd raw.Command // scratch
 }
 
-// Writer is what evaluation writes to: the batch of one lane.
-type Writer = raw.Writer
+// Writer is what evaluation writes to: the batch of one lane, with its transactional side.
+type Writer interface {
+	raw.Writer
+	Txn() mvcc.Writer
+}
 
 // Result is what one entry came to.
 type Result struct {
@@ -48,6 +52,20 @@ type Reply struct {
 	Op   call.OpID
 	Err  error
 	Body []byte
+}
+
+// Preview is the event of the next entry if that is a split that will have an effect, without the count of its locks;
+// nil otherwise.
+func (m *Machine) Preview(e Entry) *Split {
+	if KindOf(e.Data) != KindSplit || len(e.Change) > 0 {
+		return nil
+	}
+	next := Machine{Desc: m.Desc, Applied: m.Applied}
+	res, err := next.Apply(e, nil)
+	if err != nil || res.Event == nil {
+		return nil // the error comes again when it is its turn
+	}
+	return res.Event.(*Split)
 }
 
 // Apply evaluates one entry, which must follow the last one. An error means that this replica cannot go on: it could
@@ -91,13 +109,13 @@ func (m *Machine) dispatch(data []byte, membership bool, w Writer) (Result, erro
 	}
 	switch kind {
 	case KindData:
-		return m.data(&d, w)
+		return m.data(&d, eval, w)
 	case KindClock:
 		return m.clock(&d)
 	case KindTruncate:
 		return m.truncate(&d)
 	case KindSplit:
-		return m.split(&d)
+		return m.split(&d, w)
 	case KindChange:
 		return m.change(&d)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 	"github.com/skerrydb/skerry/shard/raw/rawtest"
 )
@@ -18,7 +19,7 @@ import (
 // genLog draws a log of a shard as its leaders would make it, with commands that are refused, late and malformed. It
 // applies what it draws, so that epochs and indexes mostly fit.
 func genLog(t *rapid.T) []Entry {
-	m := Machine{Desc: startDesc(), Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}
+	m := Machine{Desc: wideDesc(), Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}
 	w := new(rawtest.Map)
 	var log []Entry
 	term, seq := uint64(2), uint64(0)
@@ -36,7 +37,7 @@ func genLog(t *rapid.T) []Entry {
 			e.Data = EncodeTruncate(h, e.Index-uint64(rapid.IntRange(0, 4).Draw(t, "back")), term)
 		case 3:
 			seq += 4
-			e.Data = EncodeSplit(h, []shard.Key{genKey(t)}, []shard.SplitID{{Shard: shard.ID(2000 + seq),
+			e.Data = EncodeSplit(h, []shard.Key{rapid.SampledFrom([]shard.Key{genKey(t), txnKey("b"), txnKey("p")}).Draw(t, "at")}, []shard.SplitID{{Shard: shard.ID(2000 + seq),
 				Replicas: []shard.ReplicaID{shard.ReplicaID(2000 + seq), shard.ReplicaID(2001 + seq), shard.ReplicaID(2002 + seq)}}})
 		case 4:
 			e.Change = EncodeChange(h, shard.Change{Kind: shard.ChangeKind(rapid.IntRange(1, 4).Draw(t, "step")),
@@ -57,12 +58,21 @@ func genLog(t *rapid.T) []Entry {
 	return log
 }
 
+// wideDesc is a shard of raw and transactional keys.
+func wideDesc() *shard.Descriptor {
+	d := startDesc()
+	d.Range.End = shard.Key("xz")
+	return d
+}
+
 func genKey(t *rapid.T) shard.Key {
 	return shard.RawKey([]byte(rapid.StringMatching("[a-cz]{1,2}").Draw(t, "key")))
 }
 
 func genBody(t *rapid.T, applied uint64) []byte {
-	switch rapid.IntRange(0, 9).Draw(t, "body") {
+	switch rapid.IntRange(0, 14).Draw(t, "body") {
+	case 2, 3, 4, 5, 6:
+		return genTxn(t)
 	case 0:
 		return rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(t, "garbage")
 	case 1:
@@ -93,7 +103,7 @@ type replica struct {
 }
 
 func newReplica() *replica {
-	return &replica{disk: new(rawtest.Map), desc: startDesc().Append(nil),
+	return &replica{disk: new(rawtest.Map), desc: wideDesc().Append(nil),
 		applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}.Append(nil)}
 }
 
@@ -165,7 +175,7 @@ func TestDeterminism(t *testing.T) {
 // was applied.
 func TestStateLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := Machine{Desc: startDesc(), Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}
+		m := Machine{Desc: wideDesc(), Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}
 		w := new(rawtest.Map)
 		for _, e := range genLog(t) {
 			old, desc, data := m.Applied, m.Desc, w.String()
@@ -176,6 +186,10 @@ func TestStateLaws(t *testing.T) {
 			a := m.Applied
 			if a.Index != e.Index || a.Term != e.Term || a.Time < old.Time || a.TruncIndex < old.TruncIndex || a.TruncIndex >= a.Index {
 				t.Fatalf("after %+v: %+v, before %+v", e, a, old)
+			}
+			if n, err := mvcc.CountLocks(w.Txn(), m.Desc.Range); err != nil || n != a.Locks || a.SafePoint < old.SafePoint ||
+				a.Collected < old.Collected || a.Collected > a.SafePoint {
+				t.Fatalf("after %+v: %d locks, %v, state %+v, before %+v", e, n, err, a, old)
 			}
 			if m.Desc != desc && (!m.Desc.Epoch.Newer(desc.Epoch) || m.Desc.Validate() != nil || res.Event == nil) {
 				t.Fatalf("after %+v: %s, before %s, event %v", e, m.Desc, desc, res.Event)
@@ -190,7 +204,7 @@ func TestStateLaws(t *testing.T) {
 // TestOps: the ids in an entry are those of its replies, in their order, without evaluating it.
 func TestOps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := Machine{Desc: startDesc(), Applied: shard.Applied{Index: startIndex, Term: 2}}
+		m := Machine{Desc: wideDesc(), Applied: shard.Applied{Index: startIndex, Term: 2}}
 		for _, e := range genLog(t) {
 			res, err := m.Apply(e, new(rawtest.Map))
 			if err != nil {
@@ -236,7 +250,7 @@ func TestBuilder(t *testing.T) {
 
 // FuzzApply: no entry makes a machine panic, break the laws of its state, or answer differently the second time.
 func FuzzApply(f *testing.F) {
-	h := Header{Eval: 1, Epoch: startDesc().Epoch, Stamp: 1000}
+	h := Header{Eval: 1, Epoch: wideDesc().Epoch, Stamp: 1000}
 	b := NewData(nil, h)
 	b.Add(call.OpID{Client: 1, Seq: 1}, (&raw.Command{Conditions: []raw.Condition{{Key: shard.Key("ra")}},
 		Ops: []raw.Op{{Kind: raw.Put, Key: shard.Key("ra"), TTL: time.Second}}}).Append(nil))
@@ -249,7 +263,7 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, change []byte) {
 		var shown [2]string
 		for i := range shown {
-			m := Machine{Desc: startDesc(), Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}
+			m := Machine{Desc: wideDesc(), Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}
 			w := new(rawtest.Map)
 			res, err := m.Apply(Entry{Index: startIndex + 1, Term: 2, Data: data, Change: change}, w)
 			if m.Applied.TruncIndex >= m.Applied.Index || m.Desc.Validate() != nil {

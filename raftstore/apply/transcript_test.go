@@ -33,13 +33,14 @@ type script struct {
 	w    *rawtest.Map
 	seq  uint64
 	term uint64
+	txns map[uint64]bool // which of seq were transactions'
 }
 
 // startIndex is the index from which scripts go on; term 2.
 const startIndex = 10
 
 func newScript() *script {
-	return &script{w: new(rawtest.Map), term: 2, m: Machine{Desc: startDesc(),
+	return &script{w: new(rawtest.Map), term: 2, txns: map[uint64]bool{}, m: Machine{Desc: startDesc(),
 		Applied: shard.Applied{Index: startIndex, Term: 2, TruncIndex: 5, TruncTerm: 1}}}
 }
 
@@ -59,6 +60,11 @@ func (s *script) run(td *datadriven.TestData) string {
 	switch td.Cmd {
 	case "show":
 		return s.w.String()
+	case "begin": // a shard of transactional keys
+		d := startDesc()
+		d.Range = shard.Range{Start: shard.Key("xa"), End: shard.Key("xz")}
+		s.m.Desc = d
+		return d.String() + "\n"
 	case "fail-reads":
 		s.w.FailReads = true
 		return ""
@@ -123,6 +129,9 @@ func (s *script) body(l string) []byte {
 			r.Keys = append(r.Keys, shard.Key(k))
 		}
 		return r.Append(nil)
+	case "txn":
+		s.txns[s.seq] = true
+		return txnBody(s.t, f[1:])
 	case "garbage":
 		return []byte(strings.Join(f[1:], " "))
 	case "half":
@@ -201,7 +210,7 @@ func (s *script) apply(e Entry) string {
 	}
 	var b strings.Builder
 	for _, r := range res.Replies {
-		fmt.Fprintf(&b, "reply %s: %s\n", r.Op, showReply(s.t, r))
+		fmt.Fprintf(&b, "reply %s: %s\n", r.Op, s.showReply(r))
 	}
 	b.WriteString(showEvent(res.Event))
 	fmt.Fprintf(&b, "applied %s", showApplied(s.m.Applied))
@@ -215,7 +224,8 @@ func (s *script) apply(e Entry) string {
 	return b.String()
 }
 
-func showReply(t *testing.T, r Reply) string {
+func (s *script) showReply(r Reply) string {
+	t := s.t
 	if r.Err != nil {
 		if r.Body != nil {
 			t.Errorf("%s: both an error and a body", r.Op)
@@ -224,6 +234,9 @@ func showReply(t *testing.T, r Reply) string {
 	}
 	if r.Op == (call.OpID{}) {
 		return "done"
+	}
+	if s.txns[r.Op.Seq] {
+		return showTxnResult(t, r.Body)
 	}
 	out, err := raw.DecodeResult(r.Body)
 	switch {
@@ -240,8 +253,8 @@ func showEvent(ev Event) string {
 	case *Split:
 		var b strings.Builder
 		fmt.Fprintf(&b, "event split\n  left  %s\n", ev.Left)
-		for _, d := range ev.Right {
-			fmt.Fprintf(&b, "  right %s\n        born with %s\n", d, showApplied(ev.Parent.Child(10, 5)))
+		for i, d := range ev.Right {
+			fmt.Fprintf(&b, "  right %s\n        born with %s\n", d, showApplied(ev.Parent.Child(10, 5, ev.Locks[i])))
 		}
 		return b.String()
 	case *Changed:
@@ -253,5 +266,9 @@ func showEvent(ev Event) string {
 }
 
 func showApplied(a shard.Applied) string {
-	return fmt.Sprintf("%d/%d truncated %d/%d time %d expiring %d", a.Index, a.Term, a.TruncIndex, a.TruncTerm, a.Time, a.Expiring)
+	s := fmt.Sprintf("%d/%d truncated %d/%d time %d expiring %d", a.Index, a.Term, a.TruncIndex, a.TruncTerm, a.Time, a.Expiring)
+	if a.Locks+a.SafePoint+a.Collected != 0 {
+		s += fmt.Sprintf(" locks %d safe point %d collected %d", a.Locks, a.SafePoint, a.Collected)
+	}
+	return s
 }

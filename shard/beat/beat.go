@@ -47,6 +47,7 @@ type Store struct {
 	// Bytes is about the size of all replicas on it, by what their leaders report.
 	Bytes    uint64
 	SlowDisk bool // its disk is slow against the others'
+	SlowNet  bool // it is reached slowly, against the others
 }
 
 // Member is one member of the placement driver.
@@ -73,8 +74,6 @@ type Led struct {
 	Term    uint64
 	Applied uint64
 	Bytes   uint64 // approximate size of its data
-	// Reads and Writes are requests per second, about; 0 where they are not counted.
-	Reads, Writes float64
 	// Down are replicas that do not answer their leader.
 	Down []shard.ReplicaID
 }
@@ -95,6 +94,11 @@ type Report struct {
 	MaxID uint64
 	Full  bool
 	Led   []Led
+	// Rates are of shards that the store leads, those that changed or, if Full, all that are not zero. What was said
+	// before holds on.
+	Rates []Rate
+	// Trips are the ways to other stores, of each that it talks to.
+	Trips []Trip
 	// Replicas lists all replicas that the store holds, if Full.
 	Replicas []Replica
 	// Created are shards whose creation, asked for by Answer.Create, is done.
@@ -104,9 +108,10 @@ type Report struct {
 // Answer is placement's answer to a Report.
 type Answer struct {
 	// Now is placement's time: the source of shard time.
-	Now     shard.Millis
-	Members []Member
-	Stores  []Store
+	Now        shard.Millis
+	SafePoints SafePoints
+	Members    []Member
+	Stores     []Store
 	// NeedFull asks for a full report: this placement leader has not heard one from that store.
 	NeedFull bool
 	// Create are brand-new shards of which this store holds a replica; sent until reported in Created.
@@ -115,6 +120,13 @@ type Answer struct {
 	Instructions []Instruction
 	// Removed says that placement holds this store for removed: it must stop.
 	Removed bool
+}
+
+// SafePoints are timestamps of transactions: below Safe nothing begins and nothing is read, in the whole cluster; up to
+// Collect, at most Safe, no lock is left, and versions that nobody can read any more may be collected.
+type SafePoints struct {
+	Safe    uint64 `json:"safe"`
+	Collect uint64 `json:"collect"`
 }
 
 // Instruction is one step of an operator, addressed to the leader of a shard at an epoch. Sending it again is harmless.
@@ -138,6 +150,8 @@ type Route struct {
 	Applied uint64
 	// Bytes is about the size of the shard's data; 0: not known.
 	Bytes uint64
+	// Reads and Writes are requests per second, about, some seconds ago.
+	Reads, Writes float32
 }
 
 // Routes is one message of the route stream: a full picture first, then deltas, and a full one again whenever the

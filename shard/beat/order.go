@@ -29,6 +29,8 @@ type Order struct {
 	Members        *MembersOrder `json:"members,omitempty"`
 	RemoveMember   *MemberOrder  `json:"remove_member,omitempty"`
 	TransferMember *MemberOrder  `json:"transfer_member,omitempty"`
+	// SafePoints moves them forward; zeros only ask.
+	SafePoints *SafePoints `json:"safe_points,omitempty"`
 }
 
 // MembersOrder asks who takes part in placement itself, and who did.
@@ -121,6 +123,8 @@ type Outcome struct {
 	Plan   *Plan         `json:"plan,omitempty"`
 	// Members are all that there ever were, by number.
 	Members []MemberStatus `json:"members,omitempty"`
+	// SafePoints are those that hold now.
+	SafePoints *SafePoints `json:"safe_points,omitempty"`
 }
 
 // MemberStatus is a placement member as people see it.

@@ -1,6 +1,7 @@
 // Package call holds what crosses between a client and a store: requests to one shard and their replies, and the frames
-// that carry many of them. Bodies are opaque here: shard/raw (later shard/mvcc) gives them their meaning, so a store
-// copies the body of a write from the wire into its log without taking it apart.
+// that carry many of them. Bodies are opaque here: shard/raw and shard/mvcc give them their meaning, by their first byte,
+// and a store copies the body of a write from the wire into its log as it is, but for the floor of a command that computes
+// a timestamp.
 package call
 
 import (
@@ -20,7 +21,8 @@ type Kind uint8
 
 // The kinds of requests. They are part of the wire format.
 const (
-	// Write puts Body (a command) into the shard's log. Needs Op, Term and Since.
+	// Write puts Body (a command) into the shard's log. A raw one needs Op, Term and Since. A command of a transaction has
+	// none of them: it is known by its keys and start_ts, and may be sent again after any answer and after none (rule T7).
 	Write Kind = 1
 	// Read evaluates Body (a query) on the leader, linearizably, or with Follower set on any replica, as linearizably.
 	Read Kind = 2
@@ -31,7 +33,7 @@ const (
 	// be, AmbiguousError if that is not known any more. Any other error says nothing about the attempt: ask again.
 	Outcome Kind = 4
 	// Barrier asks the leader, on behalf of a follower that wants to read, for the index that the follower must have
-	// applied (Reply.Term, Reply.Applied). Store to store.
+	// applied (Reply.Term, Reply.Applied). Store to store. Body is empty, or holds the timestamp of the read.
 	Barrier Kind = 5
 )
 

@@ -123,6 +123,8 @@ func everyError() []error {
 		&shard.WrongClusterError{Want: 1, Have: 2},
 		&shard.BrokenError{Store: 4, Why: "checksum"},
 		&NeverError{Op: OpID{Client: 1 << 60, Seq: 7}},
+		&shard.UseTwoPhaseError{Shard: 10, Why: "no timestamp"},
+		&shard.TooNewError{Shard: 10, Timestamp: 1 << 62, Limit: 9},
 		&UnknownError{Text: "who knows"},
 		shard.ErrClosed,
 		shard.ErrNoFreshTime,

@@ -30,6 +30,8 @@ const (
 	errWrongCluster  errKind = 11
 	errBroken        errKind = 12
 	errNever         errKind = 13
+	errUseTwoPhase   errKind = 14
+	errTooNew        errKind = 15
 	errClosed        errKind = 32
 	errNoFreshTime   errKind = 33
 	errUnavailable   errKind = 34
@@ -145,6 +147,13 @@ func appendCore(b []byte, err error) (errKind, []byte) {
 		return errBroken, codec.AppendString(b, e.Why)
 	case *NeverError:
 		return errNever, e.Op.Append(b)
+	case *shard.UseTwoPhaseError:
+		b = codec.AppendUvarint(b, uint64(e.Shard))
+		return errUseTwoPhase, codec.AppendString(b, e.Why)
+	case *shard.TooNewError:
+		b = codec.AppendUvarint(b, uint64(e.Shard))
+		b = codec.AppendUvarint(b, e.Timestamp)
+		return errTooNew, codec.AppendUvarint(b, e.Limit)
 	case *UnknownError:
 		return errUnknown, codec.AppendString(b, clip(e.Text))
 	}
@@ -227,6 +236,10 @@ func readCore(d *codec.Decoder, kind errKind) error {
 		return &shard.BrokenError{Store: shard.StoreID(d.Uvarint()), Why: d.String()}
 	case errNever:
 		return &NeverError{Op: ReadOpID(d)}
+	case errUseTwoPhase:
+		return &shard.UseTwoPhaseError{Shard: shard.ID(d.Uvarint()), Why: d.String()}
+	case errTooNew:
+		return &shard.TooNewError{Shard: shard.ID(d.Uvarint()), Timestamp: d.Uvarint(), Limit: d.Uvarint()}
 	case errUnknown:
 		return &UnknownError{Text: d.String()}
 	}

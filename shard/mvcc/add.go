@@ -94,7 +94,7 @@ func (c *Add) evaluate(e *evaluation, r *Result) error {
 }
 
 func (c *Add) add(e *evaluation, r *Result, h history) error {
-	start, at, into := c.StartTS, max(c.Floor|1, c.StartTS.nextOdd()), false
+	start, at, into := c.StartTS, max(odd(c.Floor), c.StartTS.NextOdd()), false
 	if h.newestTS >= at {
 		// INVARIANT: no read at or above newestTS was answered, because at most the floor is computed above all reads.
 		at = h.newestTS | 1

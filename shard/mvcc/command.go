@@ -104,7 +104,7 @@ func CheckIn(c Command, d *shard.Descriptor) error {
 // INVARIANT: reads nothing but c, w and st. Nothing is written before every key of c was looked at, so a rejected
 // command has no effect.
 func Evaluate(c Command, w Writer, st State) (Result, Effect, error) {
-	e := &evaluation{w: w, now: st.Time, safe: st.SafePoint, collected: st.Collected}
+	e := &evaluation{w: w, now: st.Time, safe: st.SafePoint, collected: st.Collected, locks: st.Locks}
 	var r Result
 	if err := c.evaluate(e, &r); err != nil {
 		return Result{}, Effect{}, fmt.Errorf("evaluate transaction command: %w", err)
@@ -112,7 +112,7 @@ func Evaluate(c Command, w Writer, st State) (Result, Effect, error) {
 	if len(r.Rejected) > 0 {
 		return Result{Rejected: r.Rejected}, Effect{SafePoint: st.SafePoint, Collected: st.Collected}, nil
 	}
-	return r, Effect{Locks: e.write(), SafePoint: e.safe, Collected: e.collected}, nil
+	return r, Effect{Locks: e.write(), Wrote: len(e.writes) > 0, SafePoint: e.safe, Collected: e.collected}, nil
 }
 
 // keysValid holds a list of keys against what every command promises.

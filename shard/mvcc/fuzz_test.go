@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/mvcc"
+	"github.com/skerrydb/skerry/shard/mvcc/mvcctest"
 )
 
 // samples is a command of every kind, all fields set.
@@ -47,7 +48,7 @@ func TestSamples(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(back, c) {
 			t.Errorf("sample %d: %+v reads back as %+v, %v", i, c, back, err)
 		}
-		if _, _, err := mvcc.Evaluate(c, &twin{kv: newTwin().kv, fail: true}, mvcc.State{Locks: 1}); !errors.Is(err, errRead) {
+		if _, _, err := mvcc.Evaluate(c, &mvcctest.Map{Fail: true}, mvcc.State{Locks: 1}); !errors.Is(err, mvcctest.ErrRead) {
 			t.Errorf("sample %d with failing reads: %v", i, err)
 		}
 		var floor mvcc.Timestamp

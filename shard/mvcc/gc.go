@@ -13,7 +13,9 @@ import (
 // locks below it resolved, in every shard, because a lock may have its primary elsewhere; and only then is anything
 // collected. So whoever runs it sends first GC without Limit to all shards, then resolves, then GC with Limit.
 type GC struct {
-	SafePoint Timestamp // the new one; a smaller one than the shard's changes nothing
+	// SafePoint is the new one; a smaller one than the shard's changes nothing. With Limit, what no reader at or above it
+	// can see is collected: it may lie below the shard's, which moves ahead while the locks below it are being resolved.
+	SafePoint Timestamp
 	Range     shard.Range
 	Limit     int // records of Range looked at, until the next key; the rest begins at Result.Next
 }
@@ -73,7 +75,7 @@ func (c *GC) evaluate(e *evaluation, r *Result) error {
 	if err := c.checkLocks(e, r); err != nil || len(r.Rejected) > 0 {
 		return err
 	}
-	e.collected = e.safe
+	e.collected = max(e.collected, c.SafePoint)
 	return c.collect(e, r)
 }
 
@@ -82,14 +84,17 @@ func (c *GC) evaluate(e *evaluation, r *Result) error {
 // INVARIANT: a record that decides the fate of a lock is not collected before the lock is gone.
 func (c *GC) checkLocks(e *evaluation, r *Result) error {
 	var bad error
+	if e.locks == 0 {
+		return nil
+	}
 	err := e.w.Locks(c.Range, false, func(k shard.Key, b []byte) bool {
 		l, err := DecodeLock(b)
 		if err != nil {
 			bad = err
 			return false
 		}
-		if l.StartTS < e.safe {
-			r.rejectLocked(k, e.safe, l)
+		if l.StartTS < c.SafePoint {
+			r.rejectLocked(k, c.SafePoint, l)
 		}
 		return len(r.Rejected) == 0
 	})
@@ -103,7 +108,7 @@ func (c *GC) checkLocks(e *evaluation, r *Result) error {
 }
 
 func (c *GC) collect(e *evaluation, r *Result) error {
-	g := collector{safe: e.safe}
+	g := collector{safe: c.SafePoint}
 	var bad error
 	seen := 0
 	err := e.w.Scan(c.Range, false, MaxTimestamp, func(k shard.Key, ts Timestamp, b []byte) Step {
@@ -112,7 +117,7 @@ func (c *GC) collect(e *evaluation, r *Result) error {
 				r.Next = k.Clone()
 				return Stop
 			}
-			g = collector{safe: e.safe, key: k.Clone(), values: g.values[:0]}
+			g = collector{safe: c.SafePoint, key: k.Clone(), values: g.values[:0]}
 		}
 		seen++
 		rec, err := decodeRecord(b)

@@ -21,6 +21,7 @@ package mvcc
 import (
 	"fmt"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -52,8 +53,16 @@ const logicalBits = 18
 // Millis is the time at which the timestamp was issued.
 func (ts Timestamp) Millis() shard.Millis { return shard.Millis(ts >> logicalBits) }
 
-// nextOdd is the smallest odd timestamp above ts.
-func (ts Timestamp) nextOdd() Timestamp { return (ts + 1) | 1 }
+// AtMillis is the largest timestamp of a millisecond of placement's clock.
+func AtMillis(t shard.Millis) Timestamp { return Timestamp(t+1)<<logicalBits - 1 }
+
+// NextOdd is the smallest odd timestamp above ts. Computed timestamps are odd.
+func (ts Timestamp) NextOdd() Timestamp {
+	if bug.ComputedEven.On() {
+		return (ts + 2) &^ 1
+	}
+	return (ts + 1) | 1
+}
 
 // Key is the key of the keyspace for a transactional user key: mode, user key, closing zero. Every key of this package
 // has that form.
@@ -68,6 +77,14 @@ func UserKey(k shard.Key) (user []byte, ok bool) {
 		return nil, false
 	}
 	return k[1 : len(k)-1], true
+}
+
+// odd is the smallest odd timestamp at or above a floor, which is odd already.
+func odd(floor Timestamp) Timestamp {
+	if bug.ComputedEven.On() {
+		return floor
+	}
+	return floor | 1
 }
 
 // Step is what a visitor of versions wants next.
@@ -120,6 +137,7 @@ type State struct {
 // Effect is what a command does to State.
 type Effect struct {
 	Locks     int64     // to be added to State.Locks
+	Wrote     bool      // the Writer got something
 	SafePoint Timestamp // State.SafePoint from here on
 	Collected Timestamp // State.Collected from here on
 }

@@ -203,7 +203,7 @@ func (c *Prewrite) Span() shard.Range { return noSpan() }
 // INVARIANT: from entry and state only, odd, and above every read that was answered before: they lie below the floor.
 // It is at most the next odd above the largest issued timestamp, so whoever begins after the answer sees the commit.
 func (c *Prewrite) minCommit() Timestamp {
-	return max(c.Floor|1, c.StartTS.nextOdd(), c.ForUpdateTS.nextOdd())
+	return max(odd(c.Floor), c.StartTS.NextOdd(), c.ForUpdateTS.NextOdd())
 }
 
 func (c *Prewrite) evaluate(e *evaluation, r *Result) error {

@@ -15,6 +15,11 @@ const (
 	Get       QueryKind = 1 // the values of Keys at TS
 	Scan      QueryKind = 2 // one page of Range at TS
 	ScanLocks QueryKind = 3 // one page of the locks of Range with a start_ts up to TS
+	// Resolved asks up to when the shard's part of Range is decided: nothing will be committed there any more at or below
+	// Answer.Resolved, which is at most TS (rule T6 of the design).
+	Resolved QueryKind = 4
+	// Checksum asks for one over the shard's part of Range, versions and locks. TS says nothing to it.
+	Checksum QueryKind = 5
 )
 
 // Query is a read of one shard's part at a timestamp. A zero Limit or MaxBytes is the maximum.
@@ -32,7 +37,7 @@ type Query struct {
 	// those that were pushed above TS. See CheckStatus.
 	Bypass   []Timestamp
 	Keys     []shard.Key // Get, in any order
-	Range    shard.Range // Scan, ScanLocks
+	Range    shard.Range // all but Get
 	Reverse  bool        // Scan: from the end down
 	KeysOnly bool        // no values
 	Limit    int         // Scan, ScanLocks: rows of the page
@@ -51,7 +56,23 @@ type Answer struct {
 	// shard. Next is where the rest begins: a key of a Get, the start of the next page's range, or in reverse its end.
 	More  bool
 	Next  shard.Key
-	Range shard.Range // Scan, ScanLocks: the part of the query's range that this page covers
+	Range shard.Range // of all but a Get: the part of the query's range that this page covers
+	// Resolved answers a Resolved: the smallest of the query's TS and of what lies just below a lock's start_ts. Locks that
+	// are only pessimistic do not hold it back: their prewrite comes later, and commits above.
+	Resolved Timestamp
+	Sum      Sum // of a Checksum
+}
+
+// Sum is a checksum of versions and locks that does not depend on their order, so the sums of disjoint parts add up.
+type Sum struct {
+	Hash     uint64 // the sum modulo 2^64 of every item's xxhash64 over what it is, its key, its timestamp and its value
+	Versions uint64
+	Locks    uint64
+}
+
+// Add returns the checksum of both parts together.
+func (s Sum) Add(o Sum) Sum {
+	return Sum{Hash: s.Hash + o.Hash, Versions: s.Versions + o.Versions, Locks: s.Locks + o.Locks}
 }
 
 // Check holds the query against the limits. An error is a *shard.InvalidError that says what to change.
@@ -75,9 +96,9 @@ func (q *Query) Check() error {
 		return checkKeys(q.Keys)
 	case Scan:
 		return checkRange(q.Range)
-	case ScanLocks:
+	case ScanLocks, Resolved, Checksum:
 		if q.Reverse {
-			return invalidf("locks are scanned in order only; leave Reverse out")
+			return invalidf("only keys are scanned in reverse; leave Reverse out")
 		}
 		return checkRange(q.Range)
 	}
@@ -121,6 +142,10 @@ func (q *Query) Run(r Reader, in shard.Range, st State) (Answer, error) {
 	switch {
 	case q.Kind == ScanLocks:
 		err = p.locks(q.Range.Intersect(in))
+	case q.Kind == Resolved:
+		err = p.resolved(q.Range.Intersect(in))
+	case q.Kind == Checksum:
+		err = p.checksum(q.Range.Intersect(in))
 	case q.TS < st.SafePoint:
 		return Answer{Rejected: &Rejected{Reason: TooOld, Key: q.first(), StartTS: q.TS, CommitTS: st.SafePoint}}, nil
 	case q.Kind == Get:

@@ -57,7 +57,11 @@ func (a *Answer) Append(b []byte) []byte {
 	b = appendRejected(append(b, answerVersion), a.Rejected)
 	b = appendLocks(appendRows(b, a.Rows), a.Locks)
 	b = codec.AppendBytes(codec.AppendBool(b, a.More), a.Next)
-	return codec.AppendBytes(codec.AppendBytes(b, a.Range.Start), a.Range.End)
+	b = codec.AppendBytes(codec.AppendBytes(b, a.Range.Start), a.Range.End)
+	for _, v := range [...]uint64{uint64(a.Resolved), a.Sum.Hash, a.Sum.Versions, a.Sum.Locks} {
+		b = codec.AppendUvarint(b, v)
+	}
+	return b
 }
 
 // DecodeAnswer reads what Append wrote; keys and values alias b.
@@ -71,6 +75,8 @@ func DecodeAnswer(b []byte) (*Answer, error) {
 	a.Locks, ok3 = readLocks(&d)
 	a.More, a.Next = d.Bool(), d.Bytes()
 	a.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
+	a.Resolved = Timestamp(d.Uvarint())
+	a.Sum = Sum{Hash: d.Uvarint(), Versions: d.Uvarint(), Locks: d.Uvarint()}
 	if d.Done() != nil || !ok1 || !ok2 || !ok3 {
 		return nil, fmt.Errorf("answer to a transactional query: %w", codec.ErrMalformed)
 	}

@@ -41,7 +41,7 @@ type shardState struct {
 	st mvcc.State
 }
 
-func newShard() *shardState { return &shardState{w: newTwin()} }
+func newShard() *shardState { return &shardState{w: new(twin)} }
 
 // do evaluates a command as a replica does.
 func (s *shardState) do(c mvcc.Command) (*mvcc.Result, error) {
@@ -289,13 +289,17 @@ func (s *story) query(what string, ts mvcc.Timestamp, a args) string {
 		q.Kind, q.Range = mvcc.Scan, span(a.rest[0])
 	case "locks":
 		q.Kind, q.Range = mvcc.ScanLocks, span(a.rest[0])
+	case "resolved":
+		q.Kind, q.Range = mvcc.Resolved, span(a.rest[0])
+	case "checksum":
+		q.Kind, q.Range = mvcc.Checksum, span(a.rest[0])
 	}
-	before := s.w.seeks
+	before := s.w.Seeks
 	r, err := s.ask(q)
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s (%d seeks)", showAnswer(q, r), s.w.seeks-before)
+	return fmt.Sprintf("%s (%d seeks)", showAnswer(q, r), s.w.Seeks-before)
 }
 
 func showAnswer(q *mvcc.Query, a *mvcc.Answer) string {
@@ -303,6 +307,12 @@ func showAnswer(q *mvcc.Query, a *mvcc.Answer) string {
 		return "rejected: " + a.Rejected.Error()
 	}
 	var out []string
+	switch q.Kind {
+	case mvcc.Resolved:
+		out = append(out, fmt.Sprintf("resolved %d", a.Resolved))
+	case mvcc.Checksum:
+		out = append(out, fmt.Sprintf("%d versions, %d locks", a.Sum.Versions, a.Sum.Locks))
+	}
 	for _, r := range a.Rows {
 		v := fmt.Sprintf("%q@%d", r.Value, r.CommitTS)
 		if len(r.Value) > 20 {

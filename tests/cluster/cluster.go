@@ -402,7 +402,7 @@ func (c *Cluster) Checksum(id shard.StoreID, d *shard.Descriptor) (raw.Sum, uint
 	if err != nil {
 		c.T.Fatalf("checksum of %s on %s: %v", d.ID, id, err)
 	}
-	q := &raw.Query{Kind: raw.Checksum, Range: d.Range}
+	q := &raw.Query{Kind: raw.Checksum, Range: d.Range.Intersect(shard.ModeRange(shard.ModeRaw))}
 	ans, _, err := q.Run(rd, d.Range, a.Time, 0)
 	if err != nil {
 		c.T.Fatalf("checksum of %s on %s: %v", d.ID, id, err)

@@ -31,6 +31,10 @@ func (c *Cluster) TrySplit(ctx context.Context, id shard.ID, keys ...string) ([]
 	for i, k := range keys {
 		at[i] = shard.RawKey([]byte(k))
 	}
+	return c.trySplit(ctx, id, at)
+}
+
+func (c *Cluster) trySplit(ctx context.Context, id shard.ID, at []shard.Key) ([]*shard.Descriptor, error) {
 	err := error(&shard.NotLeaderError{Shard: id})
 	for i := 1; i <= len(c.Stores); i++ {
 		s, _ := c.store(shard.StoreID(i))

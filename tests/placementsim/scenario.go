@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/skerrydb/skerry/placement/operator"
@@ -19,6 +20,8 @@ type Scenario struct {
 	Event func(w *World) uint64
 	// Settled: the cluster is first brought to rest, because it is not built so that it is.
 	Settled bool
+	// Slack is how much more may be copied than the least; 0: three tenths. Spare bytes are copied besides.
+	Slack float64
 }
 
 // Report is what became of a scenario.
@@ -26,10 +29,13 @@ type Report struct {
 	Name          string
 	Tally         Tally
 	Least         uint64
+	Slack         float64
 	Seconds       int  // simulated, until the last operator ended
 	Rested        bool // afterwards nothing was begun for two rounds
 	Before, After Spread
 	InZones       Spread // afterwards
+	WorkBefore    Spread
+	WorkAfter     Spread
 	Leaders       Spread
 	HeapPerShard  uint64
 	Wrong         []string
@@ -61,7 +67,21 @@ func Skewed(stores, shards int) Config {
 	return c
 }
 
-// Scenarios are the six that we ask of every change, for a cluster of a size. A tenth, a hundredth and so on of the
+// Busy is a uniform cluster whose shards are asked for very different amounts, and those that a tenth of the stores lead for
+// five times as much as the others.
+func Busy(stores, shards int) Config {
+	c := Uniform(stores, shards)
+	c.Work = func(r *rand.Rand, leader int) float64 {
+		work := 20 * math.Exp(1.2*r.NormFloat64())
+		if leader%10 == 0 {
+			work *= 5
+		}
+		return min(2000, work)
+	}
+	return c
+}
+
+// Scenarios are those that we ask of every change, for a cluster of a size. A tenth, a hundredth and so on of the
 // stores take part in the event.
 func Scenarios(stores, shards int) []Scenario {
 	tenth, hundredth, few := max(6, stores/10), max(1, stores/100), max(1, stores/200)
@@ -82,7 +102,27 @@ func Scenarios(stores, shards int) []Scenario {
 		{Name: fmt.Sprintf("drain %d stores", few), Config: uniform, Settled: true, Event: func(w *World) uint64 { return w.strike(few, schedule.Draining) }},
 		{Name: "skewed sizes", Config: Skewed(stores, shards), Event: func(w *World) uint64 { return w.excess() }},
 		{Name: "lose a zone", Config: uniform, Settled: true, Event: func(w *World) uint64 { return w.strike((stores+2)/3, schedule.Down) }},
+		{Name: "skewed load", Config: Busy(stores, shards), Event: func(*World) uint64 { return 0 }},
+		{Name: fmt.Sprintf("label change of %d stores", few*2), Config: uniform, Settled: true, Slack: 1, Event: func(w *World) uint64 { return w.relabel(few * 2) }},
 	}
+}
+
+// relabel moves n stores of the first zone, by their labels, to the second: every shard on them has two replicas there then.
+// One replica of each must be copied back to the first zone.
+func (w *World) relabel(n int) uint64 {
+	bytes := uint64(0)
+	for i := 0; i < len(w.stores) && n > 0; i += w.cfg.Zones {
+		s := &w.stores[i]
+		bytes += s.Bytes
+		s.Labels = slices.Clone(s.Labels)
+		for j := range s.Labels {
+			if s.Labels[j].Key == "zone" {
+				s.Labels[j].Value = "z1"
+			}
+		}
+		n--
+	}
+	return bytes
 }
 
 // strike gives a state to n stores of the first zone. Their bytes must be copied to others.
@@ -119,13 +159,13 @@ func Run(sc Scenario) Report {
 	w := New(sc.Config)
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	r := Report{Name: sc.Name, HeapPerShard: (after.HeapAlloc - before.HeapAlloc) / uint64(len(w.shards))}
+	r := Report{Name: sc.Name, Slack: sc.Slack, HeapPerShard: (after.HeapAlloc - before.HeapAlloc) / uint64(len(w.shards))}
 	w.reset()
 	if sc.Settled {
 		w.settle()
 		w.reset()
 	}
-	r.Before = w.Fullness()
+	r.Before, r.WorkBefore = w.Fullness(), w.Works()
 	r.Least = sc.Event(w)
 	if r.Before.MaxByMean == 1 || len(w.stores) > sc.Config.Stores {
 		r.Before = w.Fullness()
@@ -134,7 +174,7 @@ func Run(sc Scenario) Report {
 	r.Rested = w.settle()
 	r.Seconds = max(0, w.judge.lastEnd-began)
 	r.Tally, r.After, r.Leaders, r.Wrong = w.Tally, w.Fullness(), w.Leaderships(), w.judge.Wrong
-	r.InZones = w.InZones()
+	r.InZones, r.WorkAfter = w.InZones(), w.Works()
 	return r
 }
 

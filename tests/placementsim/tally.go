@@ -42,7 +42,7 @@ func (t *Tally) cost() (mean, p99, longest time.Duration) {
 
 func (t *Tally) kinds() string {
 	var out []string
-	for _, k := range []operator.Kind{operator.Finish, operator.Replace, operator.AddReplica, operator.RemoveReplica, operator.FixRule, operator.Drain, operator.EvadeSlow, operator.BalanceShards, operator.BalanceLeaders} {
+	for _, k := range []operator.Kind{operator.Finish, operator.Replace, operator.AddReplica, operator.RemoveReplica, operator.FixRule, operator.Drain, operator.EvadeSlow, operator.BalanceShards, operator.BalanceLeaders, operator.BalanceLoad} {
 		if n := t.Kinds[k]; n > 0 {
 			out = append(out, fmt.Sprintf("%s %d", k, n))
 		}
@@ -96,6 +96,11 @@ func (w *World) InZones() Spread {
 		z := zones[s.Label("zone")]
 		return float64(s.Bytes) / float64(s.Capacity) / (z[0] / z[1])
 	})
+}
+
+// Works is the spread of what the stores have to do.
+func (w *World) Works() Spread {
+	return w.spread(func(s *schedule.Store) float64 { return s.Work })
 }
 
 // Leaderships is the spread of leaders.

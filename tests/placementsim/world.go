@@ -25,6 +25,8 @@ type Config struct {
 	Capacity func(i int) uint64
 	// Bytes of a shard, drawn once.
 	Bytes func(r *rand.Rand) uint64
+	// Work of a shard's leader in a second, drawn once; nil: nothing is asked for. leader is the store that leads it at first.
+	Work func(r *rand.Rand, leader int) float64
 	// FailurePercent is how many of a hundred operators end half way.
 	FailurePercent int
 	Seed           uint64
@@ -37,6 +39,7 @@ const (
 	leaderSeconds  = 1
 	reportSeconds  = 1 // until a heartbeat tells placement
 	beginsPerCall  = 1024
+	followParts    = 10 // of a leader's work that each follower has: a tenth of it is writes
 	firstStore     = shard.StoreID(1001)
 	firstShard     = shard.ID(100_000)
 )
@@ -112,6 +115,10 @@ func (w *World) place() {
 				sh.Leader = r.Store
 			}
 		}
+		if cfg := w.cfg; cfg.Work != nil {
+			work := cfg.Work(w.rand, int(sh.Leader-firstStore))
+			sh.Work, sh.Follow = schedule.Busy(work, work/followParts)
+		}
 		w.count(sh, 1)
 		for _, r := range d.Replicas {
 			w.store(r.Store).Free -= min(w.store(r.Store).Free, sh.Bytes)
@@ -176,9 +183,12 @@ func (w *World) count(sh *schedule.Shard, sign int) {
 		s := w.store(id)
 		s.Shards += sign
 		s.Bytes += uint64(sign) * sh.Bytes
+		s.Work += float64(sign) * float64(sh.Follow)
 	}
 	if lead := willLead(sh); lead != 0 {
-		w.store(lead).Leaders += sign
+		s := w.store(lead)
+		s.Leaders += sign
+		s.Work += float64(sign) * (float64(sh.Work) - float64(sh.Follow))
 	}
 }
 

@@ -99,7 +99,7 @@ func (a *auditor) touch(ctx context.Context, h *hotspots) error {
 	balance := false
 	for _, o := range ops {
 		hot(hotOperator, "operator %d (%s of %s) is unfinished", o.ID, o.Kind, o.Shard)
-		balance = balance || o.Kind == "balance-shards" || o.Kind == "balance-leaders"
+		balance = balance || o.Kind == "balance-shards" || o.Kind == "balance-leaders" || o.Kind == "balance-load"
 	}
 	if balance {
 		hot(hotBalance, "balance does not settle")

@@ -292,6 +292,9 @@ func (j *judge) schedulers() {
 		if s := &j.p.Stores[i]; s.SlowDisk && s.State != "removed" {
 			j.add(Degraded, fmt.Sprintf("the disk of store %s at %s is much slower than the others': it leads nothing", s.ID, s.Addr), "see what is wrong with it")
 		}
+		if s := &j.p.Stores[i]; s.SlowNet && s.State != "removed" {
+			j.add(Degraded, fmt.Sprintf("store %s at %s is much slower to reach than the others: it leads nothing", s.ID, s.Addr), "see what is wrong with its network")
+		}
 	}
 }
 

@@ -92,6 +92,8 @@ func parseStore(t *testing.T, f []string) client.StoreInfo {
 			s.Version = value
 		case "disk":
 			s.SlowDisk = value == "slow"
+		case "net":
+			s.SlowNet = value == "slow"
 		case "shards":
 			s.Shards = number[int](t, value)
 		case "leaders":

@@ -10,13 +10,15 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/mvcc"
+	"github.com/skerrydb/skerry/shard/mvcc/mvcctest"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // ErrRead is what a Map with FailReads returns.
 var ErrRead = errors.New("injected read error")
 
-// Map is an ordered map of stored values: a raw.Writer, and by Reader a raw.Reader. Like the real ones it hands out
+// Map is an ordered map of stored values: a raw.Writer, by Reader a raw.Reader, by Txn a mvcc.Writer. Like the real ones it hands out
 // values that are only valid until the next call: it spoils them then, so that who keeps one is found out.
 type Map struct {
 	kv btree.Map[string, []byte]
@@ -25,13 +27,20 @@ type Map struct {
 	// FailReads makes every read fail.
 	FailReads bool
 
+	txn  mvcctest.Map
 	lent [][]byte
 }
 
 var _ raw.Writer = (*Map)(nil)
 
 // Copy returns an equal Map.
-func (m *Map) Copy() *Map { return &Map{kv: *m.kv.Copy()} }
+func (m *Map) Copy() *Map { return &Map{kv: *m.kv.Copy(), txn: *m.txn.Copy()} }
+
+// Txn is the transactional data beside the raw ones.
+func (m *Map) Txn() mvcc.Writer {
+	m.txn.Fail = m.FailReads
+	return &m.txn
+}
 
 // lend gives out a copy that is valid until the next call.
 func (m *Map) lend(b []byte) []byte {
@@ -154,6 +163,7 @@ func (m *Map) String() string {
 		}
 		return true
 	})
+	b.WriteString(m.txn.String())
 	if b.Len() == 0 {
 		return "empty\n"
 	}

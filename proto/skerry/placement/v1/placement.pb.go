@@ -341,6 +341,7 @@ type Store struct {
 	Labels        []*Label               `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty"`
 	SizeBytes     uint64                 `protobuf:"varint,14,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // of all replicas on it, about
 	SlowDisk      bool                   `protobuf:"varint,15,opt,name=slow_disk,json=slowDisk,proto3" json:"slow_disk,omitempty"`
+	SlowNet       bool                   `protobuf:"varint,16,opt,name=slow_net,json=slowNet,proto3" json:"slow_net,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -476,6 +477,13 @@ func (x *Store) GetSizeBytes() uint64 {
 func (x *Store) GetSlowDisk() bool {
 	if x != nil {
 		return x.SlowDisk
+	}
+	return false
+}
+
+func (x *Store) GetSlowNet() bool {
+	if x != nil {
+		return x.SlowNet
 	}
 	return false
 }
@@ -669,17 +677,15 @@ func (x *HeldReplica) GetBorn() bool {
 }
 
 type LedShard struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Descriptor_     *Descriptor            `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Leader          uint64                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
-	Term            uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
-	Applied         uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
-	SizeBytes       uint64                 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	Down            []uint64               `protobuf:"varint,6,rep,packed,name=down,proto3" json:"down,omitempty"`
-	ReadsPerSecond  float64                `protobuf:"fixed64,7,opt,name=reads_per_second,json=readsPerSecond,proto3" json:"reads_per_second,omitempty"`
-	WritesPerSecond float64                `protobuf:"fixed64,8,opt,name=writes_per_second,json=writesPerSecond,proto3" json:"writes_per_second,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Descriptor_   *Descriptor            `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
+	Leader        uint64                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	Applied       uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Down          []uint64               `protobuf:"varint,6,rep,packed,name=down,proto3" json:"down,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LedShard) Reset() {
@@ -754,16 +760,140 @@ func (x *LedShard) GetDown() []uint64 {
 	return nil
 }
 
-func (x *LedShard) GetReadsPerSecond() float64 {
+// ShardRates is what a shard is asked for in a second where it is led.
+type ShardRates struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ShardId       uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Reads         float32                `protobuf:"fixed32,3,opt,name=reads,proto3" json:"reads,omitempty"`
+	Writes        float32                `protobuf:"fixed32,4,opt,name=writes,proto3" json:"writes,omitempty"`
+	ReadBytes     float32                `protobuf:"fixed32,5,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"`
+	WriteBytes    float32                `protobuf:"fixed32,6,opt,name=write_bytes,json=writeBytes,proto3" json:"write_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardRates) Reset() {
+	*x = ShardRates{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardRates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardRates) ProtoMessage() {}
+
+func (x *ShardRates) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
 	if x != nil {
-		return x.ReadsPerSecond
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardRates.ProtoReflect.Descriptor instead.
+func (*ShardRates) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ShardRates) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
 	}
 	return 0
 }
 
-func (x *LedShard) GetWritesPerSecond() float64 {
+func (x *ShardRates) GetTerm() uint64 {
 	if x != nil {
-		return x.WritesPerSecond
+		return x.Term
+	}
+	return 0
+}
+
+func (x *ShardRates) GetReads() float32 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *ShardRates) GetWrites() float32 {
+	if x != nil {
+		return x.Writes
+	}
+	return 0
+}
+
+func (x *ShardRates) GetReadBytes() float32 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *ShardRates) GetWriteBytes() float32 {
+	if x != nil {
+		return x.WriteBytes
+	}
+	return 0
+}
+
+// Trip is how long a message to another store and its answer take on the way.
+type Trip struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StoreId       uint64                 `protobuf:"varint,1,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
+	Micros        uint64                 `protobuf:"varint,2,opt,name=micros,proto3" json:"micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trip) Reset() {
+	*x = Trip{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trip) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trip) ProtoMessage() {}
+
+func (x *Trip) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trip.ProtoReflect.Descriptor instead.
+func (*Trip) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Trip) GetStoreId() uint64 {
+	if x != nil {
+		return x.StoreId
+	}
+	return 0
+}
+
+func (x *Trip) GetMicros() uint64 {
+	if x != nil {
+		return x.Micros
 	}
 	return 0
 }
@@ -786,13 +916,15 @@ type HeartbeatRequest struct {
 	Replicas      []*HeldReplica         `protobuf:"bytes,14,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	Created       []uint64               `protobuf:"varint,15,rep,packed,name=created,proto3" json:"created,omitempty"`
 	SyncTimeUs    int64                  `protobuf:"varint,16,opt,name=sync_time_us,json=syncTimeUs,proto3" json:"sync_time_us,omitempty"` // how long a sync of the log takes; 0: not known
+	Rates         []*ShardRates          `protobuf:"bytes,17,rep,name=rates,proto3" json:"rates,omitempty"`                                // those that changed; if full, those that are not zero
+	Trips         []*Trip                `protobuf:"bytes,18,rep,name=trips,proto3" json:"trips,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +936,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +949,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{10}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatRequest) GetClusterId() uint64 {
@@ -932,6 +1064,20 @@ func (x *HeartbeatRequest) GetSyncTimeUs() int64 {
 	return 0
 }
 
+func (x *HeartbeatRequest) GetRates() []*ShardRates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetTrips() []*Trip {
+	if x != nil {
+		return x.Trips
+	}
+	return nil
+}
+
 type Instruction struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	ShardId           uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
@@ -945,7 +1091,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1103,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1116,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{11}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Instruction) GetShardId() uint64 {
@@ -1017,13 +1163,15 @@ type HeartbeatReply struct {
 	Create        []*Descriptor          `protobuf:"bytes,5,rep,name=create,proto3" json:"create,omitempty"`
 	Instructions  []*Instruction         `protobuf:"bytes,6,rep,name=instructions,proto3" json:"instructions,omitempty"`
 	Removed       bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
+	SafePoint     uint64                 `protobuf:"varint,8,opt,name=safe_point,json=safePoint,proto3" json:"safe_point,omitempty"`          // of transactions
+	CollectPoint  uint64                 `protobuf:"varint,9,opt,name=collect_point,json=collectPoint,proto3" json:"collect_point,omitempty"` // versions are collected up to it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1183,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1196,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{12}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeartbeatReply) GetNowMs() uint64 {
@@ -1100,6 +1248,20 @@ func (x *HeartbeatReply) GetRemoved() bool {
 	return false
 }
 
+func (x *HeartbeatReply) GetSafePoint() uint64 {
+	if x != nil {
+		return x.SafePoint
+	}
+	return 0
+}
+
+func (x *HeartbeatReply) GetCollectPoint() uint64 {
+	if x != nil {
+		return x.CollectPoint
+	}
+	return 0
+}
+
 type LocateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1110,7 +1272,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1284,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1297,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{13}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LocateRequest) GetKey() []byte {
@@ -1159,13 +1321,15 @@ type Route struct {
 	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
 	SizeBytes     uint64                 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // about; 0: not known
+	Reads         float32                `protobuf:"fixed32,6,opt,name=reads,proto3" json:"reads,omitempty"`                         // requests a second, about
+	Writes        float32                `protobuf:"fixed32,7,opt,name=writes,proto3" json:"writes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1341,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1354,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{14}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Route) GetDescriptor_() *Descriptor {
@@ -1228,6 +1392,20 @@ func (x *Route) GetSizeBytes() uint64 {
 	return 0
 }
 
+func (x *Route) GetReads() float32 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *Route) GetWrites() float32 {
+	if x != nil {
+		return x.Writes
+	}
+	return 0
+}
+
 type Routes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Full          bool                   `protobuf:"varint,1,opt,name=full,proto3" json:"full,omitempty"`
@@ -1241,7 +1419,7 @@ type Routes struct {
 
 func (x *Routes) Reset() {
 	*x = Routes{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1431,7 @@ func (x *Routes) String() string {
 func (*Routes) ProtoMessage() {}
 
 func (x *Routes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1444,7 @@ func (x *Routes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes.ProtoReflect.Descriptor instead.
 func (*Routes) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Routes) GetFull() bool {
@@ -1312,7 +1490,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1502,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1515,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
 }
 
 type JoinMemberRequest struct {
@@ -1354,7 +1532,7 @@ type JoinMemberRequest struct {
 
 func (x *JoinMemberRequest) Reset() {
 	*x = JoinMemberRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1544,7 @@ func (x *JoinMemberRequest) String() string {
 func (*JoinMemberRequest) ProtoMessage() {}
 
 func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1557,7 @@ func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinMemberRequest.ProtoReflect.Descriptor instead.
 func (*JoinMemberRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JoinMemberRequest) GetMemberId() uint64 {
@@ -1435,7 +1613,7 @@ type JoinMemberReply struct {
 
 func (x *JoinMemberReply) Reset() {
 	*x = JoinMemberReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1625,7 @@ func (x *JoinMemberReply) String() string {
 func (*JoinMemberReply) ProtoMessage() {}
 
 func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1638,7 @@ func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinMemberReply.ProtoReflect.Descriptor instead.
 func (*JoinMemberReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JoinMemberReply) GetClusterId() uint64 {
@@ -1493,7 +1671,7 @@ type RemoveStoreRequest struct {
 
 func (x *RemoveStoreRequest) Reset() {
 	*x = RemoveStoreRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1683,7 @@ func (x *RemoveStoreRequest) String() string {
 func (*RemoveStoreRequest) ProtoMessage() {}
 
 func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1696,7 @@ func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreRequest.ProtoReflect.Descriptor instead.
 func (*RemoveStoreRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveStoreRequest) GetStoreId() uint64 {
@@ -1536,7 +1714,7 @@ type RemoveStoreReply struct {
 
 func (x *RemoveStoreReply) Reset() {
 	*x = RemoveStoreReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1726,7 @@ func (x *RemoveStoreReply) String() string {
 func (*RemoveStoreReply) ProtoMessage() {}
 
 func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1739,7 @@ func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreReply.ProtoReflect.Descriptor instead.
 func (*RemoveStoreReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
 }
 
 // What people ask of placement and what it answers have the form of JSON: they change often and are few, people read them
@@ -1575,7 +1753,7 @@ type AdministerRequest struct {
 
 func (x *AdministerRequest) Reset() {
 	*x = AdministerRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1765,7 @@ func (x *AdministerRequest) String() string {
 func (*AdministerRequest) ProtoMessage() {}
 
 func (x *AdministerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1778,7 @@ func (x *AdministerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdministerRequest.ProtoReflect.Descriptor instead.
 func (*AdministerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AdministerRequest) GetOrder() []byte {
@@ -1619,7 +1797,7 @@ type AdministerReply struct {
 
 func (x *AdministerReply) Reset() {
 	*x = AdministerReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1809,7 @@ func (x *AdministerReply) String() string {
 func (*AdministerReply) ProtoMessage() {}
 
 func (x *AdministerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1822,7 @@ func (x *AdministerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdministerReply.ProtoReflect.Descriptor instead.
 func (*AdministerReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AdministerReply) GetOutcome() []byte {
@@ -1663,7 +1841,7 @@ type AllocIDsRequest struct {
 
 func (x *AllocIDsRequest) Reset() {
 	*x = AllocIDsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1853,7 @@ func (x *AllocIDsRequest) String() string {
 func (*AllocIDsRequest) ProtoMessage() {}
 
 func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1866,7 @@ func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsRequest.ProtoReflect.Descriptor instead.
 func (*AllocIDsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AllocIDsRequest) GetCount() uint32 {
@@ -1707,7 +1885,7 @@ type AllocIDsReply struct {
 
 func (x *AllocIDsReply) Reset() {
 	*x = AllocIDsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1897,7 @@ func (x *AllocIDsReply) String() string {
 func (*AllocIDsReply) ProtoMessage() {}
 
 func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1910,7 @@ func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsReply.ProtoReflect.Descriptor instead.
 func (*AllocIDsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{24}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AllocIDsReply) GetFirst() uint64 {
@@ -1751,7 +1929,7 @@ type TimestampsRequest struct {
 
 func (x *TimestampsRequest) Reset() {
 	*x = TimestampsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +1941,7 @@ func (x *TimestampsRequest) String() string {
 func (*TimestampsRequest) ProtoMessage() {}
 
 func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +1954,7 @@ func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsRequest.ProtoReflect.Descriptor instead.
 func (*TimestampsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{25}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TimestampsRequest) GetCount() uint32 {
@@ -1795,7 +1973,7 @@ type TimestampsReply struct {
 
 func (x *TimestampsReply) Reset() {
 	*x = TimestampsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1985,7 @@ func (x *TimestampsReply) String() string {
 func (*TimestampsReply) ProtoMessage() {}
 
 func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1998,7 @@ func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsReply.ProtoReflect.Descriptor instead.
 func (*TimestampsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{26}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TimestampsReply) GetFirst() uint64 {
@@ -1856,7 +2034,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05start\x18\x02 \x01(\fR\x05start\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\fR\x03end\x120\n" +
 	"\x05epoch\x18\x04 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x128\n" +
-	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xc0\x03\n" +
+	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xdb\x03\n" +
 	"\x05Store\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x14\n" +
@@ -1876,7 +2054,8 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x06labels\x18\r \x03(\v2\x1a.skerry.placement.v1.LabelR\x06labels\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x0e \x01(\x04R\tsizeBytes\x12\x1b\n" +
-	"\tslow_disk\x18\x0f \x01(\bR\bslowDisk\"/\n" +
+	"\tslow_disk\x18\x0f \x01(\bR\bslowDisk\x12\x19\n" +
+	"\bslow_net\x18\x10 \x01(\bR\aslowNet\"/\n" +
 	"\x05Label\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"n\n" +
@@ -1891,7 +2070,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\n" +
 	"replica_id\x18\x02 \x01(\x04R\treplicaId\x120\n" +
 	"\x05epoch\x18\x03 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x12\n" +
-	"\x04born\x18\x04 \x01(\bR\x04born\"\x9a\x02\n" +
+	"\x04born\x18\x04 \x01(\bR\x04born\"\xd0\x01\n" +
 	"\bLedShard\x12?\n" +
 	"\n" +
 	"descriptor\x18\x01 \x01(\v2\x1f.skerry.placement.v1.DescriptorR\n" +
@@ -1901,9 +2080,20 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\aapplied\x18\x04 \x01(\x04R\aapplied\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x05 \x01(\x04R\tsizeBytes\x12\x12\n" +
-	"\x04down\x18\x06 \x03(\x04R\x04down\x12(\n" +
-	"\x10reads_per_second\x18\a \x01(\x01R\x0ereadsPerSecond\x12*\n" +
-	"\x11writes_per_second\x18\b \x01(\x01R\x0fwritesPerSecond\"\x89\x04\n" +
+	"\x04down\x18\x06 \x03(\x04R\x04downJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"\xa9\x01\n" +
+	"\n" +
+	"ShardRates\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x14\n" +
+	"\x05reads\x18\x03 \x01(\x02R\x05reads\x12\x16\n" +
+	"\x06writes\x18\x04 \x01(\x02R\x06writes\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x05 \x01(\x02R\treadBytes\x12\x1f\n" +
+	"\vwrite_bytes\x18\x06 \x01(\x02R\n" +
+	"writeBytes\"9\n" +
+	"\x04Trip\x12\x19\n" +
+	"\bstore_id\x18\x01 \x01(\x04R\astoreId\x12\x16\n" +
+	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\xf1\x04\n" +
 	"\x10HeartbeatRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
@@ -1925,13 +2115,15 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\breplicas\x18\x0e \x03(\v2 .skerry.placement.v1.HeldReplicaR\breplicas\x12\x18\n" +
 	"\acreated\x18\x0f \x03(\x04R\acreated\x12 \n" +
 	"\fsync_time_us\x18\x10 \x01(\x03R\n" +
-	"syncTimeUs\"\xbe\x01\n" +
+	"syncTimeUs\x125\n" +
+	"\x05rates\x18\x11 \x03(\v2\x1f.skerry.placement.v1.ShardRatesR\x05rates\x12/\n" +
+	"\x05trips\x18\x12 \x03(\v2\x19.skerry.placement.v1.TripR\x05trips\"\xbe\x01\n" +
 	"\vInstruction\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x120\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
 	"\x06change\x18\x03 \x01(\fR\x06change\x12/\n" +
 	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\x12\x19\n" +
-	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\xc8\x02\n" +
+	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\x8c\x03\n" +
 	"\x0eHeartbeatReply\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x04R\x05nowMs\x125\n" +
 	"\amembers\x18\x02 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\x122\n" +
@@ -1939,10 +2131,13 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\tneed_full\x18\x04 \x01(\bR\bneedFull\x127\n" +
 	"\x06create\x18\x05 \x03(\v2\x1f.skerry.placement.v1.DescriptorR\x06create\x12D\n" +
 	"\finstructions\x18\x06 \x03(\v2 .skerry.placement.v1.InstructionR\finstructions\x12\x18\n" +
-	"\aremoved\x18\a \x01(\bR\aremoved\"7\n" +
+	"\aremoved\x18\a \x01(\bR\aremoved\x12\x1d\n" +
+	"\n" +
+	"safe_point\x18\b \x01(\x04R\tsafePoint\x12#\n" +
+	"\rcollect_point\x18\t \x01(\x04R\fcollectPoint\"7\n" +
 	"\rLocateRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\xad\x01\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\xdb\x01\n" +
 	"\x05Route\x12?\n" +
 	"\n" +
 	"descriptor\x18\x01 \x01(\v2\x1f.skerry.placement.v1.DescriptorR\n" +
@@ -1951,7 +2146,9 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x04 \x01(\x04R\aapplied\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x05 \x01(\x04R\tsizeBytes\"\xda\x01\n" +
+	"size_bytes\x18\x05 \x01(\x04R\tsizeBytes\x12\x14\n" +
+	"\x05reads\x18\x06 \x01(\x02R\x05reads\x12\x16\n" +
+	"\x06writes\x18\a \x01(\x02R\x06writes\"\xda\x01\n" +
 	"\x06Routes\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x12\x1d\n" +
 	"\n" +
@@ -2014,7 +2211,7 @@ func file_skerry_placement_v1_placement_proto_rawDescGZIP() []byte {
 	return file_skerry_placement_v1_placement_proto_rawDescData
 }
 
-var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*RegisterRequest)(nil),    // 0: skerry.placement.v1.RegisterRequest
 	(*RegisterReply)(nil),      // 1: skerry.placement.v1.RegisterReply
@@ -2026,23 +2223,25 @@ var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*Member)(nil),             // 7: skerry.placement.v1.Member
 	(*HeldReplica)(nil),        // 8: skerry.placement.v1.HeldReplica
 	(*LedShard)(nil),           // 9: skerry.placement.v1.LedShard
-	(*HeartbeatRequest)(nil),   // 10: skerry.placement.v1.HeartbeatRequest
-	(*Instruction)(nil),        // 11: skerry.placement.v1.Instruction
-	(*HeartbeatReply)(nil),     // 12: skerry.placement.v1.HeartbeatReply
-	(*LocateRequest)(nil),      // 13: skerry.placement.v1.LocateRequest
-	(*Route)(nil),              // 14: skerry.placement.v1.Route
-	(*Routes)(nil),             // 15: skerry.placement.v1.Routes
-	(*WatchRequest)(nil),       // 16: skerry.placement.v1.WatchRequest
-	(*JoinMemberRequest)(nil),  // 17: skerry.placement.v1.JoinMemberRequest
-	(*JoinMemberReply)(nil),    // 18: skerry.placement.v1.JoinMemberReply
-	(*RemoveStoreRequest)(nil), // 19: skerry.placement.v1.RemoveStoreRequest
-	(*RemoveStoreReply)(nil),   // 20: skerry.placement.v1.RemoveStoreReply
-	(*AdministerRequest)(nil),  // 21: skerry.placement.v1.AdministerRequest
-	(*AdministerReply)(nil),    // 22: skerry.placement.v1.AdministerReply
-	(*AllocIDsRequest)(nil),    // 23: skerry.placement.v1.AllocIDsRequest
-	(*AllocIDsReply)(nil),      // 24: skerry.placement.v1.AllocIDsReply
-	(*TimestampsRequest)(nil),  // 25: skerry.placement.v1.TimestampsRequest
-	(*TimestampsReply)(nil),    // 26: skerry.placement.v1.TimestampsReply
+	(*ShardRates)(nil),         // 10: skerry.placement.v1.ShardRates
+	(*Trip)(nil),               // 11: skerry.placement.v1.Trip
+	(*HeartbeatRequest)(nil),   // 12: skerry.placement.v1.HeartbeatRequest
+	(*Instruction)(nil),        // 13: skerry.placement.v1.Instruction
+	(*HeartbeatReply)(nil),     // 14: skerry.placement.v1.HeartbeatReply
+	(*LocateRequest)(nil),      // 15: skerry.placement.v1.LocateRequest
+	(*Route)(nil),              // 16: skerry.placement.v1.Route
+	(*Routes)(nil),             // 17: skerry.placement.v1.Routes
+	(*WatchRequest)(nil),       // 18: skerry.placement.v1.WatchRequest
+	(*JoinMemberRequest)(nil),  // 19: skerry.placement.v1.JoinMemberRequest
+	(*JoinMemberReply)(nil),    // 20: skerry.placement.v1.JoinMemberReply
+	(*RemoveStoreRequest)(nil), // 21: skerry.placement.v1.RemoveStoreRequest
+	(*RemoveStoreReply)(nil),   // 22: skerry.placement.v1.RemoveStoreReply
+	(*AdministerRequest)(nil),  // 23: skerry.placement.v1.AdministerRequest
+	(*AdministerReply)(nil),    // 24: skerry.placement.v1.AdministerReply
+	(*AllocIDsRequest)(nil),    // 25: skerry.placement.v1.AllocIDsRequest
+	(*AllocIDsReply)(nil),      // 26: skerry.placement.v1.AllocIDsReply
+	(*TimestampsRequest)(nil),  // 27: skerry.placement.v1.TimestampsRequest
+	(*TimestampsReply)(nil),    // 28: skerry.placement.v1.TimestampsReply
 }
 var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	2,  // 0: skerry.placement.v1.Descriptor.epoch:type_name -> skerry.placement.v1.Epoch
@@ -2052,39 +2251,41 @@ var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
 	4,  // 4: skerry.placement.v1.LedShard.descriptor:type_name -> skerry.placement.v1.Descriptor
 	9,  // 5: skerry.placement.v1.HeartbeatRequest.led:type_name -> skerry.placement.v1.LedShard
 	8,  // 6: skerry.placement.v1.HeartbeatRequest.replicas:type_name -> skerry.placement.v1.HeldReplica
-	2,  // 7: skerry.placement.v1.Instruction.epoch:type_name -> skerry.placement.v1.Epoch
-	7,  // 8: skerry.placement.v1.HeartbeatReply.members:type_name -> skerry.placement.v1.Member
-	5,  // 9: skerry.placement.v1.HeartbeatReply.stores:type_name -> skerry.placement.v1.Store
-	4,  // 10: skerry.placement.v1.HeartbeatReply.create:type_name -> skerry.placement.v1.Descriptor
-	11, // 11: skerry.placement.v1.HeartbeatReply.instructions:type_name -> skerry.placement.v1.Instruction
-	4,  // 12: skerry.placement.v1.Route.descriptor:type_name -> skerry.placement.v1.Descriptor
-	14, // 13: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
-	5,  // 14: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
-	7,  // 15: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
-	7,  // 16: skerry.placement.v1.JoinMemberReply.members:type_name -> skerry.placement.v1.Member
-	0,  // 17: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
-	10, // 18: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
-	13, // 19: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
-	16, // 20: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
-	23, // 21: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
-	25, // 22: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
-	17, // 23: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
-	19, // 24: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
-	21, // 25: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
-	1,  // 26: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
-	12, // 27: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
-	15, // 28: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
-	15, // 29: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
-	24, // 30: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
-	26, // 31: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
-	18, // 32: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
-	20, // 33: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
-	22, // 34: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	10, // 7: skerry.placement.v1.HeartbeatRequest.rates:type_name -> skerry.placement.v1.ShardRates
+	11, // 8: skerry.placement.v1.HeartbeatRequest.trips:type_name -> skerry.placement.v1.Trip
+	2,  // 9: skerry.placement.v1.Instruction.epoch:type_name -> skerry.placement.v1.Epoch
+	7,  // 10: skerry.placement.v1.HeartbeatReply.members:type_name -> skerry.placement.v1.Member
+	5,  // 11: skerry.placement.v1.HeartbeatReply.stores:type_name -> skerry.placement.v1.Store
+	4,  // 12: skerry.placement.v1.HeartbeatReply.create:type_name -> skerry.placement.v1.Descriptor
+	13, // 13: skerry.placement.v1.HeartbeatReply.instructions:type_name -> skerry.placement.v1.Instruction
+	4,  // 14: skerry.placement.v1.Route.descriptor:type_name -> skerry.placement.v1.Descriptor
+	16, // 15: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
+	5,  // 16: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
+	7,  // 17: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
+	7,  // 18: skerry.placement.v1.JoinMemberReply.members:type_name -> skerry.placement.v1.Member
+	0,  // 19: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
+	12, // 20: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
+	15, // 21: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
+	18, // 22: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
+	25, // 23: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
+	27, // 24: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
+	19, // 25: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
+	21, // 26: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
+	23, // 27: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
+	1,  // 28: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
+	14, // 29: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
+	17, // 30: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
+	17, // 31: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
+	26, // 32: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
+	28, // 33: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
+	20, // 34: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
+	22, // 35: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
+	24, // 36: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
+	28, // [28:37] is the sub-list for method output_type
+	19, // [19:28] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_skerry_placement_v1_placement_proto_init() }
@@ -2098,7 +2299,7 @@ func file_skerry_placement_v1_placement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_placement_v1_placement_proto_rawDesc), len(file_skerry_placement_v1_placement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
