@@ -21,14 +21,14 @@ func (a *app) txnCmd() *cobra.Command {
 
   get KEY            print the value
   lock KEY           lock the key, wait for others, and print its newest value
-  put KEY VALUE      set the key
+  put KEY VALUE      set the key to the rest of the line
   del KEY            remove it
   add KEY N          add to a counter of 8 bytes
   scan PREFIX        print keys and values
   commit             commit, and end
   rollback           give up, and end
 
-Words are separated by spaces and written as everywhere, \x20 for a space. The end of the input without commit gives
+Words are separated by one space, and keys written as everywhere, \x20 for a space. The end of the input without commit gives
 the transaction up. Errors end a script; a conflict has the exit code of other errors, and nothing was written.`,
 		Example: `  printf 'put a 1\nput b 2\ncommit\n' | skerry txn`,
 		Args:    cobra.NoArgs,
@@ -83,6 +83,9 @@ var txnWords = map[string]int{"get": 1, "lock": 1, "put": 2, "del": 1, "add": 2,
 
 func (x *txnScript) line(text string) (over bool, err error) {
 	f := strings.Fields(text)
+	if len(f) > 2 && f[0] == "put" {
+		f = strings.SplitN(strings.TrimSpace(text), " ", 3) // a value may have spaces
+	}
 	if len(f) == 0 || strings.HasPrefix(f[0], "#") {
 		return false, nil
 	}

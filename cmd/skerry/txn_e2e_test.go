@@ -11,7 +11,7 @@ func TestTxnCommands(t *testing.T) {
 	p := start(t, "playground", "--addr", "127.0.0.1:0")
 	s := &steps{t: t, addr: p.wait(`address +(\S+)\n`)}
 	p.wait("Ctrl-C ends it")
-	s.run(0, "put a 1\nput b two\\x20words\nadd n 3\nscan b\ncommit\n", "txn")
+	s.run(0, "put a 1\nput b two words\nadd n 3\nscan b\ncommit\n", "txn")
 	if got := s.run(0, "get a\nlock b\nget c\n# nothing\nput c 1\n", "txn"); got != "1\ntwo words\n(none)\n" {
 		t.Errorf("%q", got)
 	}
