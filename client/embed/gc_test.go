@@ -45,7 +45,7 @@ func TestCollectGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	put("new")
-	if _, err := db.At(old + 1<<40).Get(ctx, []byte("a")); !errors.Is(err, client.ErrInvalid) {
+	if _, err := db.At(old+1<<40).Get(ctx, []byte("a")); !errors.Is(err, client.ErrInvalid) {
 		t.Errorf("read in the future: %v", err)
 	}
 	p, err := db.Admin().CollectGarbage(ctx, 0)
