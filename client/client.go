@@ -23,6 +23,10 @@ type DB struct {
 	place  *place
 	scopes *scopes
 	tokens *tokens
+	stamps *stamps
+	fates  *fates
+	keeper *keeper
+	laters laters
 
 	coverage *fsm.Coverage // nil in production
 
@@ -30,10 +34,11 @@ type DB struct {
 	client uint64
 	seq    atomic.Uint64
 
-	closed atomic.Bool
-	cancel context.CancelFunc // ends the background tasks
-	tasks  atomic.Int64
-	ended  env.Event // the last background task has ended
+	closing atomic.Bool        // Close was called
+	closed  atomic.Bool        // nothing is sent any more
+	cancel  context.CancelFunc // ends the background tasks
+	tasks   atomic.Int64
+	ended   env.Event // the last background task has ended
 }
 
 // Open connects to a cluster by the addresses of any of its nodes, separated by commas, and learns the others from them.
@@ -57,6 +62,9 @@ func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
 		tokens: newTokens(c.env.Now()), client: c.env.Rand(), ended: c.env.NewEvent("client-ended"),
 		coverage: c.cover}
 	db.place = &place{db: db, seeds: seeds}
+	db.stamps = &stamps{db: db}
+	db.fates = newFates()
+	db.keeper = newKeeper(db)
 	var background context.Context
 	background, db.cancel = context.WithCancel(context.Background())
 	db.start("client-scopes", func() { db.scopes.run(background) })
@@ -65,6 +73,7 @@ func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
 		return nil, err
 	}
 	db.start("client-watch", func() { db.watch(background) })
+	db.start("client-keeper", func() { db.keeper.run(background) })
 	return db, nil
 }
 
@@ -103,9 +112,11 @@ func (db *DB) start(name string, f func()) {
 // Close ends the background tasks and the connections. Calls under way end with ErrClosed, or with ErrAmbiguous if they
 // are writes whose fate is not known. The second Close returns ErrClosed.
 func (db *DB) Close() error {
-	if db.closed.Swap(true) {
+	if db.closing.Swap(true) {
 		return ErrClosed
 	}
+	db.settleDown()
+	db.closed.Store(true)
 	db.scopes.close()
 	db.cancel()
 	err := db.conn.Close()

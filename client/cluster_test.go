@@ -28,12 +28,13 @@ type fixture struct {
 	t      *testing.T
 	shards []*shard.Descriptor
 	addr   string
+	oracle *cluster.Oracle
 }
 
 func newFixture(t *testing.T) *fixture {
-	f := &fixture{t: t, addr: "node"}
+	f := &fixture{t: t, addr: "node", oracle: new(cluster.Oracle)}
 	f.shards = []*shard.Descriptor{cluster.Descriptor(2, "", "g", 3), cluster.Descriptor(3, "g", "p", 3), cluster.Descriptor(4, "p", "", 3)}
-	f.Cluster = cluster.New(t, cluster.Options{Shards: f.shards})
+	f.Cluster = cluster.New(t, cluster.Options{Shards: f.shards, Store: f.oracle.Into})
 	return f
 }
 
@@ -98,6 +99,10 @@ func (m memory) TransferLeader(context.Context, string, shard.ID, shard.StoreID)
 
 func (m memory) Split(ctx context.Context, _ string, id shard.ID, epoch shard.Epoch, at []shard.Key, into int) ([]*shard.Descriptor, error) {
 	return node(m).Split(ctx, id, epoch, at, into)
+}
+
+func (m memory) Timestamps(context.Context, string, int) (uint64, error) {
+	return uint64(m.oracle.Next()), nil
 }
 
 func (m memory) Close() error { return nil }

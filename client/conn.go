@@ -34,6 +34,8 @@ type Conn interface {
 	RemoveStore(ctx context.Context, addr string, id shard.StoreID) error
 	// Administer asks a placement member to do what an administrator wants.
 	Administer(ctx context.Context, addr string, o *beat.Order) (*beat.Outcome, error)
+	// Timestamps asks a placement member for count timestamps of transactions: the one it returns, and every second one after it.
+	Timestamps(ctx context.Context, addr string, count int) (uint64, error)
 	// Close ends everything that is under way.
 	Close() error
 }
@@ -85,6 +87,10 @@ func (c *rpcConn) RemoveStore(ctx context.Context, addr string, id shard.StoreID
 
 func (c *rpcConn) Administer(ctx context.Context, addr string, o *beat.Order) (*beat.Outcome, error) {
 	return c.conns.Placement(addr).Administer(ctx, o)
+}
+
+func (c *rpcConn) Timestamps(ctx context.Context, addr string, count int) (uint64, error) {
+	return c.conns.Placement(addr).Timestamps(ctx, count)
 }
 
 func (c *rpcConn) Close() error {

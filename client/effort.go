@@ -210,7 +210,10 @@ func (e *effort) pause(why reason, err error, floor time.Duration) error {
 	if stop := e.over(); stop != nil {
 		return stop
 	}
-	wait := max(floor+e.jitter(why, n), e.db.tokens.take(e.now))
+	wait := floor + e.jitter(why, n)
+	if why != lockedOut && why != conflicted {
+		wait = max(wait, e.db.tokens.take(e.now)) // those two are other callers' doing, and no outage
+	}
 	if wait > 0 {
 		ctx, sc := e.db.scopes.enter(e.ctx, 0)
 		_ = e.db.env.Sleep(ctx, min(wait, e.end.Sub(e.now)))
@@ -246,7 +249,7 @@ func (e *effort) fail(kind, cause error) *Error {
 	err := &Error{Op: e.what, Shard: e.shard, Store: e.store, Attempts: e.attempts, Elapsed: e.db.env.Now().Sub(e.began),
 		Hint: hint(kind), Kind: kind, Cause: cause}
 	if e.key != nil {
-		err.Key = e.key.User()
+		err.Key = userOf(e.key)
 	}
 	for i := max(0, e.lasts-keptReasons); i < e.lasts; i++ {
 		h := &e.last[i%keptReasons]

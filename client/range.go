@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -51,6 +52,26 @@ func (r Range) whole() shard.Range {
 		out.End = shard.RawKey(r.End)
 	}
 	return out
+}
+
+// wholeTxn is whole for transactional keys.
+func (r Range) wholeTxn() shard.Range {
+	out := shard.ModeRange(shard.ModeTxn)
+	if len(r.Start) > 0 {
+		out.Start = mvcc.Key(r.Start)
+	}
+	if len(r.End) > 0 {
+		out.End = mvcc.Key(r.End)
+	}
+	return out
+}
+
+// userOf is the user's part of a key of either kind.
+func userOf(k shard.Key) []byte {
+	if u, ok := mvcc.UserKey(k); ok {
+		return u
+	}
+	return k.User()
 }
 
 // userRange is the part of a range of the keyspace that holds users' keys, as users see it.

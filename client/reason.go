@@ -28,6 +28,9 @@ const (
 	neverHappened        // the outcome of an unanswered attempt
 	unanswered           // no reply, or one that says nothing
 	stoppedStore         // the store has stopped
+	lockedOut            // another transaction holds a lock
+	conflicted           // a transaction lost against another one, and begins anew
+	outpaced             // a commit timestamp, or what was read, was overtaken
 	reasonCount   = iota
 )
 
@@ -46,6 +49,12 @@ func (r reason) backoff() (free int, base, longest time.Duration) {
 		return 0, 10 * time.Millisecond, 500 * time.Millisecond // an election, or an apply, is under way
 	case busy:
 		return 0, 20 * time.Millisecond, 2 * time.Second
+	case lockedOut:
+		return 0, 2 * time.Millisecond, 100 * time.Millisecond // most locks stand for a round trip or two
+	case conflicted:
+		return 0, 2 * time.Millisecond, 200 * time.Millisecond
+	case outpaced:
+		return 2, 2 * time.Millisecond, 100 * time.Millisecond
 	case noTime:
 		return 0, 100 * time.Millisecond, time.Second
 	}
@@ -89,7 +98,7 @@ func classify(err error) reason {
 		return neverHappened
 	case as[*shard.BrokenError](err):
 		return stoppedStore
-	case errors.Is(err, shard.ErrNoFreshTime):
+	case errors.Is(err, shard.ErrNoFreshTime), as[*shard.TooNewError](err):
 		return noTime
 	case isRejected(err), isUnknown(err):
 		return noReason

@@ -153,6 +153,10 @@ func (p *fakePlacement) Split(context.Context, string, shard.ID, shard.Epoch, []
 	return nil, shard.ErrUnavailable
 }
 
+func (p *fakePlacement) Timestamps(context.Context, string, int) (uint64, error) {
+	return 0, shard.ErrUnavailable
+}
+
 func (p *fakePlacement) Close() error { return nil }
 
 // fakeStores are stores 1 to n at addresses "st1" to "stn".

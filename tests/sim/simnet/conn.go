@@ -90,4 +90,8 @@ func (c *conn) RemoveStore(ctx context.Context, addr string, id shard.StoreID) e
 	return (&placementAt{c.h, addr}).RemoveStore(ctx, id)
 }
 
+func (c *conn) Timestamps(ctx context.Context, addr string, count int) (uint64, error) {
+	return (&placementAt{c.h, addr}).Timestamps(ctx, count)
+}
+
 func (c *conn) Close() error { return nil }

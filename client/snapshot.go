@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/mvcc"
+)
+
+// Snapshot is the transactional keys as of one timestamp. Safe for concurrent use; nothing needs to be closed.
+type Snapshot struct {
+	v view
+
+	mu      sync.Mutex
+	checked bool // the timestamp was issued
+}
+
+// At reads as of a timestamp: of one that Timestamp fetched, or any below it down to the safe point, below which reads end
+// with ErrTooOld. A timestamp that lies in the future is refused with ErrInvalid by the first read.
+func (db *DB) At(ts Timestamp, opts ...ReadOption) *Snapshot {
+	return &Snapshot{v: view{db: db, ts: ts, follower: readOptionsOf(opts).follower}}
+}
+
+// TS is the timestamp that the snapshot reads at.
+func (s *Snapshot) TS() Timestamp { return s.v.ts }
+
+// check refuses a timestamp that was not issued yet: what is read there could still change.
+func (s *Snapshot) check(e *effort) error {
+	s.mu.Lock()
+	ok := s.checked
+	s.mu.Unlock()
+	if ok {
+		return nil
+	}
+	if s.v.ts > e.db.stamps.latest() {
+		now, err := e.stamp()
+		if err != nil {
+			return err
+		}
+		if s.v.ts > now {
+			return e.fail(ErrInvalid, fmt.Errorf("timestamp %d lies in the future, above %d", s.v.ts, now))
+		}
+	}
+	if s.v.ts == 0 {
+		return e.fail(ErrInvalid, fmt.Errorf("timestamp 0 was never issued"))
+	}
+	s.mu.Lock()
+	s.checked = true
+	s.mu.Unlock()
+	return nil
+}
+
+// Get reads one key. A key that did not exist is ErrNotFound.
+func (s *Snapshot) Get(ctx context.Context, key []byte) ([]byte, error) {
+	f, err := s.GetMany(ctx, [][]byte{key})
+	if err != nil {
+		return nil, err
+	}
+	if !f[0].Found {
+		return nil, refuse("get", key, ErrNotFound, "", "")
+	}
+	return f[0].Value, nil
+}
+
+// GetMany reads keys, of all shards at once, all as of the snapshot's timestamp.
+func (s *Snapshot) GetMany(ctx context.Context, keys [][]byte) ([]Found, error) {
+	sorted, err := sortedKeys("get", keys)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	e := s.v.db.begin(ctx, "get", sorted[0])
+	if err := s.check(&e); err != nil {
+		return nil, err
+	}
+	rows := make([]mvcc.Row, len(sorted))
+	if err := s.v.get(&e, sorted, rows); err != nil {
+		return nil, err
+	}
+	out := make([]Found, len(keys))
+	for i, k := range keys {
+		at, _ := slices.BinarySearchFunc(sorted, mvcc.Key(k), shard.Key.Compare)
+		out[i] = foundOf(&rows[at])
+	}
+	return out, nil
+}
+
+func foundOf(r *mvcc.Row) Found {
+	if !r.Found {
+		return Found{}
+	}
+	return Found{Value: append([]byte{}, r.Value...), Found: true}
+}
+
+// sortedKeys puts users' keys into the keyspace, each once.
+func sortedKeys(op string, keys [][]byte) ([]shard.Key, error) {
+	out := make([]shard.Key, len(keys))
+	for i, k := range keys {
+		if err := checkKey(op, k); err != nil {
+			return nil, err
+		}
+		out[i] = mvcc.Key(k)
+	}
+	slices.SortFunc(out, shard.Key.Compare)
+	return slices.CompactFunc(out, func(a, b shard.Key) bool { return a.Compare(b) == 0 }), nil
+}
+
+// Scan yields the keys of a range in order, across shards, a page at a time; all as of the snapshot's timestamp.
+func (s *Snapshot) Scan(ctx context.Context, r Range, opts ...ScanOption) iter.Seq2[KV, error] {
+	return s.scan(ctx, r, false, opts)
+}
+
+// ReverseScan is Scan from the end of the range down.
+func (s *Snapshot) ReverseScan(ctx context.Context, r Range, opts ...ScanOption) iter.Seq2[KV, error] {
+	return s.scan(ctx, r, true, opts)
+}
+
+func (s *Snapshot) scan(ctx context.Context, r Range, reverse bool, opts []ScanOption) iter.Seq2[KV, error] {
+	return func(yield func(KV, error) bool) {
+		p, err := newPages(ctx, &s.v, r, reverse, opts)
+		if err == nil {
+			e := s.v.db.begin(ctx, p.name(), p.rest.Start)
+			err = s.check(&e)
+		}
+		if err != nil {
+			yield(KV{}, err)
+			return
+		}
+		for row, err := range p.rows() {
+			if err != nil {
+				yield(KV{}, err)
+				return
+			}
+			if !yield(KV{Key: userOf(row.Key), Value: row.Value}, nil) {
+				return
+			}
+		}
+	}
+}
