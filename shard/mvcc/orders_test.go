@@ -55,6 +55,7 @@ const (
 	prewriting
 	prewritten // a commit timestamp is to be fetched
 	committing
+	asking // whether it can still be committed by its locks: an async commit that gives up
 	over
 )
 
@@ -162,7 +163,13 @@ func (o *orders) next(f func(*orders)) {
 		}
 	}
 	for i := range o.sent {
+		if o.sent[i].came > 0 && o.late == 0 {
+			continue
+		}
 		try(fmt.Sprintf("message %d: %s", i, show(o.sent[i].body)), func(n *orders) bool { return n.deliver(i, false) })
+		if o.late == 0 {
+			continue
+		}
 		try(fmt.Sprintf("message %d, answer lost", i), func(n *orders) bool { return n.deliver(i, true) })
 	}
 	if o.toRead > 0 {
@@ -254,15 +261,22 @@ func (o *orders) tell(i int, c mvcc.Command, r *mvcc.Result) {
 	w := &o.owners[i]
 	switch {
 	case w.phase == over:
+	case w.phase == asking && show(c) != "CheckSecondaries":
 	case len(r.Rejected) > 0 && w.phase == committing && r.Rejected[0].Reason == mvcc.TooEarly:
 		w.phase = prewritten
 	case len(r.Rejected) > 0 && w.phase == committing:
 		w.phase = over
-	case len(r.Rejected) > 0:
-		w.phase = over
+	case w.phase == asking:
+		o.askedOne(i, r)
+	case len(r.Rejected) > 0 && w.mode == mvcc.Async:
+		// INVARIANT: an async commit is not rolled back before one of its keys was asked and is not locked, for good. A
+		// prewrite that was refused and comes again may lock the last key, and whoever meets the locks then commits.
+		w.phase, w.at, w.waits = asking, 0, len(w.keys)
 		for _, k := range w.keys {
-			o.send(-1, k, mvcc.NewRollback(w.start, ordersKeys[k]))
+			o.send(i, k, mvcc.NewCheckSecondaries(w.start, ordersKeys[k]))
 		}
+	case len(r.Rejected) > 0:
+		o.giveUp(i)
 	case w.phase == locking:
 		if w.waits--; w.waits == 0 {
 			o.prewrite(i)
@@ -272,6 +286,32 @@ func (o *orders) tell(i int, c mvcc.Command, r *mvcc.Result) {
 	case w.phase == committing:
 		w.phase, w.acked = over, w.at
 		o.commitRest(i, 1)
+	}
+}
+
+func (o *orders) giveUp(i int) {
+	w := &o.owners[i]
+	w.phase = over
+	for _, k := range w.keys {
+		o.send(-1, k, mvcc.NewRollback(w.start, ordersKeys[k]))
+	}
+}
+
+// askedOne takes what a key of an async commit answers.
+func (o *orders) askedOne(i int, r *mvcc.Result) {
+	w := &o.owners[i]
+	switch {
+	case r.Status == mvcc.StatusCommitted:
+		w.phase, w.acked = over, r.CommitTS
+		o.commitRest(i, 0)
+	case len(r.Locks) == 0 || !r.Locks[0].Async:
+		o.giveUp(i) // rolled back, or to be committed by its primary, which nobody does
+	default:
+		w.at = max(w.at, r.Locks[0].MinCommitTS)
+		if w.waits--; w.waits == 0 {
+			w.phase, w.acked = over, w.at
+			o.commitRest(i, 0)
+		}
 	}
 }
 
