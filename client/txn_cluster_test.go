@@ -182,3 +182,6 @@ func TestAdd(t *testing.T) {
 		t.Fatalf("%d, %v", num(v), err)
 	}
 }
+
+// asker sends single commands and queries.
+func (f *fixture) asker() *cluster.Txns { return cluster.NewTxns(f.Cluster, f.oracle, f.shards...) }

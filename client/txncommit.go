@@ -58,6 +58,7 @@ func (t *Txn) loneAdd() (shard.Key, pending, bool) {
 	if len(t.buf.writes) != 1 || len(t.buf.held) > 0 || t.reads.beyond(nil) {
 		return nil, pending{}, false
 	}
+	// in any order: there is one
 	for k, p := range t.buf.writes {
 		return shard.Key(k), p, p.kind == writeAdd
 	}

@@ -50,7 +50,7 @@ var rules = []rule{
 	{pkg: "placement/schedule", may: []string{"shard", "placement/operator"}, pure: true},
 	{pkg: "placement", may: []string{"internal/bug", "internal/fsm", "shard", "shard/raw", "shard/beat", "placement/operator", "placement/schedule", "placement/tso", "internal/env", "internal/codec"}},
 	{pkg: "rpc", may: []string{"shard", "shard/call", "shard/beat", "proto", "internal/env", "internal/codec"}},
-	{pkg: "client", may: []string{"internal/bug", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/beat", "rpc", "proto", "internal/env", "internal/codec"}},
+	{pkg: "client", may: []string{"internal/bug", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "rpc", "proto", "internal/env", "internal/codec"}},
 }
 
 // doors names the packages through which a heavy library may be reached.
