@@ -113,15 +113,15 @@ func (o *observation) internal(t *Txn) {
 
 // order finds the order of versions of each key, and holds every read against it.
 func (o *observation) order() {
-	o.reads(func(i int, op *Op) {
-		if l := o.list(op.Key); l.longest < 0 || len(op.Read) > len(l.versions) {
-			l.versions, l.longest = op.Read, i
+	o.reads(func(i int, key string, saw []string) {
+		if l := o.list(key); l.longest < 0 || len(saw) > len(l.versions) {
+			l.versions, l.longest = saw, i
 		}
 	})
-	o.reads(func(i int, op *Op) {
-		l := o.lists[op.Key]
-		if !slices.Equal(op.Read, l.versions[:len(op.Read)]) {
-			o.add(Disorder, "%s\n%s\n  saw lists of %s of which none is the beginning of the other", &o.txns[i], &o.txns[l.longest], op.Key)
+	o.reads(func(i int, key string, saw []string) {
+		l := o.lists[key]
+		if !slices.Equal(saw, l.versions[:len(saw)]) {
+			o.add(Disorder, "%s\n%s\n  saw lists of %s of which none is the beginning of the other", &o.txns[i], &o.txns[l.longest], key)
 		}
 	})
 	for _, key := range o.keys {
@@ -129,15 +129,36 @@ func (o *observation) order() {
 	}
 }
 
-// reads calls f for every read of transactions that were not refused; those are the ones that a store answers for.
-func (o *observation) reads(f func(i int, op *Op)) {
+// reads calls f for what was seen by transactions that were not refused; a store answers for those. Of what an open one saw
+// its own appends are left out: perhaps they never were.
+func (o *observation) reads(f func(i int, key string, saw []string)) {
 	for i := range o.txns {
+		if o.txns[i].Fate == history.Refused {
+			continue
+		}
 		for n := range o.txns[i].Ops {
-			if op := &o.txns[i].Ops[n]; op.Append == "" && o.txns[i].Fate != history.Refused {
-				f(i, op)
+			op := &o.txns[i].Ops[n]
+			if op.Append != "" {
+				continue
 			}
+			saw := op.Read
+			if o.txns[i].Fate == history.Open {
+				saw = saw[:len(saw)-o.own(i, op)]
+			}
+			f(i, op.Key, saw)
 		}
 	}
+}
+
+// own counts the elements at the end of what a transaction read that it appended itself.
+func (o *observation) own(i int, op *Op) (n int) {
+	for n < len(op.Read) {
+		if w, ok := o.writer[place{op.Key, op.Read[len(op.Read)-1-n]}]; !ok || w != i {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 func (o *observation) checkVersions(key string) {
@@ -172,11 +193,7 @@ func (o *observation) look(i int) {
 			appended[op.Key] = true
 			continue
 		}
-		own := 0
-		for own < len(op.Read) && o.writer[place{op.Key, op.Read[len(op.Read)-1-own]}] == i {
-			own++
-		}
-		n := len(op.Read) - own
+		n := len(op.Read) - o.own(i, &op)
 		if n > 0 && !read[op.Key] {
 			e := place{op.Key, op.Read[n-1]}
 			if _, whole := o.last[e]; !whole {

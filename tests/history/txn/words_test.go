@@ -120,6 +120,10 @@ func TestPlantedAnomalies(t *testing.T) {
 			A open 1-0 rx: ax1
 			B ok 1-9 rx: ax2
 			C ok 10-11 rx:12`, string(LostUpdate), string(LostUpdate)},
+		{"an open one sees its own", `
+			A open 1-0 rx: ax1 rx:1
+			B ok 1-9 rx: ax2
+			C ok 10-11 rx:2`, "", ""},
 		{"an open one has no end", `
 			A open 1-0 ax1
 			B ok 3-4 rx:
