@@ -47,6 +47,7 @@ func (c *cluster) run() error {
 	c.stir(c.w.Now() + c.knobs.Faults)
 	c.reseat(c.w.Now() + c.knobs.Faults)
 	c.perish(c.w.Now() + c.knobs.Faults)
+	c.collect(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
