@@ -17,8 +17,8 @@ const maxShards = 30
 // one shard.
 func (c *cluster) split() {
 	if c.knobs.Txns > 0 && c.w.Chance(0.5) {
-		place := c.w.IntN(txnPlaces)
-		c.auditor.env.Go("split", func() { c.auditor.splitTxn(mvcc.Key([]byte(placePrefix(place)))) })
+		at := placePrefix(c.w.IntN(txnPlaces)) + pick(c.w, "", "bank", "count", "list/001", "pair")
+		c.auditor.env.Go("split", func() { c.auditor.splitTxn(mvcc.Key([]byte(at))) })
 		return
 	}
 	slot := c.w.IntN(c.knobs.Groups)
