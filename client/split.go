@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
 // splitPatience bounds one question to a node for a split by size: it reads the keys of the whole shard first.
@@ -17,6 +18,15 @@ const splitPatience = 4 * attemptTimeout
 // order once the cut is applied where the shard is led. Keys at which a shard begins already are left out, so it may be
 // asked for again without harm. It is refused with ErrInvalid for keys that are not inside the shard.
 func (a *Admin) Split(ctx context.Context, id shard.ID, keys ...[]byte) ([]ShardInfo, error) {
+	return a.splitKeys(ctx, id, shard.RawKey, keys)
+}
+
+// SplitTxn is Split at transactional keys.
+func (a *Admin) SplitTxn(ctx context.Context, id shard.ID, keys ...[]byte) ([]ShardInfo, error) {
+	return a.splitKeys(ctx, id, mvcc.Key, keys)
+}
+
+func (a *Admin) splitKeys(ctx context.Context, id shard.ID, key func([]byte) shard.Key, keys [][]byte) ([]ShardInfo, error) {
 	op := fmt.Sprintf("split %s", id)
 	if len(keys) == 0 {
 		return nil, refuse(op, nil, ErrInvalid, "no key was given", "name the first keys of the new shards, or use SplitInto")
@@ -26,7 +36,7 @@ func (a *Admin) Split(ctx context.Context, id shard.ID, keys ...[]byte) ([]Shard
 		if err := checkKey(op, k); err != nil {
 			return nil, err
 		}
-		at = append(at, shard.RawKey(k))
+		at = append(at, key(k))
 	}
 	slices.SortFunc(at, shard.Key.Compare)
 	return a.split(ctx, op, id, slices.CompactFunc(at, func(x, y shard.Key) bool { return x.Compare(y) == 0 }), 0)

@@ -159,7 +159,11 @@ func (h *history) one(db *client.DB, rng *rand.Rand, id int) {
 	if d.causal = rng.IntN(4) == 0; d.causal {
 		opts = append(opts, client.Causal())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	patience := 10 * time.Second
+	if rng.IntN(4) == 0 {
+		patience = time.Duration(3+rng.IntN(30)) * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	d.began = time.Now()
 	tx, err := db.Begin(ctx, opts...)

@@ -7,6 +7,7 @@ import (
 	"github.com/skerrydb/skerry/raftstore/load"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -88,20 +89,40 @@ func (s *sampler) kept() []load.Sample {
 
 // read counts a read that was evaluated, on any goroutine.
 func (l *shardLoad) read(q *raw.Query, ans *raw.Answer, bytes int) {
+	s, h := l.readOf(bytes)
+	switch {
+	case s == nil:
+	case q.Kind == raw.Get:
+		s.keep(q.Keys[h%uint64(len(q.Keys))], nil, bytes)
+	default:
+		s.keep(ans.Range.Start, ans.Range.End, bytes)
+	}
+}
+
+// readTxn is read for a transaction's.
+func (l *shardLoad) readTxn(q *mvcc.Query, ans *mvcc.Answer, bytes int) {
+	s, h := l.readOf(bytes)
+	switch {
+	case s == nil:
+	case q.Kind == mvcc.Get:
+		s.keep(q.Keys[h%uint64(len(q.Keys))], nil, bytes)
+	case ans.Rejected == nil:
+		s.keep(ans.Range.Start, ans.Range.End, bytes)
+	}
+}
+
+// readOf counts a read, and returns where it is to be kept, or nil, and a number drawn for it.
+func (l *shardLoad) readOf(bytes int) (*sampler, uint64) {
 	n := l.reads.Add(1<<countShift + uint64(bytes))
 	s := l.sampler.Load()
 	if s == nil {
-		return
+		return nil, 0
 	}
 	h := mix(n)
 	if !s.wants(h) {
-		return
+		return nil, 0
 	}
-	if q.Kind == raw.Get {
-		s.keep(q.Keys[h%uint64(len(q.Keys))], nil, bytes)
-		return
-	}
-	s.keep(ans.Range.Start, ans.Range.End, bytes)
+	return s, h
 }
 
 // write counts a write that was admitted, on the worker.
@@ -116,12 +137,32 @@ func (l *shardLoad) write(body []byte) {
 	if !s.wants(h) {
 		return
 	}
-	if cmd, err := raw.DecodeCommand(body); err == nil {
-		start, end := touched(cmd, h)
-		if start != nil {
-			s.keep(start, end, len(body))
-		}
+	var start, end shard.Key
+	if cmd, err := mvcc.Decode(body); err == nil {
+		start = touchedTxn(cmd, h)
+	} else if cmd, err := raw.DecodeCommand(body); err == nil {
+		start, end = touched(cmd, h)
 	}
+	if start != nil {
+		s.keep(start, end, len(body))
+	}
+}
+
+// touchedTxn is one of the keys that a transaction's command names, or nil. Its keys may come to lie in different shards.
+func touchedTxn(cmd mvcc.Command, h uint64) (key shard.Key) {
+	n := uint64(0)
+	cmd.Keys(func(shard.Key) { n++ })
+	if n == 0 {
+		return nil
+	}
+	at := h % n
+	cmd.Keys(func(k shard.Key) {
+		if at == 0 {
+			key = k
+		}
+		at--
+	})
+	return key
 }
 
 // touched is what a command touches: one of its keys, or, if it has conditions and must stay in one shard, everything from

@@ -2,10 +2,12 @@ package raftstore
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/skerrydb/skerry/raftstore/load"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -97,5 +99,30 @@ func TestTouched(t *testing.T) {
 		if start.Compare(c.start) != 0 || end.Compare(c.end) != 0 || (end == nil) != (c.end == nil) {
 			t.Errorf("%+v: %s to %s", c.cmd, start, end)
 		}
+	}
+}
+
+// TestTxnSamples: reads and writes of transactions count, and their keys are sampled.
+func TestTxnSamples(t *testing.T) {
+	var l shardLoad
+	s := new(sampler)
+	s.odds.Store(1 << 32)
+	l.sampler.Store(s)
+	a, b := mvcc.Key([]byte("a")), mvcc.Key([]byte("b"))
+	l.readTxn(&mvcc.Query{Kind: mvcc.Get, Keys: []shard.Key{a}}, &mvcc.Answer{}, 10)
+	l.readTxn(&mvcc.Query{Kind: mvcc.Scan}, &mvcc.Answer{Range: shard.Range{Start: a, End: b}}, 10)
+	body := (&mvcc.Prewrite{StartTS: 2, Primary: b, Mutations: []mvcc.Mutation{{Kind: mvcc.Put, Key: b}}}).Append(nil)
+	l.write(body)
+	l.write((&mvcc.GC{SafePoint: 2}).Append(nil)) // names none
+	var got []string
+	for _, it := range s.kept() {
+		got = append(got, it.Start.String()+it.End.String())
+	}
+	want := []string{a.String() + `""`, a.String() + b.String(), b.String() + `""`}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if c := l.take(); c.Reads != 2 || c.Writes != 2 || c.ReadBytes != 20 {
+		t.Errorf("%+v", c)
 	}
 }

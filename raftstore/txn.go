@@ -292,7 +292,7 @@ func (s *Store) evaluateTxn(r *replica, q *mvcc.Query, desc *shard.Descriptor) (
 	if err != nil {
 		return nil, err
 	}
-	return ans.Append(nil), nil
+	return r.countedTxn(q, &ans), nil
 }
 
 // evaluateOne reads one key without a view: one seek, and one more only while the shard has locks.
@@ -309,5 +309,12 @@ func (s *Store) evaluateOne(r *replica, q *mvcc.Query, desc *shard.Descriptor) (
 	if err != nil {
 		return nil, err
 	}
-	return ans.Append(nil), nil
+	return r.countedTxn(q, &ans), nil
+}
+
+// countedTxn encodes an answer, and counts it among what the shard was asked for.
+func (r *replica) countedTxn(q *mvcc.Query, ans *mvcc.Answer) []byte {
+	body := ans.Append(nil)
+	r.load.readTxn(q, ans, len(body))
+	return body
 }
