@@ -58,7 +58,8 @@
 // # Locks
 //
 // Leaves all: Store.mu (ranges and placeholders, closing), inbox.mu, syncLoop.mu, liveness.mu, readers.mu,
-// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu. None is held while another is taken, with two exceptions: a reception's mu is held around
+// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu. None is held while another is
+// taken, with two exceptions: a reception's mu is held around
 // its sink's disk writes and around snapshots.mu, and snapshots.mu is never held around it. No lock is held across a call
 // that blocks in env.
 //

@@ -30,6 +30,8 @@ type member struct {
 	server *placement.Server
 	over   bool // it was removed
 
+	hidden bool // not served until the cluster is known; of the agent's goroutine, once open
+
 	addresses // of the agent's goroutine
 }
 
@@ -79,15 +81,15 @@ func (m *member) start(beside engine.Ident) error {
 		})
 		return nil
 	default:
-		if err := m.checkEmpty(c, beside); err != nil {
+		if err := m.checkEmpty(c, first, beside); err != nil {
 			return err
 		}
-		switch ok, err := m.begin(c, first); {
+		switch ok, err := m.begin(c, first, beside); {
 		case err != nil && !transient(err):
 			return err
 		case err != nil || !ok:
 			m.n.goTask("member", func() {
-				if m.awaitBegin(c, first) {
+				if m.awaitBegin(c, first, beside) {
 					m.run()
 				}
 			})
@@ -119,7 +121,15 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	m.mu.Lock()
 	m.self, m.store = self, store
 	m.mu.Unlock()
-	n.server.AddStore(store)
+	if id := m.knownCluster(); id != 0 {
+		n.server.SetCluster(id)
+	}
+	// INVARIANT: a lone member that begins is reached by nobody before it knows its own cluster. Its directory may be one that
+	// was lost, and its number that of a member of a cluster which has grown since and still sends to it.
+	m.hidden = begin != nil && len(begin.Replicas) == 1
+	if !m.hidden {
+		n.server.AddStore(store)
+	}
 	if begin != nil {
 		if err := store.CreateShards([]*shard.Descriptor{begin}); err != nil {
 			return fmt.Errorf("begin shard 1: %w", err)
@@ -214,6 +224,9 @@ func (m *member) tellCluster() bool {
 	}
 	m.transport.SetCluster(id)
 	m.n.server.SetCluster(id)
+	if m.hidden {
+		m.n.server.AddStore(m.store)
+	}
 	if err := m.engine.SetIdent(engine.Ident{Cluster: id, Store: m.store.ID(), Format: engine.FormatVersion}); err != nil {
 		m.n.broken(fmt.Errorf("placement directory: %w", err))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -417,6 +418,13 @@ func awaitAddr(t *testing.T, n *Node, id shard.StoreID, want string) {
 // bootstrap; when the others are back it is refused.
 func TestLostDirectoryAlone(t *testing.T) {
 	nodes, configs := firstMembers(t)
+	for ctx := testContext(t); ; time.Sleep(20 * time.Millisecond) { // before its record is put, losing it goes unnoticed
+		if addr, err := placement.MemberAddr(nodes[0].member.engine.Get, 3); err != nil || ctx.Err() != nil {
+			t.Fatal(err, ctx.Err())
+		} else if addr != "" {
+			break
+		}
+	}
 	stopAll(t, nodes...)
 	c := configs[2]
 	c.DataDir = t.TempDir()

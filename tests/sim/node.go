@@ -21,6 +21,7 @@ type server struct {
 	member  uint64 // the same while the server is started with it
 	joins   bool   // it is started with a placement member that joins
 	replace uint64 // in whose place
+	alone   bool   // without its store, beside which an empty directory is refused at once
 	addr    string
 	disk    *disk
 	lives   int
@@ -69,6 +70,9 @@ func (s *server) start() {
 	if s.member != 0 && !s.joins {
 		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores - c.knobs.Late, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = nil
+	}
+	if s.alone {
+		cfg.Store = nil
 	}
 	if s.joins {
 		cfg.Placement = &node.PlacementConfig{Join: true, Replace: s.replace, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}

@@ -128,13 +128,9 @@ func (a *auditor) loseSeat(_ context.Context, members []client.MemberStatus) err
 	c.main.Log("%s loses the directory of member %d", s, uint64(old))
 	s.crash()
 	s.disk.loseSeat()
-	if s.member != 0 && !s.joins && c.w.Chance(0.5) {
-		s.start()
-		_ = a.env.Sleep(context.Background(), c.w.Between(100*time.Millisecond, 3*time.Second))
-		if s.number() != 0 {
-			c.monitors.violated("member", "%s lost its directory and lives again as member %d", s, uint64(s.number()))
-		}
-		s.crash()
+	// A lone first member that begins again begins another cluster, which the monitors could not tell apart.
+	if s.member != 0 && !s.joins && c.knobs.Members > 1 && c.w.Chance(0.5) {
+		a.startAsBefore(s)
 	}
 	s.joins, s.replace = true, uint64(old)
 	s.start()
@@ -142,6 +138,28 @@ func (a *auditor) loseSeat(_ context.Context, members []client.MemberStatus) err
 		return !has(members, old) && s.number() != 0 && has(members, s.number())
 	})
 	return nil
+}
+
+// startAsBefore starts a server without the directory of its member, with its flags as they were. It must not live again under
+// its number, whether somebody is there who could refuse it or not.
+func (a *auditor) startAsBefore(s *server) {
+	c := a.c
+	c.faults["lost seat started as before"]++
+	cutOff := c.w.Chance(0.5)
+	if cutOff {
+		c.isolate(s)
+	}
+	s.alone = true
+	s.start()
+	_ = a.env.Sleep(context.Background(), c.w.Between(100*time.Millisecond, 3*time.Second))
+	if cutOff {
+		c.reconnect(s)
+	}
+	if s.number() != 0 {
+		c.monitors.violated("member", "%s lost its directory and lives again as member %d", s, uint64(s.number()))
+	}
+	s.alone = false
+	s.crash()
 }
 
 // takeSeat brings a new member to a server that has none.
