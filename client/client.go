@@ -9,7 +9,6 @@ import (
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
-	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -57,7 +56,7 @@ func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
 		return nil, refuse("open", nil, ErrInvalid, "the retry budget is not above zero", "leave the option out")
 	}
 	if c.conn == nil {
-		c.conn = newRPCConn(c.env, c.tls)
+		c.conn = newRPCConn(c.env, c.creds)
 	}
 	db := &DB{env: c.env, conn: c.conn, log: c.log, budget: c.budget, routes: newRoutes(), scopes: newScopes(c.env),
 		tokens: newTokens(c.env.Now()), client: c.env.Rand(), ended: c.env.NewEvent("client-ended"),
@@ -89,11 +88,8 @@ func (db *DB) connect(ctx context.Context) error {
 				return nil
 			}
 		}
-		switch {
-		case as[*shard.WrongClusterError](err):
+		if as[*shard.WrongClusterError](err) {
 			return e.fail(ErrInvalid, err)
-		case as[*rpc.HandshakeError](err):
-			return e.fail(ErrHandshake, err)
 		}
 		stop = e.pause(noRoute, err, 0)
 	}

@@ -2,7 +2,8 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
+
+	"google.golang.org/grpc/credentials"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/rpc"
@@ -47,8 +48,8 @@ type rpcConn struct {
 
 var _ Conn = (*rpcConn)(nil)
 
-func newRPCConn(e env.Env, c *tls.Config) *rpcConn {
-	conns := rpc.NewConns(rpc.ClientTLS(c))
+func newRPCConn(e env.Env, creds credentials.TransportCredentials) *rpcConn {
+	conns := rpc.NewConns(creds)
 	return &rpcConn{conns: conns, calls: rpc.NewCalls(e, conns)}
 }
 

@@ -34,9 +34,6 @@ var (
 	// ErrUnavailable is returned when the budget of time was over before anybody could serve the call. Of a write it
 	// says that nothing happened.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrHandshake is returned by Open if a node was reached and either side did not trust the other's certificate, or one
-	// speaks TLS and the other plain text.
-	ErrHandshake = errors.New("no connection that both sides trust")
 	// ErrClosed is returned by calls on a closed DB. Of a write it says that nothing happened.
 	ErrClosed = errors.New("client is closed")
 )

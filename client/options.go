@@ -1,9 +1,10 @@
 package client
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"time"
+
+	"google.golang.org/grpc/credentials"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
@@ -16,7 +17,7 @@ const defaultRetryBudget = 20 * time.Second
 type config struct {
 	env    env.Env
 	conn   Conn
-	tls    *tls.Config
+	creds  credentials.TransportCredentials
 	budget time.Duration
 	log    *slog.Logger
 	cover  *fsm.Coverage
@@ -29,10 +30,9 @@ type openOption func(*config)
 
 func (f openOption) applyOpen(c *config) { f(c) }
 
-// WithTLS secures all connections: the servers' certificates must be valid for the hosts dialled, and of an authority that c
-// trusts; c's own certificate is shown to those who ask. Without it, or with nil, connections are plain text.
-func WithTLS(c *tls.Config) Option {
-	return openOption(func(o *config) { o.tls = c })
+// WithTLS secures all connections. Without it they are plain text.
+func WithTLS(creds credentials.TransportCredentials) Option {
+	return openOption(func(c *config) { c.creds = creds })
 }
 
 // WithRetryBudget bounds how long one part of a call (one shard's keys, one page of a scan) is tried when the context

@@ -61,11 +61,7 @@ func fromStatus(ctx context.Context, err error, trailer metadata.MD, what string
 	case status.Code(err) == codes.DeadlineExceeded: // the other side's clock was a little ahead of ctx
 		return context.DeadlineExceeded
 	}
-	st := status.Convert(err)
-	if secure := handshakeOf(st); secure != nil {
-		return fmt.Errorf("%s: %w: %w", what, shard.ErrUnavailable, secure)
-	}
-	return fmt.Errorf("%s: %w (%s)", what, shard.ErrUnavailable, st.Message())
+	return fmt.Errorf("%s: %w (%s)", what, shard.ErrUnavailable, status.Convert(err).Message())
 }
 
 // unaryErrors turns the typed errors of handlers into statuses.

@@ -7,7 +7,6 @@
 package node
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -42,8 +41,6 @@ type Config struct {
 	Env env.Env
 	// Wire is the network; nil is gRPC. The node closes it.
 	Wire Wire
-	// TLS secures gRPC; nil is plain text. Unused with another Wire.
-	TLS *TLS
 	// Observer makes what watches the replicas of a part, "store" or "placement"; nil in production.
 	Observer func(part string) raftstore.Observer
 	// Coverage counts which rows of the tables of states are taken; nil in production.
@@ -56,13 +53,6 @@ type Config struct {
 	// OnBroken is called when a part stopped because going on could damage data. The process should end. It may be
 	// called with locks held: it must not block.
 	OnBroken func(error)
-}
-
-// TLS is how a node is recognised, and whom it trusts. Both are used again for each connection, so what they read from files
-// may change.
-type TLS struct {
-	Server *tls.Config // for whoever dials this node
-	Client *tls.Config // for the nodes that it dials
 }
 
 // Disk is a simulated one: a filesystem, and what is told of the engine on it; see engine.Options.

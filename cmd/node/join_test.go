@@ -87,7 +87,7 @@ func TestJoinByOneAddress(t *testing.T) {
 
 // TestAsk: whom a search asks and how it ends.
 func TestAsk(t *testing.T) {
-	wire := newGRPCWire(env.Real{}, nil, nil)
+	wire := newGRPCWire(env.Real{})
 	defer func() { _ = wire.Close() }()
 	addrs := freeAddrs(t, 3)
 	wrong := &shard.WrongClusterError{Want: 1, Have: 2}

@@ -41,9 +41,6 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if c.n.closed {
 		return
 	}
-	c.n.refusals.each(func(reason string, n uint64) {
-		emit(out, prometheus.CounterValue, "handshakes_refused_total", "Callers that were turned away before they said anything, by reason.", float64(n), "reason", reason)
-	})
 	if a := c.n.store; a != nil {
 		c.storeAgent(out, a)
 	}

@@ -27,8 +27,6 @@ type Node struct {
 	wire   Wire
 	server Server
 	dir    *directory
-	// refusals counts who was turned away for want of trust.
-	refusals *refusals
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -59,15 +57,14 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	if c.Env == nil {
 		c.Env = env.Real{}
 	}
-	refused := newRefusals(c.Env, c.Logger)
 	if c.Wire == nil {
-		c.Wire = newGRPCWire(c.Env, c.TLS, refused)
+		c.Wire = newGRPCWire(c.Env)
 	}
 	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; is another node running there?", c.Listen, err)
 	}
-	n := &Node{cfg: c, env: c.Env, refusals: refused, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, tasks: env.NewGroup(c.Env, "node-tasks")}
+	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {
 		n.addr = server.Addr()
 	}

@@ -23,8 +23,6 @@ type PlaygroundConfig struct {
 	SplitKeys []string
 	Logger    *slog.Logger
 	Version   string
-	// TLS is every node's; nil is plain text.
-	TLS *TLS
 	// Store is every node's store; its zero value will do.
 	Store StoreConfig
 	// Placement is the member's; id, members, replicas, split keys and stores are filled in.
@@ -60,7 +58,7 @@ func StartPlayground(ctx context.Context, c PlaygroundConfig) (*Playground, erro
 
 func (p *Playground) startNode(ctx context.Context, c *PlaygroundConfig, i int) (*Node, error) {
 	store := c.Store
-	cfg := Config{Memory: c.Memory, Version: c.Version, Logger: c.Logger, TLS: c.TLS, Store: &store}
+	cfg := Config{Memory: c.Memory, Version: c.Version, Logger: c.Logger, Store: &store}
 	if c.DataDir != "" {
 		cfg.DataDir = filepath.Join(c.DataDir, fmt.Sprintf("node%d", i+1))
 	}

@@ -67,7 +67,7 @@ func slowCluster(t *testing.T) (db *client.DB, last shard.StoreID, disk *faultfs
 	c.Placement = &PlacementConfig{ID: 1, Bootstrap: true, Replicas: 3, Stores: 3, SplitKeys: []string{"b", "c", "d", "e", "f"}}
 	c.Store = &StoreConfig{}
 	nodes := []*Node{startNode(t, c)}
-	disk, net = faultfs.New(vfs.NewMem()), &delayedWire{grpcWire: newGRPCWire(env.Real{}, nil, nil)}
+	disk, net = faultfs.New(vfs.NewMem()), &delayedWire{grpcWire: newGRPCWire(env.Real{})}
 	for i := range 2 {
 		c := baseConfig("")
 		c.Store, c.Join = &StoreConfig{}, []string{nodes[0].Addr()}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
@@ -48,24 +46,18 @@ type Transport interface {
 
 // grpcWire is Wire over gRPC.
 type grpcWire struct {
-	env    env.Env
-	conns  *rpc.Conns
-	server credentials.TransportCredentials // nil: plain text
+	env   env.Env
+	conns *rpc.Conns
 }
 
-func newGRPCWire(e env.Env, t *TLS, r *refusals) *grpcWire {
-	if t == nil {
-		return &grpcWire{env: e, conns: rpc.NewConns(nil)}
-	}
-	return &grpcWire{env: e, conns: rpc.NewConns(rpc.ClientTLS(t.Client)), server: rpc.ServerTLS(t.Server, r.note)}
-}
+func newGRPCWire(e env.Env) *grpcWire { return &grpcWire{env: e, conns: rpc.NewConns(nil)} }
 
 func (w *grpcWire) Listen(addr string) (Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &grpcServer{Server: rpc.NewServer(w.env, w.server), l: l}, nil
+	return &grpcServer{Server: rpc.NewServer(w.env, nil), l: l}, nil
 }
 
 func (w *grpcWire) Transport(from shard.StoreID, cluster shard.ClusterID) Transport {

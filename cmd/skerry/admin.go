@@ -31,8 +31,8 @@ type adminServer struct {
 	draining atomic.Bool
 }
 
-// startAdmin listens on addr, as secure as the node is; nowhere if addr is empty.
-func startAdmin(addr string, n *node.Node, t *node.TLS, log *slog.Logger) (*adminServer, error) {
+// startAdmin listens on addr; nowhere if that is empty.
+func startAdmin(addr string, n *node.Node, log *slog.Logger) (*adminServer, error) {
 	s := &adminServer{}
 	if addr == "" {
 		return s, nil
@@ -44,7 +44,7 @@ func startAdmin(addr string, n *node.Node, t *node.TLS, log *slog.Logger) (*admi
 	s.http = &http.Server{Handler: s.handler(n), ReadHeaderTimeout: adminHeaderTimeout}
 	log.Info("administration over HTTP", "addr", l.Addr().String())
 	go func() {
-		if err := s.http.Serve(secured(l, t)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("administration over HTTP ended", "err", err)
 		}
 	}()

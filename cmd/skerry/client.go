@@ -42,16 +42,12 @@ func (a *app) open(cmd *cobra.Command) (*session, error) {
 	if s.timeout <= 0 {
 		return nil, fmt.Errorf("--timeout must be above zero")
 	}
-	secure, err := clientTLS(v)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.limit(cmd.Context())
 	defer cancel()
 	if err := knock(ctx, v.List(keyAddr)); err != nil {
 		return nil, err
 	}
-	s.DB, err = client.Open(ctx, s.addrs, client.WithRetryBudget(s.timeout), client.WithTLS(secure))
+	s.DB, err = client.Open(ctx, s.addrs, client.WithRetryBudget(s.timeout))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.addrs, err)
 	}

@@ -35,10 +35,6 @@ const defaultDataDir = "skerry-data"
 // alone it brings a store and no member, unless it says --member or --replace.
 func nodeConfig(r role, v *config.Values) (node.Config, error) {
 	c := node.Config{Listen: v.Text(keyListen), Advertise: v.Text(keyAdvertise), DataDir: v.Text(keyData), Memory: v.Bool(keyMemory), Join: v.List(keyJoin)}
-	var err error
-	if c.TLS, err = nodeTLS(v); err != nil {
-		return c, err
-	}
 	if c.Memory && c.DataDir != "" {
 		return c, errors.New("--memory and --data exclude each other")
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/cli/config"
@@ -38,7 +37,7 @@ everything in memory unless --data names a directory, and ends on Ctrl-C.`,
 			return a.playground(cmd.Context(), v)
 		},
 	}
-	a.registry.AddFlags(cmd.Flags(), keyAddr, keyData, keyMemory, keyStores, keyReplicas, keySplitKeys, keySplitKeysFile, keyTLS, keyLogLevel, keyLogFormat)
+	a.registry.AddFlags(cmd.Flags(), keyAddr, keyData, keyMemory, keyStores, keyReplicas, keySplitKeys, keySplitKeysFile, keyLogLevel, keyLogFormat)
 	flag := func(key, usage string) { cmd.Flags().Lookup(key).Usage = usage }
 	cmd.Flags().Lookup(keyLogLevel).DefValue = playgroundLogLevel
 	flag(keyAddr, "address of the first node; the others take the ports after it")
@@ -77,12 +76,6 @@ func (a *app) playground(ctx context.Context, v *config.Values) error {
 		level = playgroundLogLevel
 	}
 	c.Logger = logger(a.err, level, v.Text(keyLogFormat))
-	var files transport.TLSInfo
-	if v.Bool(keyTLS) {
-		if files, c.TLS, err = playgroundTLS(c.DataDir); err != nil {
-			return err
-		}
-	}
 	start := time.Now()
 	p, err := node.StartPlayground(ctx, c)
 	if err != nil {
@@ -94,9 +87,6 @@ func (a *app) playground(ctx context.Context, v *config.Values) error {
 		return errors.Join(err, p.Close())
 	}
 	welcome(a.out, a.name, p, &c, time.Since(start))
-	if c.TLS != nil {
-		fmt.Fprintf(a.out, "\nIt speaks TLS and lets in who has its certificate:\n\n  export SKERRY_TLS_CA=%s SKERRY_TLS_CERT=%[1]s SKERRY_TLS_KEY=%s\n", files.CertFile, files.KeyFile)
-	}
 	if err := waitPlayground(ctx, p); err != nil {
 		closeWithin(p.Close, brokenCloseTimeout)
 		return err

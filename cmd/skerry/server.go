@@ -102,7 +102,7 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 	if err != nil {
 		return err
 	}
-	admin, err := startAdmin(v.Text(keyAdmin), n, c.TLS, log)
+	admin, err := startAdmin(v.Text(keyAdmin), n, log)
 	if err != nil {
 		_ = n.Close()
 		return err

@@ -43,10 +43,6 @@ const (
 	keyAdmin         = "admin"
 	keyLogLevel      = "log-level"
 	keyLogFormat     = "log-format"
-	keyTLSCert       = "tls-cert"
-	keyTLSKey        = "tls-key"
-	keyTLSCA         = "tls-ca"
-	keyTLS           = "tls"
 )
 
 // settings is the table of everything that can be set by file, environment or flag.
@@ -79,18 +75,13 @@ func settings() *config.Registry {
 		config.Setting{Key: keyAdmin, Kind: config.Text, Usage: "address of the HTTP listener for /metrics, /livez, /readyz, /debug/pprof (default none)", Check: checkAddr},
 		config.Setting{Key: keyLogLevel, Kind: config.Text, Default: "info", Usage: "debug, info, warn or error", Check: checkLogLevel},
 		config.Setting{Key: keyLogFormat, Kind: config.Text, Default: "text", Usage: "text or json", Check: oneOf("text", "json")},
-		config.Setting{Key: keyTLSCert, Kind: config.Text, Usage: "file with this side's certificate (PEM); read again for each connection"},
-		config.Setting{Key: keyTLSKey, Kind: config.Text, Usage: "file with its key (PEM)"},
-		config.Setting{Key: keyTLSCA, Kind: config.Text, Usage: "file with the certificates of the authorities that are trusted (PEM); nodes with it let nobody in without a certificate of one of them"},
-		config.Setting{Key: keyTLS, Kind: config.Bool, Usage: "speak TLS with certificates that the playground makes for itself"},
 	)
 }
 
 // The groups of settings that commands have flags for.
 var (
-	tlsKeys       = []string{keyTLSCert, keyTLSKey, keyTLSCA}
-	clientKeys    = append([]string{keyAddr, keyTimeout}, tlsKeys...)
-	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat, keyTLSCert, keyTLSKey, keyTLSCA}
+	clientKeys    = []string{keyAddr, keyTimeout}
+	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
 	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize, keySplitLoad}
 )
