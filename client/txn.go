@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
@@ -105,9 +106,12 @@ func (t *Txn) started(e *effort) error {
 	if t.v.ts != 0 {
 		return nil
 	}
-	ts, err := e.stamp()
-	if err != nil {
-		return err
+	ts := t.db.stamps.latest()
+	if ts == 0 || !t.readOnly || !bug.CachedTimestamp.On() {
+		var err error
+		if ts, err = e.stamp(); err != nil {
+			return err
+		}
 	}
 	t.v.ts, t.v.own = ts, ts
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
@@ -187,6 +188,9 @@ func (c *committer) run() error {
 	}
 	err := c.onePhase()
 	if errors.Is(err, errOutgrown) {
+		if bug.OnePhaseOfMany.On() {
+			c.mode = mvcc.OnePhase
+		}
 		err = c.phases()
 	}
 	return err
@@ -301,6 +305,9 @@ func (c *committer) second() error {
 		if err := c.validate(at); err != nil {
 			return c.abandon(err, true)
 		}
+		if bug.SecondariesFirst.On() {
+			_ = c.e.commitKeys(c.start, at, without(c.keys, c.primary))
+		}
 		var a attempt
 		res, err := c.e.command(&t, mvcc.NewCommit(c.start, at, c.primary), &a)
 		switch {
@@ -365,7 +372,7 @@ func (e *effort) commitKeys(start, at Timestamp, keys []shard.Key) error {
 // abandon ends a transaction that failed with err. dead: it can never be committed, whatever was sent and is still under
 // way. If it is not, the keys are asked, which decides.
 func (c *committer) abandon(err error, dead bool) error {
-	if !dead {
+	if !dead && !bug.GivenUpUnasked.On() {
 		e := c.db.begin(c.t.ctx, c.e.what, c.primary)
 		v, failed := c.decide(&e)
 		if failed != nil {

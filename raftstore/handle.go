@@ -174,7 +174,7 @@ func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
 			lots[l.r.w.index] = append(lots[l.r.w.index], l.call)
 			continue
 		}
-		l.r.observeServed(&l.call, l.applied)
+		l.r.observeServed(&l.call, l.applied, l.body)
 		l.call.reply(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
 	}
 	s.metrics.leasedReads.Add(uint64(len(leased)))

@@ -51,6 +51,8 @@ type Observer interface {
 	// the read is answered from a state that holds everything up to applied.
 	ReadBegan(id shard.ID) uint64
 	ReadServed(id shard.ID, rep shard.ReplicaID, began, applied uint64)
+	// Answered is called with it for a query of a transaction; both are encoded, and the observer's only for the call.
+	Answered(id shard.ID, rep shard.ReplicaID, query, answer []byte)
 }
 
 // Durable is what a replica has promised to remember.
@@ -70,6 +72,7 @@ type Execution struct {
 	Version uint64 // of the range, as the command was proposed for
 	Desc    *shard.Descriptor
 	Body    []byte
+	Reply   []byte
 }
 
 func (s *Store) observeApplied(r *replica, e *raftpb.Entry, before *shard.Descriptor, res *apply.Result) {
@@ -94,7 +97,7 @@ func (s *Store) observeApplied(r *replica, e *raftpb.Entry, before *shard.Descri
 	i := 0
 	apply.Commands(e.GetData(), func(version uint64, op call.OpID, body []byte) bool {
 		if i < len(res.Replies) && res.Replies[i].Err == nil {
-			o.Executed(&Execution{Shard: r.id, Replica: r.self, Index: e.GetIndex(), Op: op, Version: version, Desc: before, Body: body})
+			o.Executed(&Execution{Shard: r.id, Replica: r.self, Index: e.GetIndex(), Op: op, Version: version, Desc: before, Body: body, Reply: res.Replies[i].Body})
 		}
 		i++
 		return true
@@ -113,9 +116,14 @@ func (s *Store) observeRead(c *Call) {
 	}
 }
 
-func (r *replica) observeServed(c *Call, applied uint64) {
-	if o := r.w.store.opt.Observer; o != nil {
-		o.ReadServed(r.id, r.self, c.began, applied)
+func (r *replica) observeServed(c *Call, applied uint64, answer []byte) {
+	o := r.w.store.opt.Observer
+	if o == nil {
+		return
+	}
+	o.ReadServed(r.id, r.self, c.began, applied)
+	if c.txn != nil && c.txn.query != nil {
+		o.Answered(r.id, r.self, c.Req.Body, answer)
 	}
 }
 

@@ -102,14 +102,14 @@ func (s *Store) runRead(j *readJob) {
 		// What was read may be old or gone. Ask again by the worker, which leads, waits, or knows who does.
 		j.r.w.again(*c)
 	case !j.leader:
-		j.r.observeServed(c, applied)
+		j.r.observeServed(c, applied, body)
 		c.reply(&call.Reply{Body: body})
 	default:
 		rep := &call.Reply{Applied: j.r.applied.Load(), Body: body}
 		if v := j.r.view.Load(); v != nil {
 			rep.Term = v.term
 		}
-		j.r.observeServed(c, applied)
+		j.r.observeServed(c, applied, body)
 		c.reply(rep)
 	}
 }

@@ -46,6 +46,20 @@ const (
 	ComputedEven
 	AsyncTooEarly
 	ResolveAnyLock
+	ReaderPassesLock
+	NoGrave
+	NotPushed
+	ConflictUnchecked
+	CommitAfterRollback
+	HeartbeatRevives
+	AsyncRolledBack
+	AskedNotBuried
+	ReadBelowSafePoint
+	SplitLosesLocks
+	SecondariesFirst
+	CachedTimestamp
+	OnePhaseOfMany
+	GivenUpUnasked
 )
 
 var list = [...]Info{
@@ -86,8 +100,22 @@ var list = [...]Info{
 	RemoveBeforeAdd:       {"remove-before-add", "repair demotes the replica of a store that is gone before another one stands in"},
 	LeadWithoutLease:      {"answer-without-confirming", "placement answers ids and timestamps without checking that it still leads"},
 
-	NewestFloor:    {"newest-floor", "a reader waits for the newest command that may commit below it only, and passes an older one"},
-	ComputedEven:   {"computed-timestamp-even", "a computed commit timestamp may equal one that placement issues"},
-	AsyncTooEarly:  {"async-too-early", "a new leader, or the leader of a shard that was split off, computes timestamps before it fetched one"},
-	ResolveAnyLock: {"resolve-any-lock", "what became of a transaction is decided by a lock that is not its primary's"},
+	NewestFloor:         {"newest-floor", "a reader waits for the newest command that may commit below it only, and passes an older one"},
+	ComputedEven:        {"computed-timestamp-even", "a computed commit timestamp may equal one that placement issues"},
+	AsyncTooEarly:       {"async-too-early", "a new leader, or the leader of a shard that was split off, computes timestamps before it fetched one"},
+	ResolveAnyLock:      {"resolve-any-lock", "what became of a transaction is decided by a lock that is not its primary's"},
+	ReaderPassesLock:    {"reader-passes-lock", "a reader passes a lock below its timestamp, whose transaction may commit below it"},
+	NoGrave:             {"no-rollback-record", "a rollback leaves no record, and a late prewrite locks the key again"},
+	NotPushed:           {"min-commit-not-pushed", "a reader is told that a transaction commits above it, and the lock does not remember"},
+	ConflictUnchecked:   {"conflict-unchecked", "a prewrite does not look for what was committed since its transaction began"},
+	CommitAfterRollback: {"commit-after-rollback", "a commit that finds its transaction rolled back says that it is done"},
+	HeartbeatRevives:    {"heartbeat-revives", "the heartbeat of a transaction that was rolled back locks its primary again"},
+	AsyncRolledBack:     {"async-rolled-back", "the expired lock of an async commit is rolled back without asking its other keys"},
+	AskedNotBuried:      {"asked-not-buried", "a key of an async commit that is not locked says so, and may be locked afterwards"},
+	ReadBelowSafePoint:  {"read-below-safe-point", "a read below the safe point is answered from what was left of the versions"},
+	SplitLosesLocks:     {"split-loses-locks", "the right side of a split does not count the locks that it got, and looks for none"},
+	SecondariesFirst:    {"secondaries-first", "a client commits the other keys of a transaction before its primary has decided"},
+	CachedTimestamp:     {"cached-timestamp", "a client begins a transaction at the newest timestamp that it knows, instead of a fresh one"},
+	OnePhaseOfMany:      {"one-phase-of-many", "a transaction over several shards is committed in one phase in each of them"},
+	GivenUpUnasked:      {"given-up-unasked", "a client that gives an async commit up rolls it back without asking whether it is committed"},
 }

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -62,7 +63,7 @@ func (c *Commit) evaluate(e *evaluation, r *Result) error {
 		if err != nil {
 			return err
 		}
-		if h.fate != committed || h.commit != c.CommitTS {
+		if (h.fate != committed || h.commit != c.CommitTS) && !(h.fate == rolledBack && bug.CommitAfterRollback.On()) {
 			r.rejectFate(e, k, c.StartTS, h)
 		}
 	}

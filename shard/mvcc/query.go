@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -146,7 +147,7 @@ func (q *Query) Run(r Reader, in shard.Range, st State) (Answer, error) {
 		err = p.resolved(q.Range.Intersect(in))
 	case q.Kind == Checksum:
 		err = p.checksum(q.Range.Intersect(in))
-	case q.TS < st.SafePoint:
+	case q.TS < st.SafePoint && !bug.ReadBelowSafePoint.On():
 		return Answer{Rejected: &Rejected{Reason: TooOld, Key: q.first(), StartTS: q.TS, CommitTS: st.SafePoint}}, nil
 	case q.Kind == Get:
 		err = p.get()
@@ -179,7 +180,7 @@ func (q *Query) stops(l *Lock) bool {
 		return false
 	}
 	_, bypass := slices.BinarySearch(q.Bypass, l.StartTS)
-	return !bypass
+	return !bypass && !bug.ReaderPassesLock.On()
 }
 
 // page is an answer being built.

@@ -117,14 +117,16 @@ func (c *CheckStatus) locked(e *evaluation, r *Result, l *Lock) {
 	}
 	r.Expired = l.ExpireAt <= max(e.now, c.CurrentTS.Millis())
 	switch {
-	case l.Async && !c.AsTwoPhase:
+	case l.Async && !c.AsTwoPhase && !(r.Expired && bug.AsyncRolledBack.On()):
 	case r.Expired:
 		e.rollbackKey(c.Primary, c.StartTS, l)
 		r.Status, r.Expired = StatusRolledBack, false
 		return
 	case !l.Async && l.Kind != LockPessimistic && c.CallerTS >= max(l.MinCommitTS, l.StartTS):
 		l.MinCommitTS = c.CallerTS.NextOdd()
-		e.setLock(c.Primary, l, l)
+		if !bug.NotPushed.On() {
+			e.setLock(c.Primary, l, l)
+		}
 	}
 	r.Status, r.Locks = StatusLocked, []LockInfo{l.info(c.Primary)}
 }
@@ -172,9 +174,12 @@ func (c *CheckSecondaries) key(e *evaluation, r *Result, k shard.Key) error {
 		r.Status = StatusRolledBack
 		return nil
 	}
-	n := len(r.Rejected)
+	n, writes := len(r.Rejected), len(e.writes)
 	if _, err = e.bury(r, k, c.StartTS); err != nil {
 		return err
+	}
+	if bug.AskedNotBuried.On() {
+		e.writes = e.writes[:writes]
 	}
 	switch {
 	case len(r.Rejected) == n:
@@ -234,6 +239,11 @@ func (c *Heartbeat) evaluate(e *evaluation, r *Result) error {
 	}
 	if own == nil {
 		h, err := e.history(c.Primary, c.StartTS)
+		if bug.HeartbeatRevives.On() && err == nil && h.fate == rolledBack {
+			e.removeRecord(c.Primary, c.StartTS)
+			e.setLock(c.Primary, nil, &Lock{Kind: LockPut, StartTS: c.StartTS, Primary: c.Primary, ExpireAt: e.expireAt(c.StartTS, c.TTLMillis)})
+			return nil
+		}
 		r.rejectFate(e, c.Primary, c.StartTS, h)
 		return err
 	}

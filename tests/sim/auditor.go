@@ -13,6 +13,7 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 	"github.com/skerrydb/skerry/tests/history"
 	"github.com/skerrydb/skerry/tests/sim/simnet"
@@ -167,9 +168,9 @@ func (a *auditor) compare(ctx context.Context) (differs string, err error) {
 		return "", err
 	}
 	for _, s := range shards {
-		var first raw.Sum
+		var first sums
 		for i, r := range s.Replicas {
-			sum, err := a.checksum(ctx, addrs[r.Store], r.Store, &s)
+			sum, err := a.sums(ctx, addrs[r.Store], r.Store, &s)
 			var stale *shard.StaleEpochError
 			if errors.As(err, &stale) { // a split that nobody waited for any more
 				return fmt.Sprintf("placement knows %s by epoch %s, %s has %v", s.ID, s.Epoch, r.Store, stale.Current), nil
@@ -189,6 +190,21 @@ func (a *auditor) compare(ctx context.Context) (differs string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// sums are the checksums of a replica.
+type sums struct {
+	raw raw.Sum
+	txn mvcc.Sum
+}
+
+func (a *auditor) sums(ctx context.Context, addr string, store shard.StoreID, s *client.ShardInfo) (sums, error) {
+	r, err := a.checksum(ctx, addr, store, s)
+	if err != nil {
+		return sums{}, err
+	}
+	t, err := a.txnSum(ctx, addr, store, s)
+	return sums{r, t}, err
 }
 
 // checksum asks one replica, as a follower read, so that it has applied what is committed.

@@ -39,6 +39,7 @@ type cluster struct {
 	ambiguous int
 	refused   int
 	slots     [maxSlots]slot
+	txn       txnWork
 	ttls      map[int]*ttlKey
 	faults    map[string]int
 	rows      fsm.Coverage // of the tables of states, over all processes

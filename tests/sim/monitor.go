@@ -36,6 +36,8 @@ import (
 //	ingest      a store's log is synced before tables become part of it, or are cut out
 //	member      a number of a placement member lives in one directory
 //	tombstone   a replica that was removed for good does not come back
+//
+// and those of monitor_txn.go, about transactions.
 type monitors struct {
 	c        *cluster
 	leaders  map[leadership]shard.ReplicaID
@@ -55,7 +57,8 @@ type monitors struct {
 	never    map[call.OpID]bool
 	dead     map[replicaKey]bool
 	homes    map[shard.ReplicaID]string // of placement's members
-	seen     map[string]int             // how often each monitor had something to look at
+	tx       *txnMonitor
+	seen     map[string]int // how often each monitor had something to look at
 }
 
 type leadership struct {
@@ -88,7 +91,7 @@ func newMonitors(c *cluster) *monitors {
 		durable: make(map[replicaKey]raftstore.Durable), lives: make(map[replicaKey]*observer), heard: make(map[replicaKey]heard),
 		forced: make(map[leadership][]uint64), handed: make(map[replicaKey]uint64), splits: make(map[shard.ID]entryAt),
 		leases: make(map[replicaKey]lease), present: make(map[shard.ID]*world.Machine), executed: make(map[call.OpID]place),
-		never: make(map[call.OpID]bool), dead: make(map[replicaKey]bool), homes: make(map[shard.ReplicaID]string), seen: make(map[string]int)}
+		never: make(map[call.OpID]bool), dead: make(map[replicaKey]bool), homes: make(map[shard.ReplicaID]string), tx: newTxnMonitor(), seen: make(map[string]int)}
 }
 
 func (m *monitors) violated(monitor, format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -67,7 +68,11 @@ func (m *monitors) inRange(x *raftstore.Execution) {
 	if x.Version != x.Desc.Epoch.Version {
 		m.violated("range", "a command for version %d of %s is executed at %d under version %d", x.Version, x.Shard, x.Index, x.Desc.Epoch.Version)
 	}
-	if len(x.Body) == 0 || x.Body[0] != raw.KindRaw {
+	if len(x.Body) == 0 {
+		return
+	}
+	if x.Body[0] != raw.KindRaw {
+		m.txnInRange(x)
 		return
 	}
 	cmd, err := raw.DecodeCommand(x.Body)
@@ -80,6 +85,18 @@ func (m *monitors) inRange(x *raftstore.Execution) {
 			m.violated("range", "a command of %s at %d is executed on %q, outside of %s", x.Shard, x.Index, k, x.Desc.Range)
 		}
 	}
+}
+
+// txnInRange is inRange of a transaction's command.
+func (m *monitors) txnInRange(x *raftstore.Execution) {
+	c, err := mvcc.Decode(x.Body)
+	if err != nil {
+		return // of another kind
+	}
+	if err := mvcc.CheckIn(c, x.Desc); err != nil {
+		m.violated("range", "a command of %s at %d is executed outside of %s: %v", x.Shard, x.Index, x.Desc.Range, err)
+	}
+	m.executedTxn(c, x.Reply)
 }
 
 // Described implements raftstore.Observer.

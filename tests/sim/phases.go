@@ -33,6 +33,9 @@ func (c *cluster) run() error {
 	for i := range c.knobs.Clients {
 		c.workers = append(c.workers, c.newWorker(i+1))
 	}
+	for i := range c.knobs.Txns {
+		c.txn.clients = append(c.txn.clients, c.newTxnClient(i+1))
+	}
 	for i := range 2 {
 		c.allocators = append(c.allocators, c.newAllocator(fmt.Sprintf("a%d", i+1)))
 	}
@@ -43,6 +46,8 @@ func (c *cluster) run() error {
 	c.main.Log("phase: faults")
 	c.stir(c.w.Now() + c.knobs.Faults)
 	c.reseat(c.w.Now() + c.knobs.Faults)
+	c.perish(c.w.Now() + c.knobs.Faults)
+	c.collect(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
@@ -60,6 +65,9 @@ func (c *cluster) run() error {
 	}
 	c.killAll()
 	if err := c.checkStates(); err != nil {
+		return err
+	}
+	if err := c.checkTxns(); err != nil {
 		return err
 	}
 	return c.checkHistory()
@@ -127,7 +135,7 @@ func (c *cluster) progress(when string, limit time.Duration, down *server) error
 				return false
 			}
 		}
-		return true
+		return c.txnsProgress(begun)
 	})
 	if err != nil {
 		for _, w := range c.workers {
@@ -144,6 +152,9 @@ func (c *cluster) end() error {
 	}
 	for _, a := range c.allocators {
 		a.stop = true
+	}
+	if err := c.endTxns(); err != nil {
+		return err
 	}
 	return c.until("end of all clients", clientsLimit, func() bool {
 		for _, w := range c.workers {
@@ -176,6 +187,9 @@ func (c *cluster) final() error {
 	if err := a.do("all groups are read", readAllLimit, a.readAll); err != nil {
 		return err
 	}
+	if err := a.do("all that transactions wrote is read", readAllLimit, a.readTxns); err != nil {
+		return err
+	}
 	if err := a.do("all replicas are compared", comparedLimit, a.sameReplicas); err != nil {
 		return err
 	}
@@ -191,6 +205,9 @@ func (c *cluster) killAll() {
 	}
 	for _, w := range c.workers {
 		w.machine.Kill()
+	}
+	for _, x := range c.txn.clients {
+		x.machine.Kill()
 	}
 	for _, a := range c.allocators {
 		a.m.Kill()

@@ -1,0 +1,219 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/mvcc"
+)
+
+// txnMonitor is what the monitors know of transactions, from the commands that replicas apply and the answers they give:
+//
+//	outcome    a transaction has one outcome, on all of its keys: rolled back, or committed at one timestamp
+//	primary    one that commits in two phases commits its primary first
+//	snapshot   a read at r shows the newest version up to r: nothing commits at or below r that it missed, before or after,
+//	           and no version that somebody may still ask for was collected
+type txnMonitor struct {
+	txns map[mvcc.Timestamp]*txnSeen // by start
+	keys map[string]*keySeen
+}
+
+// txnSeen is what is known of one transaction.
+type txnSeen struct {
+	primary string
+	writes  map[string]bool // keys that it locked to be written
+	plain   bool            // it commits in two phases
+	decided bool
+	commit  mvcc.Timestamp // if decided; zero is rolled back
+}
+
+// keySeen is what is known of one key.
+type keySeen struct {
+	commits []commitSeen
+	reads   []readSeen
+}
+
+type commitSeen struct{ at, start mvcc.Timestamp }
+
+// readSeen is a read at a timestamp, of the transaction own or of none, that was answered with the version at saw.
+type readSeen struct{ at, own, saw mvcc.Timestamp }
+
+// missed reports that a read should have shown a version. Its own a transaction does not see: a serializable one looks at
+// what it read once more as of its commit timestamp.
+func (r readSeen) missed(c commitSeen) bool { return r.saw < c.at && c.at <= r.at && r.own != c.start }
+
+func newTxnMonitor() *txnMonitor {
+	return &txnMonitor{txns: make(map[mvcc.Timestamp]*txnSeen), keys: make(map[string]*keySeen)}
+}
+
+func (m *txnMonitor) txn(start mvcc.Timestamp) *txnSeen {
+	t := m.txns[start]
+	if t == nil {
+		t = &txnSeen{writes: make(map[string]bool)}
+		m.txns[start] = t
+	}
+	return t
+}
+
+func (m *txnMonitor) key(k string) *keySeen {
+	s := m.keys[k]
+	if s == nil {
+		s = &keySeen{}
+		m.keys[k] = s
+	}
+	return s
+}
+
+// executedTxn looks at a command of a transaction.
+func (m *monitors) executedTxn(c mvcc.Command, reply []byte) {
+	r, err := mvcc.DecodeResult(reply)
+	if err != nil {
+		m.violated("outcome", "the result of a command of a transaction cannot be decoded: %v", err)
+		return
+	}
+	if len(r.Rejected) > 0 {
+		m.rejectedTxn(r.Rejected)
+		return
+	}
+	switch c := c.(type) {
+	case *mvcc.Prewrite:
+		m.prewritten(c, r)
+	case *mvcc.Commit:
+		m.committedKeys(c)
+	case *mvcc.Rollback:
+		m.decided(c.StartTS, 0)
+	case *mvcc.CheckStatus:
+		m.toldStatus(c.StartTS, r)
+	case *mvcc.CheckSecondaries:
+		m.toldStatus(c.StartTS, r)
+	case *mvcc.Resolve:
+		for _, t := range c.Txns {
+			m.decided(t.StartTS, t.CommitTS)
+		}
+	case *mvcc.Add:
+		m.tx.txn(c.StartTS).writes[string(c.Key)] = true
+		m.decided(c.StartTS, r.CommitTS)
+	}
+}
+
+// rejectedTxn takes what refusals say about the fate of a transaction.
+func (m *monitors) rejectedTxn(why []*mvcc.Rejected) {
+	for _, x := range why {
+		switch x.Reason {
+		case mvcc.Committed:
+			m.decided(x.StartTS, x.CommitTS)
+		case mvcc.RolledBack:
+			m.decided(x.StartTS, 0)
+		}
+	}
+}
+
+func (m *monitors) toldStatus(start mvcc.Timestamp, r *mvcc.Result) {
+	switch r.Status {
+	case mvcc.StatusCommitted:
+		m.decided(start, r.CommitTS)
+	case mvcc.StatusRolledBack:
+		m.decided(start, 0)
+	}
+}
+
+func (m *monitors) prewritten(c *mvcc.Prewrite, r *mvcc.Result) {
+	t := m.tx.txn(c.StartTS)
+	t.primary = string(c.Primary)
+	for i := range c.Mutations {
+		k := string(c.Mutations[i].Key)
+		if _, again := t.writes[k]; again {
+			continue
+		}
+		t.writes[k] = c.Mutations[i].Kind != mvcc.Touch
+		t.plain = t.plain || r.CommitTS == 0 && !r.Async
+		if t.decided && t.commit != 0 && t.writes[k] {
+			m.newVersion(k, commitSeen{t.commit, c.StartTS})
+		}
+	}
+	if r.CommitTS != 0 {
+		m.decided(c.StartTS, r.CommitTS)
+	}
+}
+
+func (m *monitors) committedKeys(c *mvcc.Commit) {
+	t := m.tx.txn(c.StartTS)
+	if t.plain && !t.decided {
+		m.seen["primary"]++
+		for _, k := range c.List {
+			if string(k) != t.primary {
+				m.violated("primary", "transaction %d commits %s in the second phase, and its primary %s has not", c.StartTS, k, shard.Key(t.primary))
+			}
+		}
+	}
+	m.decided(c.StartTS, c.CommitTS)
+}
+
+// decided notes the outcome of a transaction, which must be what it was before.
+func (m *monitors) decided(start, commit mvcc.Timestamp) {
+	t := m.tx.txn(start)
+	m.seen["outcome"]++
+	switch {
+	case t.decided && t.commit != commit:
+		m.violated("outcome", "transaction %d is decided at %d, and was at %d (0 is rolled back)", start, commit, t.commit)
+	case t.decided:
+		return
+	case commit != 0 && commit <= start:
+		m.violated("outcome", "transaction %d commits at %d, which is before it began", start, commit)
+	}
+	t.decided, t.commit = true, commit
+	if commit == 0 {
+		return
+	}
+	for k, writes := range t.writes { // in any order: a violation ends the world, whichever is met first
+		if writes {
+			m.newVersion(k, commitSeen{commit, start})
+		}
+	}
+}
+
+// newVersion holds a commit against all reads that were answered.
+func (m *monitors) newVersion(k string, c commitSeen) {
+	s := m.tx.key(k)
+	if slices.Contains(s.commits, c) {
+		return
+	}
+	s.commits = append(s.commits, c)
+	for _, r := range s.reads {
+		if r.missed(c) {
+			m.violated("snapshot", "%s is committed at %d by %d; a read at %d was answered with the version at %d", shard.Key(k), c.at, c.start, r.at, r.saw)
+		}
+	}
+}
+
+// Answered implements raftstore.Observer.
+func (o *observer) Answered(id shard.ID, rep shard.ReplicaID, query, answer []byte) {
+	q, err := mvcc.DecodeQuery(query)
+	if err != nil {
+		return
+	}
+	a, err := mvcc.DecodeAnswer(answer)
+	if err != nil || a.Rejected != nil {
+		return
+	}
+	for i, row := range a.Rows {
+		switch {
+		case q.Kind == mvcc.Get && i < len(q.Keys):
+			o.m.read(id, rep, string(q.Keys[i]), readSeen{q.TS, q.OwnTS, row.CommitTS})
+		case q.Kind == mvcc.Scan:
+			o.m.read(id, rep, string(row.Key), readSeen{q.TS, q.OwnTS, row.CommitTS})
+		}
+	}
+}
+
+// read holds an answer against all commits that are known.
+func (m *monitors) read(id shard.ID, rep shard.ReplicaID, k string, r readSeen) {
+	m.seen["snapshot"]++
+	s := m.tx.key(k)
+	for _, c := range s.commits {
+		if r.missed(c) {
+			m.violated("snapshot", "%s of %s answers a read of %s at %d with the version at %d, and it is committed at %d by %d", rep, id, shard.Key(k), r.at, r.saw, c.at, c.start)
+		}
+	}
+	s.reads = append(s.reads, r)
+}
