@@ -76,7 +76,7 @@ func (w *worker) birth(m message) *replica {
 		s.sendDestroyed(m.from, m.id, to)
 		return nil
 	}
-	rs := engine.ReplicaState{Shard: m.id, Replica: to}
+	rs := engine.ReplicaState{Shard: m.id, Replica: to, Hard: engine.HardState{Term: birthTerm(m.msg)}}
 	b := s.engine.NewStateBatch()
 	b.CreateReplica(rs)
 	err = b.Commit(true)
@@ -96,6 +96,19 @@ func (w *worker) birth(m message) *replica {
 	w.rouse(r)
 	s.logger.Info("replica born, waits for a snapshot", "shard", m.id, "replica", to, "from", m.from)
 	return r
+}
+
+// birthTerm is the term that a replica is born in: that of whoever spoke to it. A pre-candidate names the next one, which
+// nobody has reached.
+//
+// INVARIANT (rule 16): it is written with the birth, so a replica that crashes before it has answered anybody still knows a
+// term in which, or before which, its addition was committed. By that term it asks whether it was removed (onAsk); without
+// one nobody could tell it from a replica that is not yet known to be a member.
+func birthTerm(m *raftpb.Message) uint64 {
+	if m.GetType() == raftpb.MsgPreVote {
+		return m.GetTerm() - min(m.GetTerm(), 1)
+	}
+	return m.GetTerm()
 }
 
 // plausible bounds ids from the network: nothing honest comes near 2^62, and a replica must not be made of nonsense.

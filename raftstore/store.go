@@ -63,6 +63,7 @@ type Store struct {
 	safe       atomic.Uint64 // the cluster's safe point, see HearSafePoint
 	unreported atomic.Bool   // a replica has something to report to placement
 	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
+	stall      stall         // the ticker's own
 	broke      atomic.Pointer[error]
 }
 

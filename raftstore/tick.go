@@ -53,14 +53,33 @@ func (s *Store) watchDisk() {
 		s.hung.Store(false)
 		return
 	}
-	age := s.env.Now().Sub(since)
+	now := s.env.Now()
+	age := now.Sub(since)
 	hung := age > s.opt.electionTimeout()
 	if hung != s.hung.Swap(hung) && hung {
 		s.logger.Warn("disk does not finish a sync; giving up leadership", "for", age)
 	}
-	if age > s.opt.HungDiskExit {
-		s.broken("sync the log", errHungDisk{age})
+	if seen := s.stall.look(since, now, s.opt.electionTimeout()); seen > s.opt.HungDiskExit {
+		s.broken("sync the log", errHungDisk{seen})
 	}
+}
+
+// stall is how long the ticker has seen one sync not come back. The clock goes on while a machine is suspended or a process
+// stopped, and the disk is no more to blame for that time than the store is: it would end all stores of a cluster at the
+// moment in which their machines come back. The zero value has seen nothing.
+type stall struct {
+	since, at env.Time // the sync's beginning, and the last look
+	seen      time.Duration
+}
+
+// look counts the time since the last look, but never more than most: whoever runs looks more often than that.
+func (st *stall) look(since, now env.Time, most time.Duration) time.Duration {
+	if since != st.since {
+		*st = stall{since: since, at: since}
+	}
+	st.seen += min(now.Sub(st.at), most)
+	st.at = now
+	return st.seen
 }
 
 type errHungDisk struct{ age time.Duration }

@@ -81,15 +81,15 @@ func (m *member) start(beside engine.Ident) error {
 		})
 		return nil
 	default:
-		if err := m.checkEmpty(c, beside); err != nil {
+		if err := m.checkEmpty(c, first, beside); err != nil {
 			return err
 		}
-		switch ok, err := m.begin(c, first); {
+		switch ok, err := m.begin(c, first, beside); {
 		case err != nil && !transient(err):
 			return err
 		case err != nil || !ok:
 			m.n.goTask("member", func() {
-				if m.awaitBegin(c, first) {
+				if m.awaitBegin(c, first, beside) {
 					m.run()
 				}
 			})

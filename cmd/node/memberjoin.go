@@ -49,8 +49,9 @@ func (m *member) look() (holding, error) {
 // INVARIANT: it begins only if a majority of the first members, itself included, answered at the same time that they know
 // of no cluster, or if placement's leader let it. Of the majority that agreed on the cluster's id, one at least is in each
 // such majority, and remembers it once it has applied that. So a lost directory does not begin again, also while the others
-// are away, all or some; the moment before that is the one exception (placement/members.go).
-func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string) (bool, error) {
+// are away, all or some; the moment before that is the one exception (placement/members.go). A node whose store is of a
+// cluster begins none: its member may only be let into that one.
+func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string, beside engine.Ident) (bool, error) {
 	fresh := 1
 	for _, id := range slices.Sorted(maps.Keys(members)) {
 		if id == shard.StoreID(c.ID) {
@@ -61,22 +62,25 @@ func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string) 
 		cancel()
 		switch {
 		case err != nil:
+		case info.Cluster != 0 && beside.Cluster != 0 && info.Cluster != beside.Cluster:
+			return false, fmt.Errorf("the store directory belongs to cluster %s, and the member at %s to cluster %s; move the store directory away, or name the members of its cluster", beside.Cluster, members[id], info.Cluster)
 		case info.Cluster != 0:
 			return true, m.joinLate(c, members, info.Cluster)
 		default:
 			fresh++
 		}
 	}
-	return fresh > len(members)/2, nil
+	return beside.Cluster == 0 && fresh > len(members)/2, nil
 }
 
-// checkEmpty refuses to begin with an empty directory where that is not wanted.
-func (m *member) checkEmpty(c *PlacementConfig, beside engine.Ident) error {
+// checkEmpty refuses to begin with an empty directory where that is not wanted. Beside a store that is part of a cluster, a
+// member may be one that comes late: its store may have registered while it waited for the others.
+func (m *member) checkEmpty(c *PlacementConfig, members map[shard.StoreID]string, beside engine.Ident) error {
 	if !c.Bootstrap {
 		return errors.New("the placement directory is empty: start with --bootstrap to begin a new cluster, or with --join to bring a new member to one; " +
 			"a member that lost its directory cannot come back under its id, but as a new one in its place (--join and --replace)")
 	}
-	if beside.Cluster != 0 {
+	if beside.Cluster != 0 && len(members) == 1 {
 		return fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
 			"this node must not begin another cluster; bring the placement directory back, move the store directory away, or join as a new member (--join)", beside.Cluster, beside.Store)
 	}
@@ -84,8 +88,8 @@ func (m *member) checkEmpty(c *PlacementConfig, beside engine.Ident) error {
 }
 
 // begin begins as one of the first members, if it may now.
-func (m *member) begin(c *PlacementConfig, members map[shard.StoreID]string) (bool, error) {
-	ok, err := m.mayBegin(c, members)
+func (m *member) begin(c *PlacementConfig, members map[shard.StoreID]string, beside engine.Ident) (bool, error) {
+	ok, err := m.mayBegin(c, members, beside)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -93,12 +97,12 @@ func (m *member) begin(c *PlacementConfig, members map[shard.StoreID]string) (bo
 }
 
 // awaitBegin is begin until it may, or must not.
-func (m *member) awaitBegin(c *PlacementConfig, members map[shard.StoreID]string) bool {
+func (m *member) awaitBegin(c *PlacementConfig, members map[shard.StoreID]string, beside engine.Ident) bool {
 	for {
 		if m.n.env.Sleep(m.n.ctx, agentPoll) != nil {
 			return false
 		}
-		ok, err := m.begin(c, members)
+		ok, err := m.begin(c, members, beside)
 		switch {
 		case err != nil && !transient(err):
 			m.n.broken(err)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -225,6 +226,52 @@ func TestLateMember(t *testing.T) {
 	}
 	stop(t, first)
 	if _, err := Start(ctx, config(3)); err == nil || !strings.Contains(err.Error(), "has taken part in this cluster before") {
+		t.Fatalf("member 3 began a second time: %v", err)
+	}
+}
+
+// TestLateMemberBesideStore: the store of a node registers while its member still waits to be let in; if the process ends
+// then, the next one goes on. A member that has taken part, and lost its directory, is refused, also beside its store.
+func TestLateMemberBesideStore(t *testing.T) {
+	members := make(map[uint64]string)
+	for i, addr := range freeAddrs(t, 3) {
+		members[uint64(i+1)] = addr
+	}
+	config := func(id uint64) Config {
+		c := placementConfig("")
+		c.Listen, c.Placement.ID, c.Placement.Members = members[id], id, members
+		return c
+	}
+	ctx := testContext(t)
+	for _, n := range []*Node{startNode(t, config(1)), startNode(t, config(2))} {
+		if err := n.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := config(3)
+	late.DataDir, late.Memory, late.Store = t.TempDir(), false, &StoreConfig{Tick: testTick}
+	alone := late // the store of that node, as it is after the member did not get so far
+	alone.Placement, alone.Join = nil, []string{members[1]}
+	n := startReady(t, alone)
+	_, id := identOf(t, n)
+	stop(t, n)
+	n = startReady(t, late)
+	for n.member.knownCluster() == 0 {
+		if err := n.env.Sleep(ctx, agentPoll); err != nil {
+			t.Fatal("the late member has not caught up")
+		}
+	}
+	if _, again := identOf(t, n); again != id {
+		t.Fatalf("the store was %s and is %s", id, again)
+	}
+	stop(t, n)
+	if err := os.RemoveAll(filepath.Join(late.DataDir, partPlacement)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Start(ctx, late); err == nil || !strings.Contains(err.Error(), "has taken part in this cluster before") {
+		if n != nil {
+			stop(t, n)
+		}
 		t.Fatalf("member 3 began a second time: %v", err)
 	}
 }

@@ -168,9 +168,9 @@ func (c *cluster) mustStop(s *server) {
 	})
 }
 
-// sound reports whether a server runs, on a disk with which nothing is wrong yet.
+// sound reports whether a server runs, with its store, on a disk with which nothing is wrong yet.
 func (s *server) sound() bool {
-	return s.up() && s.node != nil && s.broken == nil && s.disk.kind == "" && !s.disk.full
+	return s.up() && !s.alone && s.node != nil && s.broken == nil && s.disk.kind == "" && !s.disk.full
 }
 
 // fillDisk lets a server's disk be full for a while. Its supervisor starts it again as soon as there is room.
