@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
+	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -56,7 +58,7 @@ func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
 		return nil, refuse("open", nil, ErrInvalid, "the retry budget is not above zero", "leave the option out")
 	}
 	if c.conn == nil {
-		c.conn = newRPCConn(c.env, c.creds)
+		c.conn = newRPCConn(c.env, c.tls)
 	}
 	db := &DB{env: c.env, conn: c.conn, log: c.log, budget: c.budget, routes: newRoutes(), scopes: newScopes(c.env),
 		tokens: newTokens(c.env.Now()), client: c.env.Rand(), ended: c.env.NewEvent("client-ended"),
@@ -90,6 +92,12 @@ func (db *DB) connect(ctx context.Context) error {
 		}
 		if as[*shard.WrongClusterError](err) {
 			return e.fail(ErrInvalid, err)
+		}
+		var insecure *rpc.SecurityError
+		if errors.As(err, &insecure) { // trying again would not help, and would hide why
+			err := e.fail(ErrUnavailable, insecure)
+			err.Hint = ""
+			return err
 		}
 		stop = e.pause(noRoute, err, 0)
 	}

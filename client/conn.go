@@ -2,8 +2,7 @@ package client
 
 import (
 	"context"
-
-	"google.golang.org/grpc/credentials"
+	"crypto/tls"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/rpc"
@@ -48,8 +47,8 @@ type rpcConn struct {
 
 var _ Conn = (*rpcConn)(nil)
 
-func newRPCConn(e env.Env, creds credentials.TransportCredentials) *rpcConn {
-	conns := rpc.NewConns(creds)
+func newRPCConn(e env.Env, cfg *tls.Config) *rpcConn {
+	conns := rpc.NewConns(cfg)
 	return &rpcConn{conns: conns, calls: rpc.NewCalls(e, conns)}
 }
 

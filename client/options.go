@@ -1,10 +1,9 @@
 package client
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"time"
-
-	"google.golang.org/grpc/credentials"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
@@ -17,7 +16,7 @@ const defaultRetryBudget = 20 * time.Second
 type config struct {
 	env    env.Env
 	conn   Conn
-	creds  credentials.TransportCredentials
+	tls    *tls.Config
 	budget time.Duration
 	log    *slog.Logger
 	cover  *fsm.Coverage
@@ -30,9 +29,11 @@ type openOption func(*config)
 
 func (f openOption) applyOpen(c *config) { f(c) }
 
-// WithTLS secures all connections. Without it they are plain text.
-func WithTLS(creds credentials.TransportCredentials) Option {
-	return openOption(func(c *config) { c.creds = creds })
+// WithTLS secures all connections; without it, or with nil, they are plain text. RootCAs are whom servers' certificates
+// must be signed by, Certificates what servers that ask for one are shown. Unless it has a ServerName, a server's
+// certificate must be valid for the host of its address. Open says what is wrong if the two sides do not agree.
+func WithTLS(cfg *tls.Config) Option {
+	return openOption(func(c *config) { c.tls = cfg })
 }
 
 // WithRetryBudget bounds how long one part of a call (one shard's keys, one page of a scan) is tried when the context

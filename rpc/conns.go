@@ -1,14 +1,13 @@
 package rpc
 
 import (
+	"crypto/tls"
 	"fmt"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -23,19 +22,17 @@ const (
 // Conns keeps one connection per address. Connections are made on first use and again after they broke, with backoff.
 // Safe for concurrent use.
 type Conns struct {
-	creds credentials.TransportCredentials
+	tls *tls.Config
 
 	mu     sync.Mutex
 	conns  map[string]*grpc.ClientConn
 	closed bool
 }
 
-// NewConns makes an empty set. creds nil is plain text.
-func NewConns(creds credentials.TransportCredentials) *Conns {
-	if creds == nil {
-		creds = insecure.NewCredentials()
-	}
-	return &Conns{creds: creds, conns: make(map[string]*grpc.ClientConn)}
+// NewConns makes an empty set. cfg nil is plain text. Without a ServerName in it each server's certificate must be valid
+// for the host that was dialled.
+func NewConns(cfg *tls.Config) *Conns {
+	return &Conns{tls: cfg, conns: make(map[string]*grpc.ClientConn)}
 }
 
 // get returns the connection to an address.
@@ -48,16 +45,14 @@ func (c *Conns) get(addr string) (*grpc.ClientConn, error) {
 	if cc := c.conns[addr]; cc != nil {
 		return cc, nil
 	}
-	cc, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(c.creds),
+	cc, err := grpc.NewClient("passthrough:///"+addr, append(newWatched(addr, c.tls).options(),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
 			// A store that comes back is wanted at once: wait at most a second.
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-	)
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}

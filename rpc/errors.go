@@ -55,7 +55,10 @@ func fromStatus(ctx context.Context, err error, trailer metadata.MD, what string
 			return typed
 		}
 	}
+	var insecure *SecurityError
 	switch {
+	case errors.As(err, &insecure): // also if ctx ended meanwhile: it says what to do
+		return fmt.Errorf("%s: %w", what, insecure)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case status.Code(err) == codes.DeadlineExceeded: // the other side's clock was a little ahead of ctx

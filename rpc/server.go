@@ -35,13 +35,14 @@ type Server struct {
 	stores  map[shard.StoreID]Store
 }
 
-// NewServer makes a server that serves nothing yet. creds nil is plain text.
+// NewServer makes a server that serves nothing yet. creds nil is plain text; see Guard.
 func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
 	s := &Server{env: e, stores: make(map[shard.StoreID]Store), health: health.NewServer()}
 	opts := []grpc.ServerOption{
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ReadBufferSize(bufferBytes), grpc.WriteBufferSize(bufferBytes),
 		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.UnaryInterceptor(unaryErrors), grpc.StreamInterceptor(streamErrors),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),

@@ -39,6 +39,8 @@ type Config struct {
 	Logger  *slog.Logger
 	// Env is the world; nil is the real one.
 	Env env.Env
+	// TLS secures what the node serves and dials; nil is plain text. Without meaning if Wire is not nil.
+	TLS *TLS
 	// Wire is the network; nil is gRPC. The node closes it.
 	Wire Wire
 	// Observer makes what watches the replicas of a part, "store" or "placement"; nil in production.

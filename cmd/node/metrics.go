@@ -5,6 +5,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/rpc"
 )
 
 // Values of the label part: which of a node's two engines a metric is of.
@@ -40,6 +41,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	defer c.n.open.RUnlock()
 	if c.n.closed {
 		return
+	}
+	if g := c.n.guard; g != nil {
+		for _, r := range rpc.Refusals {
+			emit(out, prometheus.CounterValue, "tls_refused_total", "Connections that were not let in, by reason.", float64(g.Refused(r)), "reason", string(r))
+		}
 	}
 	if a := c.n.store; a != nil {
 		c.storeAgent(out, a)

@@ -15,6 +15,7 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -26,6 +27,7 @@ type Node struct {
 	addr   string
 	wire   Wire
 	server Server
+	guard  *rpc.Guard // nil without TLS
 	dir    *directory
 
 	ctx    context.Context
@@ -57,14 +59,19 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	if c.Env == nil {
 		c.Env = env.Real{}
 	}
+	var guard *rpc.Guard
 	if c.Wire == nil {
-		c.Wire = newGRPCWire(c.Env)
+		w, err := newSecureWire(c.Env, c.TLS, c.Logger)
+		if err != nil {
+			return nil, err
+		}
+		c.Wire, guard = w, w.guard
 	}
 	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; is another node running there?", c.Listen, err)
 	}
-	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, tasks: env.NewGroup(c.Env, "node-tasks")}
+	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, guard: guard, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {
 		n.addr = server.Addr()
 	}
@@ -172,6 +179,9 @@ func (n *Node) broken(err error) {
 
 // Addr is the address that others dial.
 func (n *Node) Addr() string { return n.addr }
+
+// Guard lets callers in; it is nil without TLS. The node's other listeners share it.
+func (n *Node) Guard() *rpc.Guard { return n.guard }
 
 // Done is closed when the node stopped by itself; Err says why.
 func (n *Node) Done() <-chan struct{} { return n.done }

@@ -23,6 +23,7 @@ type PlaygroundConfig struct {
 	SplitKeys []string
 	Logger    *slog.Logger
 	Version   string
+	TLS       *TLS // of all nodes; nil is plain text
 	// Store is every node's store; its zero value will do.
 	Store StoreConfig
 	// Placement is the member's; id, members, replicas, split keys and stores are filled in.
@@ -58,7 +59,7 @@ func StartPlayground(ctx context.Context, c PlaygroundConfig) (*Playground, erro
 
 func (p *Playground) startNode(ctx context.Context, c *PlaygroundConfig, i int) (*Node, error) {
 	store := c.Store
-	cfg := Config{Memory: c.Memory, Version: c.Version, Logger: c.Logger, Store: &store}
+	cfg := Config{Memory: c.Memory, Version: c.Version, Logger: c.Logger, Store: &store, TLS: c.TLS}
 	if c.DataDir != "" {
 		cfg.DataDir = filepath.Join(c.DataDir, fmt.Sprintf("node%d", i+1))
 	}

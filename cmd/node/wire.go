@@ -2,7 +2,10 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"net"
+
+	"google.golang.org/grpc/credentials"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
@@ -48,16 +51,37 @@ type Transport interface {
 type grpcWire struct {
 	env   env.Env
 	conns *rpc.Conns
+	guard *rpc.Guard // nil: plain text
 }
 
 func newGRPCWire(e env.Env) *grpcWire { return &grpcWire{env: e, conns: rpc.NewConns(nil)} }
+
+// newSecureWire is a wire that speaks TLS, and plain text without t.
+func newSecureWire(e env.Env, t *TLS, log *slog.Logger) (*grpcWire, error) {
+	if t == nil {
+		return newGRPCWire(e), nil
+	}
+	guard, err := t.guard(log)
+	if err != nil {
+		return nil, err
+	}
+	dial, err := t.Client()
+	if err != nil {
+		return nil, err
+	}
+	return &grpcWire{env: e, conns: rpc.NewConns(dial), guard: guard}, nil
+}
 
 func (w *grpcWire) Listen(addr string) (Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &grpcServer{Server: rpc.NewServer(w.env, nil), l: l}, nil
+	var creds credentials.TransportCredentials
+	if w.guard != nil {
+		creds = w.guard.Credentials()
+	}
+	return &grpcServer{Server: rpc.NewServer(w.env, creds), l: l}, nil
 }
 
 func (w *grpcWire) Transport(from shard.StoreID, cluster shard.ClusterID) Transport {

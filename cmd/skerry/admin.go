@@ -41,6 +41,9 @@ func startAdmin(addr string, n *node.Node, log *slog.Logger) (*adminServer, erro
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s (--admin): %w", addr, err)
 	}
+	if g := n.Guard(); g != nil {
+		l = g.Listener(l)
+	}
 	s.http = &http.Server{Handler: s.handler(n), ReadHeaderTimeout: adminHeaderTimeout}
 	log.Info("administration over HTTP", "addr", l.Addr().String())
 	go func() {

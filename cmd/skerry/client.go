@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type session struct {
 	*client.DB
 	addrs   string
 	timeout time.Duration
+	tls     *tls.Config // nil: plain text
 }
 
 // clientFlags adds the flags of commands that talk to a cluster.
@@ -42,12 +44,15 @@ func (a *app) open(cmd *cobra.Command) (*session, error) {
 	if s.timeout <= 0 {
 		return nil, fmt.Errorf("--timeout must be above zero")
 	}
+	if s.tls, err = clientTLS(v); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.limit(cmd.Context())
 	defer cancel()
 	if err := knock(ctx, v.List(keyAddr)); err != nil {
 		return nil, err
 	}
-	s.DB, err = client.Open(ctx, s.addrs, client.WithRetryBudget(s.timeout))
+	s.DB, err = client.Open(ctx, s.addrs, client.WithRetryBudget(s.timeout), client.WithTLS(s.tls))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.addrs, err)
 	}

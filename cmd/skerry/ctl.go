@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -110,13 +111,13 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		return err
 	}
 	p.Paused, p.Operators = sched.Paused, sched.Operators
-	askSuspects(ctx, p)
+	askSuspects(ctx, s.tls, p)
 	findLeaders(ctx, admin, p)
 	members, err := admin.Members(ctx)
 	if err != nil {
 		return err
 	}
-	infos := askNodes(ctx, memberAddrs(members))
+	infos := askNodes(ctx, s.tls, memberAddrs(members))
 	for i, m := range members {
 		if infos[i].err == nil && infos[i].Member != m.Store {
 			infos[i].err = fmt.Errorf("the node at %s answers, but member %d is not there", m.Addr, uint64(m.Store))
@@ -157,7 +158,7 @@ func findLeaders(ctx context.Context, admin *client.Admin, p *status.Picture) {
 }
 
 // askSuspects finds out whether stores that placement suspects are there all the same.
-func askSuspects(ctx context.Context, p *status.Picture) {
+func askSuspects(ctx context.Context, cfg *tls.Config, p *status.Picture) {
 	p.Answers = make(map[shard.StoreID]bool)
 	var ids []shard.StoreID
 	var addrs []string
@@ -166,7 +167,7 @@ func askSuspects(ctx context.Context, p *status.Picture) {
 			ids, addrs = append(ids, st.ID), append(addrs, st.Addr)
 		}
 	}
-	for i, answer := range askNodes(ctx, addrs) {
+	for i, answer := range askNodes(ctx, cfg, addrs) {
 		p.Answers[ids[i]] = answer.err == nil && slices.Contains(answer.Stores, ids[i])
 	}
 }
@@ -178,8 +179,8 @@ type nodeAnswer struct {
 }
 
 // askNodes asks nodes, all at once, who they are.
-func askNodes(ctx context.Context, addrs []string) []nodeAnswer {
-	conns := rpc.NewConns(nil)
+func askNodes(ctx context.Context, cfg *tls.Config, addrs []string) []nodeAnswer {
+	conns := rpc.NewConns(cfg)
 	defer func() { _ = conns.Close() }()
 	out := make([]nodeAnswer, len(addrs))
 	var wg sync.WaitGroup
@@ -209,7 +210,7 @@ func clusterID(ctx context.Context, s *session) (string, error) {
 		return "", err
 	}
 	var errs []error
-	for _, m := range askNodes(ctx, memberAddrs(members)) {
+	for _, m := range askNodes(ctx, s.tls, memberAddrs(members)) {
 		if m.err == nil && m.Cluster != 0 {
 			return m.Cluster.String(), nil
 		}

@@ -41,6 +41,10 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 	if !c.Memory && c.DataDir == "" {
 		c.DataDir = defaultDataDir
 	}
+	var err error
+	if c.TLS, err = nodeTLS(v); err != nil {
+		return c, err
+	}
 	switch {
 	case joinsAsMember(r, v):
 		c.Placement = joinConfig(v)

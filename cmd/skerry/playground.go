@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -37,11 +39,12 @@ everything in memory unless --data names a directory, and ends on Ctrl-C.`,
 			return a.playground(cmd.Context(), v)
 		},
 	}
-	a.registry.AddFlags(cmd.Flags(), keyAddr, keyData, keyMemory, keyStores, keyReplicas, keySplitKeys, keySplitKeysFile, keyLogLevel, keyLogFormat)
+	a.registry.AddFlags(cmd.Flags(), keyAddr, keyData, keyMemory, keyStores, keyReplicas, keyTLS, keySplitKeys, keySplitKeysFile, keyLogLevel, keyLogFormat)
 	flag := func(key, usage string) { cmd.Flags().Lookup(key).Usage = usage }
 	cmd.Flags().Lookup(keyLogLevel).DefValue = playgroundLogLevel
 	flag(keyAddr, "address of the first node; the others take the ports after it")
 	flag(keyData, "directory to keep the data in (default none: in memory)")
+	flag(keyTLS, "make certificates and speak TLS with them; they are in the directory tls below that of --data")
 	flag(keyStores, "number of stores (default 3)")
 	flag(keyReplicas, "copies of each shard (default 3, or as many as there are stores)")
 	return cmd
@@ -75,6 +78,15 @@ func (a *app) playground(ctx context.Context, v *config.Values) error {
 	if !v.Given(keyLogLevel) {
 		level = playgroundLogLevel
 	}
+	var certs *node.Certificates
+	if v.Bool(keyTLS) {
+		var remove func()
+		if certs, remove, err = playgroundCerts(&c); err != nil {
+			return err
+		}
+		defer remove()
+		c.TLS = &certs.Node
+	}
 	c.Logger = logger(a.err, level, v.Text(keyLogFormat))
 	start := time.Now()
 	p, err := node.StartPlayground(ctx, c)
@@ -86,13 +98,37 @@ func (a *app) playground(ctx context.Context, v *config.Values) error {
 	if err := p.Ready(ready); err != nil {
 		return errors.Join(err, p.Close())
 	}
-	welcome(a.out, a.name, p, &c, time.Since(start))
+	welcome(a.out, a.name, p, &c, certs, time.Since(start))
 	if err := waitPlayground(ctx, p); err != nil {
 		closeWithin(p.Close, brokenCloseTimeout)
 		return err
 	}
 	fmt.Fprintln(a.err, "stopping")
 	return p.Close()
+}
+
+// playgroundCerts makes the certificates of a playground, below its data directory or, without one, in a directory that
+// remove ends.
+func playgroundCerts(c *node.PlaygroundConfig) (certs *node.Certificates, remove func(), err error) {
+	remove = func() {}
+	dir := filepath.Join(c.DataDir, "tls")
+	if c.DataDir == "" {
+		if dir, err = os.MkdirTemp("", "skerry-tls-"); err != nil {
+			return nil, nil, fmt.Errorf("make a directory for certificates: %w", err)
+		}
+		remove = func() { _ = os.RemoveAll(dir) }
+	} else if dir, err = filepath.Abs(dir); err != nil {
+		return nil, nil, err
+	}
+	hosts, err := certificateHosts(c.Listen)
+	if err == nil {
+		certs, err = node.MakeCertificates(dir, hosts)
+	}
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return certs, remove, nil
 }
 
 // waitPlayground returns nil when ctx ends and an error when a node breaks.
@@ -118,7 +154,7 @@ func waitPlayground(ctx context.Context, p *node.Playground) error {
 }
 
 // welcome says where the playground is and what to type next.
-func welcome(w io.Writer, name string, p *node.Playground, c *node.PlaygroundConfig, took time.Duration) {
+func welcome(w io.Writer, name string, p *node.Playground, c *node.PlaygroundConfig, certs *node.Certificates, took time.Duration) {
 	where := "everything is in memory and lost at the end"
 	if !c.Memory {
 		where = "the data is in " + c.DataDir
@@ -128,6 +164,10 @@ func welcome(w io.Writer, name string, p *node.Playground, c *node.PlaygroundCon
 	fmt.Fprintf(w, "Try in another terminal:\n\n")
 	if p.Addr() != defaultAddr {
 		fmt.Fprintf(w, "  export SKERRY_ADDR=%s\n", p.Addr())
+	}
+	if certs != nil {
+		t := &certs.Client
+		fmt.Fprintf(w, "  export SKERRY_TLS_CA=%s SKERRY_TLS_CERT=%s SKERRY_TLS_KEY=%s\n", t.CA, t.Cert, t.Key)
 	}
 	for _, line := range []string{"put user/42 ada", "get user/42", "scan --prefix user/", "ctl status", "bench ycsb-a --duration 10s"} {
 		fmt.Fprintf(w, "  %s %s\n", name, line)

@@ -41,6 +41,11 @@ const (
 	keyMaxReceiving  = "max-receiving"
 	keyMaxSending    = "max-sending"
 	keyAdmin         = "admin"
+	keyTLS           = "tls"
+	keyTLSCert       = "tls-cert"
+	keyTLSKey        = "tls-key"
+	keyTLSCA         = "tls-ca"
+	keyTLSServerName = "tls-server-name"
 	keyLogLevel      = "log-level"
 	keyLogFormat     = "log-format"
 )
@@ -73,6 +78,11 @@ func settings() *config.Registry {
 		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time"},
 		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time"},
 		config.Setting{Key: keyAdmin, Kind: config.Text, Usage: "address of the HTTP listener for /metrics, /livez, /readyz, /debug/pprof (default none)", Check: checkAddr},
+		config.Setting{Key: keyTLS, Kind: config.Bool, Usage: "speak TLS, trusting the system's authorities unless --tls-ca names another"},
+		config.Setting{Key: keyTLSCert, Kind: config.Text, Usage: "file of the certificate to show, in PEM"},
+		config.Setting{Key: keyTLSKey, Kind: config.Text, Usage: "file of its private key"},
+		config.Setting{Key: keyTLSCA, Kind: config.Text, Usage: "file of the authorities that others' certificates must be signed by"},
+		config.Setting{Key: keyTLSServerName, Kind: config.Text, Usage: "name that servers' certificates must be valid for (default the host dialled)"},
 		config.Setting{Key: keyLogLevel, Kind: config.Text, Default: "info", Usage: "debug, info, warn or error", Check: checkLogLevel},
 		config.Setting{Key: keyLogFormat, Kind: config.Text, Default: "text", Usage: "text or json", Check: oneOf("text", "json")},
 	)
@@ -80,8 +90,8 @@ func settings() *config.Registry {
 
 // The groups of settings that commands have flags for.
 var (
-	clientKeys    = []string{keyAddr, keyTimeout}
-	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyLogLevel, keyLogFormat}
+	clientKeys    = []string{keyAddr, keyTimeout, keyTLS, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName}
+	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
 	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize, keySplitLoad}
 )
