@@ -39,10 +39,29 @@ func (s *Store) recover() error {
 		}
 		r.turn(on)
 		s.adopt(r)
+		if _, member := r.member(); r.born() && !member {
+			// It applied its own removal, and the store lost power before its destruction was on disk (rule 16). Nobody else
+			// would tell it: those who remain know no newer membership than it does.
+			w := r.w
+			w.task(func() {
+				if !r.held {
+					w.destroy(r, r.self+1)
+				}
+			})
+			continue
+		}
 		// Started replicas have no leader: they join the wake queue rather than all electing at once (rule 19).
 		s.live.queueWake(r.id)
 	}
 	return nil
+}
+
+// member is this replica in its own descriptor. A replica that has data and is not there was removed, for ever.
+func (r *replica) member() (shard.Replica, bool) {
+	if r.machine.Desc == nil {
+		return shard.Replica{}, false
+	}
+	return r.machine.Desc.Replica(r.self)
 }
 
 // newReplica builds the replica that a state describes. heard is inherited by the right side of a split.
