@@ -85,6 +85,9 @@ func (t *Txn) addAlone(e *effort, k shard.Key, delta int64) error {
 			return nil
 		}
 		x := res.Rejected[0]
+		if x.Reason == mvcc.TooOld && a.unsure {
+			return e.ambiguous(e.refusal(x)) // an earlier attempt may have been committed, superseded and collected
+		}
 		if x.Reason != mvcc.Locked || x.Lock == nil {
 			return e.refusal(x)
 		}
@@ -245,7 +248,8 @@ func (c *committer) refused(e *effort, why []*mvcc.Rejected, alone bool) (final 
 	var locks []mvcc.LockInfo
 	for _, x := range why {
 		if x.Reason != mvcc.Locked || x.Lock == nil {
-			return x.Reason != mvcc.NoLock, e.refusal(x)
+			// Below the safe point an earlier attempt may have been committed, superseded and collected: that says nothing.
+			return x.Reason != mvcc.NoLock && x.Reason != mvcc.TooOld, e.refusal(x)
 		}
 		if x.Lock.StartTS == c.start {
 			return false, e.refusal(x)
