@@ -52,6 +52,8 @@ type Config struct {
 	Store     *StoreConfig     // nil: no store here
 	// Join lists addresses of placement members, for a node without one.
 	Join []string
+	// Began, if not nil, is given the node before it opens anything. It is for the simulator, which ends nodes that still start.
+	Began func(*Node)
 	// OnBroken is called when a part stopped because going on could damage data. The process should end. It may be
 	// called with locks held: it must not block.
 	OnBroken func(error)

@@ -78,6 +78,9 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.dir = newDirectory(c.Env, c.Wire, c.Join)
 	n.server.ServeNode(n)
+	if c.Began != nil {
+		c.Began(n)
+	}
 	if err := n.startParts(); err != nil {
 		_ = n.Close()
 		return nil, err

@@ -31,8 +31,9 @@ type server struct {
 	machine  *world.Machine
 	host     *simnet.Host
 	node     *node.Node
-	broken   error // why the process wants to end
-	refusals int   // lives that ended because the store was removed
+	begun    *node.Node // also while it starts
+	broken   error      // why the process wants to end
+	refusals int        // lives that ended because the store was removed
 }
 
 func (s *server) String() string { return fmt.Sprintf("n%d", s.index) }
@@ -78,6 +79,7 @@ func (s *server) start() {
 		cfg.Placement = &node.PlacementConfig{Join: true, Replace: s.replace, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
 		cfg.Join = strings.Split(c.addrs(), ",")
 	}
+	cfg.Began = func(n *node.Node) { s.begun = n }
 	life := s.lives
 	m.Log("start, life %d", life)
 	m.Env().Go("start", func() {
@@ -101,10 +103,10 @@ func (s *server) crash() {
 	s.disk.freeze()
 	s.machine.Kill()
 	s.host.Down()
-	if s.node != nil {
-		abandon(s.node)
+	if s.begun != nil {
+		abandon(s.begun)
 	}
-	s.machine, s.host, s.node = nil, nil, nil
+	s.machine, s.host, s.node, s.begun = nil, nil, nil, nil
 	s.disk.crash()
 }
 
