@@ -70,7 +70,14 @@ type outliving struct {
 
 // try begins an operator, kills the leader of placement once so many changes took effect, and sees what becomes of it.
 func (o *outliving) try(k opKind, step int) {
-	o.within(healLimit, "at rest before", o.settled(0, nil))
+	o.within(healLimit, "at rest before, all stores heard", func(all []client.ShardInfo, stores []client.StoreInfo) string {
+		for _, st := range stores {
+			if st.State != "up" { // a leader of placement that just began has not heard them yet
+				return fmt.Sprintf("%s is %s", st.ID, st.State)
+			}
+		}
+		return o.settled(0, nil)(all, stores)
+	})
 	w := k.plan()
 	before := o.shard()
 	leader := o.placementLeader()
