@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -17,28 +16,14 @@ import (
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/tests/ports"
 )
-
-// freeAddrs picks addresses that nobody listens on.
-func freeAddrs(t *testing.T, count int) []string {
-	t.Helper()
-	var out []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
-	}
-	return out
-}
 
 // startMembers starts a placement of several members, each a node of its own, and waits for the cluster.
 func startMembers(t *testing.T, count int) []*Node {
 	t.Helper()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, count) {
+	for i, addr := range ports.Free(t, count) {
 		members[uint64(i+1)] = addr
 	}
 	var nodes []*Node
@@ -89,7 +74,7 @@ func TestJoinByOneAddress(t *testing.T) {
 func TestAsk(t *testing.T) {
 	wire := newGRPCWire(env.Real{})
 	defer func() { _ = wire.Close() }()
-	addrs := freeAddrs(t, 3)
+	addrs := ports.Free(t, 3)
 	wrong := &shard.WrongClusterError{Want: 1, Have: 2}
 	notLeader := &shard.NotLeaderError{Shard: shard.MetaID}
 	away := fmt.Errorf("dial: %w", shard.ErrUnavailable)

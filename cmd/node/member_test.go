@@ -15,6 +15,7 @@ import (
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // joinConfig is a node with a member that joins, in the place of another if replace is not zero.
@@ -29,7 +30,7 @@ func joinConfig(dir string, replace shard.StoreID, join ...string) Config {
 func firstMembers(t *testing.T) (nodes []*Node, configs []Config) {
 	t.Helper()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	for i := range 3 {
@@ -367,7 +368,7 @@ func TestMembersMove(t *testing.T) {
 		for id, addr := range configs[i].Placement.Members {
 			p.Members[id] = addr
 		}
-		c.Listen = freeAddrs(t, 1)[0]
+		c.Listen = ports.Free(t, 1)[0]
 		p.Members[p.ID] = c.Listen
 		c.Placement = &p
 		configs[i] = c

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // cluster is one with members of placement on nodes of their own, and stores that come and go.
@@ -40,13 +40,8 @@ func newCluster(t *testing.T, members, stores int, downAfter time.Duration) *clu
 		keys = append(keys, string(k))
 	}
 	addrs := make(map[uint64]string)
-	for i := range members {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs[uint64(i+1)] = l.Addr().String()
-		_ = l.Close()
+	for i, addr := range ports.Free(t, members) {
+		addrs[uint64(i+1)] = addr
 	}
 	for i := range members {
 		id := uint64(i + 1)

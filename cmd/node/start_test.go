@@ -12,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // TestBadStart: what cannot work is refused with an error that says what to do, and leaves nothing behind: afterwards a
@@ -187,7 +188,7 @@ func TestForeignStore(t *testing.T) {
 // once.
 func TestLateMember(t *testing.T) {
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	config := func(id uint64) Config {
@@ -234,7 +235,7 @@ func TestLateMember(t *testing.T) {
 // then, the next one goes on. A member that has taken part, and lost its directory, is refused, also beside its store.
 func TestLateMemberBesideStore(t *testing.T) {
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	config := func(id uint64) Config {
