@@ -124,6 +124,7 @@ func refusedStart(t *testing.T, c Config, want ...string) {
 // TestReplaceAllMembers: all three first members are replaced one by one; then everything is restarted. A store and a client
 // that knew only the first three go on, before and after.
 func TestReplaceAllMembers(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	storeDir := t.TempDir()
 	sc := storeConfig(storeDir, nodes[0].Addr())
@@ -196,6 +197,7 @@ func expected(first []string, gone int, others []string) string {
 // TestMemberLosesDirectory: a member whose directory is lost is refused under its number, whatever it says, and comes back at
 // the same address as a new one.
 func TestMemberLosesDirectory(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	lead := leadingMember(t, nodes[0])
 	lost, keeps := int(lead-1), nodes[int(lead)%3]
@@ -249,6 +251,7 @@ func replacedStates(gone, by shard.StoreID) string {
 // TestRemoveMember: members leave, the leader too, as far as what remains can decide; a removed one destroys what it held,
 // ends, and is refused when it starts again.
 func TestRemoveMember(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	lead := leadingMember(t, nodes[0])
 	goes := nodes[lead-1]
@@ -311,6 +314,7 @@ func TestRemoveMember(t *testing.T) {
 
 // TestRemovedBesideStore: the store of a node whose member is removed goes on.
 func TestRemovedBesideStore(t *testing.T) {
+	t.Parallel()
 	first := startReady(t, serverConfig(t.TempDir()))
 	put(t, "a", "1", first)
 	var others []*Node
@@ -340,6 +344,7 @@ func TestRemovedBesideStore(t *testing.T) {
 
 // TestTransferMember: leadership goes where it is wanted.
 func TestTransferMember(t *testing.T) {
+	t.Parallel()
 	nodes, _ := firstMembers(t)
 	for range 3 {
 		lead := leadingMember(t, nodes[0])
@@ -358,6 +363,7 @@ func TestTransferMember(t *testing.T) {
 
 // TestMembersMove: one member comes back at another address, then, after a full stop, all of them do.
 func TestMembersMove(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	store := startReady(t, storeConfig("", nodes[0].Addr()))
 	put(t, "a", "1", store)
@@ -418,6 +424,7 @@ func awaitAddr(t *testing.T, n *Node, id shard.StoreID, want string) {
 // TestLostDirectoryAlone: a member that lost its directory does not begin again while nobody answers, although it is told to
 // bootstrap; when the others are back it is refused.
 func TestLostDirectoryAlone(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	for ctx := testContext(t); ; time.Sleep(20 * time.Millisecond) { // before its record is put, losing it goes unnoticed
 		if addr, err := placement.MemberAddr(nodes[0].member.engine.Get, 3); err != nil || ctx.Err() != nil {

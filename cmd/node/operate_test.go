@@ -239,6 +239,7 @@ func refused(t *testing.T, why string, err error) {
 // TestMoveByHand: a replica is moved where an administrator wants it, also the leader's; leaders go where he wants them;
 // and what cannot be is refused with the reason.
 func TestMoveByHand(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 0)
 	c.rest()
 	s := c.shards()[0]
@@ -279,6 +280,7 @@ func TestMoveByHand(t *testing.T) {
 // TestDrain: a drained store becomes empty while it serves, can then be removed, and its process ends; a drain that the
 // others have no room for is refused; one that is called off stops, and shards come back.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 0)
 	c.rest()
 	ids := c.ids()
@@ -322,6 +324,7 @@ func TestDrain(t *testing.T) {
 // TestLostStoreIsReplaced: what was on a store that is silent for too long is made anew elsewhere; not while scheduling is
 // paused.
 func TestLostStoreIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 5*time.Second)
 	c.rest()
 	if err := c.admin.PauseScheduling(c.ctx, time.Hour); err != nil {
@@ -358,6 +361,7 @@ func TestLostStoreIsReplaced(t *testing.T) {
 
 // TestNewStoreIsFilled: shards move to a store that comes, until all hold about as many, and then nothing moves any more.
 func TestNewStoreIsFilled(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 3, 0)
 	c.rest()
 	id := c.addStore()
@@ -377,6 +381,7 @@ func TestNewStoreIsFilled(t *testing.T) {
 // TestPlacementFailover: operators that are under way when the leader of placement goes are made up for by the next one:
 // a drain that it had begun goes on, and nothing stays half done.
 func TestPlacementFailover(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, 4, 0)
 	c.rest()
 	id := c.ids()[0]
@@ -403,6 +408,7 @@ func TestPlacementFailover(t *testing.T) {
 
 // TestCancel: a cancelled operator leaves nothing half done.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 0)
 	c.rest()
 	if err := c.admin.PauseScheduling(c.ctx, time.Hour); err != nil { // what is by hand goes on
@@ -425,6 +431,7 @@ func TestCancel(t *testing.T) {
 
 // TestScatter: the shards of one range are spread over all stores.
 func TestScatter(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 3, 0)
 	c.rest()
 	if err := c.admin.PauseScheduling(c.ctx, time.Hour); err != nil {
@@ -457,6 +464,7 @@ func TestScatter(t *testing.T) {
 // TestRules: a rule for a part of the keyspace puts its shards, split where it begins and ends, onto the stores that it
 // wants; one that no stores can meet is refused; and a bound of one that is lifted stays a bound and nothing more.
 func TestRules(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 5, 0)
 	c.rest()
 	ids := c.ids()
