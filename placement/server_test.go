@@ -269,6 +269,15 @@ func TestBootstrapOnce(t *testing.T) {
 	if len(again) != 3 || again[0].String() != first[0].Desc.String() {
 		t.Fatalf("the new leader asks for %v", again)
 	}
+	// Messages of the others gave birth to one of them before it was created, and a store that restarts tells of all that it has.
+	held := beat.Replica{Shard: again[1].ID, Replica: again[1].Replicas[0].ID}
+	for _, born := range []bool{false, true} {
+		held.Born = born
+		a := must[*beat.Answer](t)(beatFrom(ms[1], ids[0], func(r *beat.Report) { r.Full, r.Replicas = true, []beat.Replica{held} }))
+		if want := map[bool]int{false: 3, true: 2}[born]; len(a.Create) != want {
+			t.Fatalf("with a replica that has its data (%v), asked to create %d, want %d", born, len(a.Create), want)
+		}
+	}
 	for _, id := range ids {
 		must[*beat.Answer](t)(beatFrom(ms[1], id, func(r *beat.Report) {
 			for _, d := range again {
