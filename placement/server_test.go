@@ -27,6 +27,8 @@ type shared struct {
 	desc         *shard.Descriptor
 	// swallow answers the next so many commits with "ambiguous", after they took effect.
 	swallow int
+	// before is called, once, before the next commit takes effect.
+	before func()
 }
 
 // elect makes another member the leader.
@@ -47,6 +49,12 @@ func (m metaOf) notLeader() error { return &shard.NotLeaderError{Shard: shard.Me
 
 func (m metaOf) Commit(_ context.Context, cmd *raw.Command) (raw.Result, error) {
 	m.mu.Lock()
+	if f := m.before; f != nil {
+		m.before = nil
+		m.mu.Unlock()
+		f()
+		m.mu.Lock()
+	}
 	defer m.mu.Unlock()
 	if m.lead != m.id {
 		return raw.Result{}, m.notLeader()
