@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -39,6 +40,9 @@ type Node struct {
 	// not close it under him. It is taken before everything else.
 	open   sync.RWMutex
 	closed bool // under open
+
+	// leaving says that the process ends in a moment, see Leave; placement hears it with the next heartbeat.
+	leaving atomic.Bool
 
 	// Of the roles, nil without. Set before anybody is served.
 	member *member

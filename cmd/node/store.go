@@ -37,12 +37,15 @@ type storeAgent struct {
 	transport Transport
 	store     *raftstore.Store
 	heard     bool        // a heartbeat was answered
+	heardAt   env.Time    // when the last one was
+	settled   bool        // once all replicas here knew a leader, since the start
 	told      beat.Report // the counts of the last report, for metrics
 	// busy are the shards of which an instruction is under way.
 	busy map[shard.ID]bool
 
 	// of the agent's goroutine
 	needFull bool
+	leaving  bool // placement was told that the node is
 	created  []shard.ID
 	lastBeat env.Time
 	known    map[shard.StoreID]string
@@ -150,7 +153,7 @@ func (a *storeAgent) run() {
 }
 
 func (a *storeAgent) due() bool {
-	return a.needFull || len(a.created) > 0 || a.store.Unreported() || a.n.env.Now().Sub(a.lastBeat) >= heartbeatInterval
+	return a.needFull || a.leaving != a.n.leaving.Load() || len(a.created) > 0 || a.store.Unreported() || a.n.env.Now().Sub(a.lastBeat) >= heartbeatInterval
 }
 
 // register asks placement for an id, once in the life of a directory.
@@ -190,7 +193,7 @@ func (a *storeAgent) heartbeat() {
 	}
 	r.Cluster, r.Addr, r.Version = a.ident.Cluster, n.addr, n.cfg.Version
 	r.Used, r.Free, r.Capacity, _ = a.engine.DiskUsage()
-	r.Created = a.created
+	r.Created, r.Leaving = a.created, n.leaving.Load()
 	a.mu.Lock()
 	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
 	a.mu.Unlock()
@@ -213,7 +216,7 @@ func (a *storeAgent) heartbeat() {
 		_ = n.env.Sleep(n.ctx, agentPoll)
 		return
 	}
-	a.needFull, a.created = answer.NeedFull, nil
+	a.needFull, a.created, a.leaving = answer.NeedFull, nil, r.Leaving
 	if a.lastBeat.Sub(asked) <= maxTimeTrip {
 		a.store.HearTime(answer.Now)
 	}
@@ -249,7 +252,7 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
 	a.learnAddrs(ans.Stores, n.dir.settle(ans.Members))
 	a.mu.Lock()
-	a.heard = true
+	a.heard, a.heardAt = true, a.n.env.Now()
 	a.mu.Unlock()
 	if len(ans.Create) > 0 {
 		if err := a.store.CreateShards(ans.Create); err != nil {
