@@ -58,7 +58,7 @@ func TestLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for ctx := testContext(t); leaderships(t, db)[id] == 0 && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+	for ctx := testContext(t); (leaderships(t, db)[id] == 0 || len(first.Readiness().Not) > 0) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
 	}
 	if not := first.Readiness().Not; len(not) > 0 {
 		t.Errorf("not ready before: %q", not)
