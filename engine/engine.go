@@ -9,7 +9,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -125,7 +127,7 @@ func (e *Engine) checkRoom() error {
 	if err != nil || u.TotalBytes == 0 || u.AvailBytes >= roomToOpen {
 		return nil
 	}
-	return fmt.Errorf("the disk of %s has %d KiB free, and opening the store may take %d MiB; make room and start it again",
+	return fault.Errorf(fault.NoRoom, "the disk of %s has %d KiB free, and opening the store may take %d MiB; make room and start it again",
 		e.dir, u.AvailBytes>>10, roomToOpen>>20)
 }
 
@@ -208,7 +210,7 @@ func (e *Engine) check() error {
 func (e *Engine) fail(err error) error { return e.stop(&stopped{err: err}) }
 
 func (e *Engine) stop(s *stopped) error {
-	s.err = fmt.Errorf("engine: store in %s stopped: %w", e.dir, s.err)
+	s.err = fault.With(fault.DiskFailed, fmt.Errorf("engine: store in %s stopped: %w", e.dir, s.err))
 	if e.broken.CompareAndSwap(nil, s) {
 		e.log.Error("store stopped", "dir", e.dir, "err", s.err)
 		if e.onBroken != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
@@ -73,7 +74,7 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	}
 	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; is another node running there?", c.Listen, err)
+		return nil, fault.Errorf(fault.PortInUse, "listen on %s: %w; is another node running there?", c.Listen, err)
 	}
 	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, guard: guard, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {

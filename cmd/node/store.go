@@ -10,6 +10,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
@@ -72,7 +73,7 @@ func newStoreAgent(n *Node) (*storeAgent, error) {
 func (a *storeAgent) start() error {
 	if a.ident.Cluster != 0 {
 		if m := a.n.member; m != nil && m.knownCluster() != 0 && m.knownCluster() != a.ident.Cluster {
-			return fmt.Errorf("the store directory belongs to cluster %s as %s, the placement directory beside it to cluster %s: "+
+			return fault.Errorf(fault.DirCluster, "the store directory belongs to cluster %s as %s, the placement directory beside it to cluster %s: "+
 				"one of them is not this node's (--data)", a.ident.Cluster, a.ident.Store, m.knownCluster())
 		}
 		if err := a.openStore(); err != nil {
@@ -233,10 +234,10 @@ const maxTimeTrip = 500 * time.Millisecond
 // may have been given to them while our members are away.
 func (a *storeAgent) refused(err error) error {
 	if invalid(err) {
-		return fmt.Errorf("%s: placement refuses this store: %w", a.ident.Store, err)
+		return fault.Errorf(fault.StoreRefused, "%s: placement refuses this store: %w", a.ident.Store, err)
 	}
 	if w, ok := wrongCluster(err); ok && !a.joined() {
-		return fmt.Errorf("the store directory belongs to cluster %s as %s, but placement is of cluster %s; check the addresses (--join) and the directory (--data): %w",
+		return fault.Errorf(fault.DirCluster, "the store directory belongs to cluster %s as %s, but placement is of cluster %s; check the addresses (--join) and the directory (--data): %w",
 			a.ident.Cluster, a.ident.Store, w.Have, err)
 	}
 	return nil
@@ -246,7 +247,7 @@ func (a *storeAgent) refused(err error) error {
 func (a *storeAgent) follow(ans *beat.Answer) {
 	n := a.n
 	if ans.Removed {
-		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
+		n.broken(fault.Errorf(fault.StoreRemoved, "%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
 	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
