@@ -22,14 +22,15 @@ lint: ## vet, staticcheck, formatting
 	$(BIN)/staticcheck ./...
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not formatted:"; echo "$$unformatted"; exit 1; }
 
-generate: ## Go code from the .proto files, docs/states.md from the tables of states, docs/errors.md from that of codes
+generate: ## Go code from the .proto files, docs/states.md from the tables of states, docs/errors.md and docs/metrics.md from theirs
 	go run -C internal/tools ./protogen ../../proto
 	go test ./tests/states ./internal/fault -run TestDocument -rewrite
+	go test ./cmd/node -run TestMetricsDocument -rewrite
 
 verify: ## generated code is fresh, modules are tidy
 	$(MAKE) -s generate
 	go mod tidy -diff
-	git diff --exit-code -- proto docs/states.md docs/errors.md
+	git diff --exit-code -- proto docs/states.md docs/errors.md docs/metrics.md
 
 bench: build ## put, get, scan and ycsb-a on three stores in one process, on disk
 	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \

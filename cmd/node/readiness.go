@@ -21,6 +21,11 @@ type Readiness struct {
 func (n *Node) Readiness() Readiness {
 	n.open.RLock()
 	defer n.open.RUnlock()
+	return n.readiness()
+}
+
+// readiness is Readiness for who holds open already: a second RLock would wait for ever behind a Close.
+func (n *Node) readiness() Readiness {
 	var r Readiness
 	not := func(format string, args ...any) { r.Not = append(r.Not, fmt.Sprintf(format, args...)) }
 	if err := n.Err(); err != nil {
