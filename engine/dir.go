@@ -120,38 +120,15 @@ func (e *Engine) finishCreating() error {
 // writeStoreFile writes the file whose presence makes the directory a store. It comes before everything else, so that a
 // directory without it holds nothing of ours.
 func (e *Engine) writeStoreFile(text string) error {
-	tmp := e.path(storeTemp)
-	f, err := e.fs.Create(tmp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write([]byte(text))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err == nil {
-		err = e.fs.Rename(tmp, e.path(storeFile))
-	}
-	if err == nil {
-		err = syncDir(e.fs, e.dir)
-	}
-	return err
+	return e.writeFile(storeTemp, storeFile, text)
 }
 
 func (e *Engine) checkStoreFile() error {
-	f, err := e.fs.Open(e.path(storeFile))
+	have, err := e.readFile(storeFile)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return err
-	}
-	have, want := string(b), storeFileText()
+	want := storeFileText()
 	if e.creating = have == want+creatingLine; e.creating || have == want {
 		return nil
 	}

@@ -143,6 +143,11 @@ func (e *Engine) openDB(o Options, real bool) error {
 	if err := e.checkRoom(); err != nil {
 		return err
 	}
+	if !e.creating {
+		if err := e.breakSeal(); err != nil {
+			return err
+		}
+	}
 	db, err := pebble.Open(e.path(dbDir), e.opts)
 	e.opts.Cache = nil // only the database may use it from here on
 	if err != nil {
@@ -183,6 +188,9 @@ func (e *Engine) Close() error {
 	}
 	e.closeUnfinished()
 	err := e.db.Close()
+	if err == nil && e.broken.Load() == nil {
+		err = e.seal()
+	}
 	if err2 := e.lock.Close(); err == nil {
 		err = err2
 	}
