@@ -7,8 +7,10 @@ NEMESIS_NODES ?= 3
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-build: ## the binary, in bin/skerry
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/skerry ./cmd/skerry
+VERSION ?=
+
+build: ## the binary, static, in bin/skerry; VERSION=v1.2.3 names a release
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(if $(VERSION),-X main.release=$(VERSION))' -o $(BIN)/skerry ./cmd/skerry
 
 test: ## all tests
 	go test -p 1 ./... # one package at a time: some run clusters of their own

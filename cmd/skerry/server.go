@@ -110,6 +110,7 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 	}
 	defer admin.close()
 	log.Info("listening", "addr", n.Addr(), "data", c.DataDir, "version", c.Version)
+	notify("READY=1", "STATUS=listening on "+n.Addr())
 	go announce(ctx, n, log)
 	select {
 	case <-ctx.Done():
@@ -124,6 +125,7 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 // once, see main.
 func stop(n *node.Node, limit time.Duration, log *slog.Logger) error {
 	log.Info("stopping", "limit", limit)
+	notify("STOPPING=1", "STATUS=giving leaderships away")
 	if limit > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
@@ -140,6 +142,7 @@ func stop(n *node.Node, limit time.Duration, log *slog.Logger) error {
 func announce(ctx context.Context, n *node.Node, log *slog.Logger) {
 	if n.Ready(ctx) == nil {
 		log.Info("ready", "addr", n.Addr())
+		notify("STATUS=serving on " + n.Addr())
 	}
 }
 
