@@ -45,4 +45,3 @@ func (*UseTwoPhaseError) FaultCode() fault.Code { return fault.UseTwoPhase }
 
 // FaultCode implements fault.Coded.
 func (*TooNewError) FaultCode() fault.Code { return fault.TooNew }
-

@@ -14,13 +14,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // threeServers starts three nodes with a member and a store each, and eight shards.
 func threeServers(t *testing.T) []*Node {
 	t.Helper()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	var nodes []*Node
