@@ -64,6 +64,7 @@ func (c *Cache) Close() { c.c.Unref() }
 type Engine struct {
 	dir      string
 	fs       vfs.FS
+	plain    vfs.FS // fs without Pebble's watch over slow disks, which ends with the database
 	lock     io.Closer
 	creating bool // the directory is being made; only in Open
 	db       *pebble.DB
@@ -132,6 +133,15 @@ func (e *Engine) checkRoom() error {
 }
 
 func (e *Engine) openDB(o Options, real bool) error {
+	if err := e.checkRoom(); err != nil {
+		return err
+	}
+	e.plain = e.fs
+	if !e.creating {
+		if err := e.breakSeal(); err != nil {
+			return err
+		}
+	}
 	e.opts = e.pebbleOptions(o, real)
 	if o.Cache == nil {
 		c := pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
@@ -139,14 +149,6 @@ func (e *Engine) openDB(o Options, real bool) error {
 		e.opts.Cache = c
 	} else {
 		e.opts.Cache = o.Cache.c
-	}
-	if err := e.checkRoom(); err != nil {
-		return err
-	}
-	if !e.creating {
-		if err := e.breakSeal(); err != nil {
-			return err
-		}
 	}
 	db, err := pebble.Open(e.path(dbDir), e.opts)
 	e.opts.Cache = nil // only the database may use it from here on
@@ -189,6 +191,7 @@ func (e *Engine) Close() error {
 	e.closeUnfinished()
 	err := e.db.Close()
 	if err == nil && e.broken.Load() == nil {
+		e.fs = e.plain
 		err = e.seal()
 	}
 	if err2 := e.lock.Close(); err == nil {
