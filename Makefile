@@ -7,8 +7,10 @@ NEMESIS_NODES ?= 3
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-build: ## the binary, in bin/skerry
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/skerry ./cmd/skerry
+VERSION ?=
+
+build: ## the binary, static, in bin/skerry; VERSION=v1.2.3 names a release
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(if $(VERSION),-X main.release=$(VERSION))' -o $(BIN)/skerry ./cmd/skerry
 
 test: ## all tests
 	go test -p 1 ./... # one package at a time: some run clusters of their own
@@ -22,14 +24,15 @@ lint: ## vet, staticcheck, formatting
 	$(BIN)/staticcheck ./...
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not formatted:"; echo "$$unformatted"; exit 1; }
 
-generate: ## Go code from the .proto files, docs/states.md from the tables of states
+generate: ## Go code from the .proto files, docs/states.md from the tables of states, docs/errors.md and docs/metrics.md from theirs
 	go run -C internal/tools ./protogen ../../proto
-	go test ./tests/states -run TestDocument -rewrite
+	go test ./tests/states ./internal/fault -run TestDocument -rewrite
+	go test ./cmd/node -run TestMetricsDocument -rewrite
 
 verify: ## generated code is fresh, modules are tidy
 	$(MAKE) -s generate
 	go mod tidy -diff
-	git diff --exit-code -- proto docs/states.md
+	git diff --exit-code -- proto docs/states.md docs/errors.md docs/metrics.md
 
 bench: build ## put, get, scan and ycsb-a on three stores in one process, on disk
 	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \

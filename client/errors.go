@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/raw"
 )
@@ -16,26 +17,26 @@ import (
 // and what to do; a call whose context ended wraps the context's error as well.
 var (
 	// ErrNotFound is returned by Get and GetTTL for a key that does not exist or is expired.
-	ErrNotFound = errors.New("key not found")
+	ErrNotFound = fault.New(fault.NotFound, "key not found")
 	// ErrConflict is returned by conditional writes: a condition did not hold and nothing was written. The error is also
 	// a *ConflictError with the current value.
-	ErrConflict = errors.New("condition did not hold, nothing was written")
+	ErrConflict = fault.New(fault.Conflict, "condition did not hold, nothing was written")
 	// ErrAmbiguous is returned by writes that may or may not have taken effect, and whose fate could not be learnt in
 	// time. Read the key, or make the write conditional, before writing again.
-	ErrAmbiguous = errors.New("outcome unknown: the write may or may not have happened")
+	ErrAmbiguous = fault.New(fault.Ambiguous, "outcome unknown: the write may or may not have happened")
 	// ErrCrossShard is returned by Atomic for keys that lie in different shards. Nothing was written.
-	ErrCrossShard = errors.New("the keys lie in more than one shard, nothing was written")
+	ErrCrossShard = fault.New(fault.CrossShard, "the keys lie in more than one shard, nothing was written")
 	// ErrKeyTooLarge is returned for keys above shard.MaxKeyBytes.
-	ErrKeyTooLarge = errors.New("key too large")
+	ErrKeyTooLarge = fault.New(fault.KeyTooLarge, "key too large")
 	// ErrValueTooLarge is returned for values above shard.MaxValueBytes.
-	ErrValueTooLarge = errors.New("value too large")
+	ErrValueTooLarge = fault.New(fault.ValueTooLarge, "value too large")
 	// ErrInvalid is returned for requests that no shard could ever serve. Trying again does not help.
-	ErrInvalid = errors.New("invalid request")
+	ErrInvalid = fault.New(fault.Invalid, "invalid request")
 	// ErrUnavailable is returned when the budget of time was over before anybody could serve the call. Of a write it
 	// says that nothing happened.
-	ErrUnavailable = errors.New("unavailable")
+	ErrUnavailable = fault.New(fault.Unavailable, "unavailable")
 	// ErrClosed is returned by calls on a closed DB. Of a write it says that nothing happened.
-	ErrClosed = errors.New("client is closed")
+	ErrClosed = fault.New(fault.ClientClosed, "client is closed")
 )
 
 // Error is what calls return for one part of their work.
@@ -76,8 +77,29 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		b.WriteString("; " + e.Hint)
 	}
+	if code := e.FaultCode(); code != "" {
+		b.WriteString(" [" + string(code) + "]")
+	}
 	return b.String()
 }
+
+// FaultCode is the number of the error, see Code. If nobody could be reached for a reason that somebody has to do something
+// about, it is that reason's.
+func (e *Error) FaultCode() fault.Code {
+	switch cause := fault.Of(e.Cause); {
+	case cause == fault.WrongCluster, cause == fault.NoFreshTime, cause >= fault.PlainText && cause <= fault.CertFiles:
+		return cause
+	case errors.Is(e.Kind, ErrConflict) && cause == fault.TxnConflict:
+		return cause
+	case isContext(e.Kind):
+		return fault.Interrupted
+	}
+	return fault.Of(e.Kind)
+}
+
+// Code is the number of an error of this package, such as SK2003, or "". `skerry explain-error` and docs/errors.md say what
+// each means and what helps.
+func Code(err error) string { return string(fault.Of(err)) }
 
 // Unwrap gives errors.Is and errors.As both what kind it is and what caused it.
 func (e *Error) Unwrap() []error {

@@ -1,24 +1,24 @@
 package client
 
 import (
-	"errors"
 	"fmt"
 
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
 // Sentinels of transactions, for errors.Is; beside those of errors.go.
 var (
 	// ErrTooOld is returned for reads and transactions below the safe point: the versions that they want may be gone.
-	ErrTooOld = errors.New("timestamp is below the safe point")
+	ErrTooOld = fault.New(fault.TooOld, "timestamp is below the safe point")
 	// ErrTxnTooLarge is returned by Put, Delete and Add of a transaction that would exceed its bounds.
-	ErrTxnTooLarge = errors.New("transaction too large")
+	ErrTxnTooLarge = fault.New(fault.TxnTooLarge, "transaction too large")
 	// ErrTxnDone is returned by calls on a transaction that was committed or rolled back.
-	ErrTxnDone = errors.New("transaction is over")
+	ErrTxnDone = fault.New(fault.TxnDone, "transaction is over")
 	// ErrReadOnly is returned by writes in a View.
-	ErrReadOnly = errors.New("transaction is read-only")
+	ErrReadOnly = fault.New(fault.ReadOnly, "transaction is read-only")
 	// ErrNotCounter is returned by Add on a key whose value is not 8 bytes long.
-	ErrNotCounter = errors.New("value is not a counter")
+	ErrNotCounter = fault.New(fault.NotCounter, "value is not a counter")
 )
 
 // TxnConflictError says which other transaction stood in the way. Nothing of the own one was written. It comes with
@@ -30,6 +30,9 @@ type TxnConflictError struct {
 	Other, CommitTS Timestamp
 	Why             string
 }
+
+// FaultCode implements fault.Coded.
+func (*TxnConflictError) FaultCode() fault.Code { return fault.TxnConflict }
 
 func (e *TxnConflictError) Error() string {
 	s := fmt.Sprintf("transaction %d lost key %s", e.StartTS, shortKey(e.Key))

@@ -2,15 +2,16 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/bits"
 
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
-	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // Encodings of everything that the engine itself writes. Each value begins with a version byte and ends with a CRC-32C
@@ -18,7 +19,7 @@ import (
 // to the commands that wrote them and are covered by Pebble's block checksums.
 
 // ErrCorruption is wrapped by every error that says that what was read is not what was written. The store stops.
-var ErrCorruption = errors.New("corruption")
+var ErrCorruption = fault.New(fault.Corrupt, "corruption")
 
 func corrupt(key []byte, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrCorruption, keys.Format(key), fmt.Sprintf(format, args...))

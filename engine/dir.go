@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // FormatVersion is the version of everything that the engine writes. A directory of another version is refused.
@@ -25,13 +27,13 @@ const (
 )
 
 // ErrInUse is returned by Open if another process, or another engine of this one, holds the directory.
-var ErrInUse = errors.New("the directory is in use by another process")
+var ErrInUse = fault.New(fault.DirInUse, "the directory is in use by another process")
 
 // ErrNotStore is returned by Open for a directory that holds something else than a store.
-var ErrNotStore = errors.New("the directory is not empty and holds no store")
+var ErrNotStore = fault.New(fault.DirForeign, "the directory is not empty and holds no store")
 
 // ErrFormat is returned by Open for a store that this program cannot read.
-var ErrFormat = errors.New("the store has another format")
+var ErrFormat = fault.New(fault.DirFormat, "the store has another format")
 
 // openDir makes or checks the directory and locks it.
 func (e *Engine) openDir(real bool) error {
@@ -118,38 +120,15 @@ func (e *Engine) finishCreating() error {
 // writeStoreFile writes the file whose presence makes the directory a store. It comes before everything else, so that a
 // directory without it holds nothing of ours.
 func (e *Engine) writeStoreFile(text string) error {
-	tmp := e.path(storeTemp)
-	f, err := e.fs.Create(tmp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write([]byte(text))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err == nil {
-		err = e.fs.Rename(tmp, e.path(storeFile))
-	}
-	if err == nil {
-		err = syncDir(e.fs, e.dir)
-	}
-	return err
+	return e.writeFile(storeTemp, storeFile, text)
 }
 
 func (e *Engine) checkStoreFile() error {
-	f, err := e.fs.Open(e.path(storeFile))
+	have, err := e.readFile(storeFile)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return err
-	}
-	have, want := string(b), storeFileText()
+	want := storeFileText()
 	if e.creating = have == want+creatingLine; e.creating || have == want {
 		return nil
 	}

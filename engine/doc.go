@@ -19,6 +19,7 @@
 //
 //	dir/STORE      format of the directory, names of the key order and the key schema, as text
 //	dir/LOCK       held while the store is open
+//	dir/SEAL       of a store that was closed in order: what its files are, so that damage is not taken for a crash
 //	dir/db/        Pebble's files
 //	dir/staging/   snapshots that are being received; emptied at start
 //

@@ -9,7 +9,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -62,6 +64,7 @@ func (c *Cache) Close() { c.c.Unref() }
 type Engine struct {
 	dir      string
 	fs       vfs.FS
+	plain    vfs.FS // fs without Pebble's watch over slow disks, which ends with the database
 	lock     io.Closer
 	creating bool // the directory is being made; only in Open
 	db       *pebble.DB
@@ -125,11 +128,20 @@ func (e *Engine) checkRoom() error {
 	if err != nil || u.TotalBytes == 0 || u.AvailBytes >= roomToOpen {
 		return nil
 	}
-	return fmt.Errorf("the disk of %s has %d KiB free, and opening the store may take %d MiB; make room and start it again",
+	return fault.Errorf(fault.NoRoom, "the disk of %s has %d KiB free, and opening the store may take %d MiB; make room and start it again",
 		e.dir, u.AvailBytes>>10, roomToOpen>>20)
 }
 
 func (e *Engine) openDB(o Options, real bool) error {
+	if err := e.checkRoom(); err != nil {
+		return err
+	}
+	e.plain = e.fs
+	if !e.creating {
+		if err := e.breakSeal(); err != nil {
+			return err
+		}
+	}
 	e.opts = e.pebbleOptions(o, real)
 	if o.Cache == nil {
 		c := pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
@@ -137,9 +149,6 @@ func (e *Engine) openDB(o Options, real bool) error {
 		e.opts.Cache = c
 	} else {
 		e.opts.Cache = o.Cache.c
-	}
-	if err := e.checkRoom(); err != nil {
-		return err
 	}
 	db, err := pebble.Open(e.path(dbDir), e.opts)
 	e.opts.Cache = nil // only the database may use it from here on
@@ -181,6 +190,10 @@ func (e *Engine) Close() error {
 	}
 	e.closeUnfinished()
 	err := e.db.Close()
+	if err == nil && e.broken.Load() == nil {
+		e.fs = e.plain
+		err = e.seal()
+	}
 	if err2 := e.lock.Close(); err == nil {
 		err = err2
 	}
@@ -208,7 +221,7 @@ func (e *Engine) check() error {
 func (e *Engine) fail(err error) error { return e.stop(&stopped{err: err}) }
 
 func (e *Engine) stop(s *stopped) error {
-	s.err = fmt.Errorf("engine: store in %s stopped: %w", e.dir, s.err)
+	s.err = fault.With(fault.DiskFailed, fmt.Errorf("engine: store in %s stopped: %w", e.dir, s.err))
 	if e.broken.CompareAndSwap(nil, s) {
 		e.log.Error("store stopped", "dir", e.dir, "err", s.err)
 		if e.onBroken != nil {

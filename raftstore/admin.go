@@ -37,21 +37,26 @@ func (s *Store) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreI
 			done(&shard.InvalidError{Why: to.String() + " has no voter of " + id.String()})
 			return
 		}
-		lease := env.Time(0)
-		if v := r.view.Load(); v != nil {
-			lease = v.lease
-		}
-		if !bug.LeaseOverTransfer.On() {
-			r.withdraw()
-		}
-		err := r.group.TransferLeader(target.ID)
-		if err != nil {
-			r.publish(lease) // nothing was begun
-			err = &shard.InvalidError{Why: err.Error()}
-		}
-		r.mark()
-		done(err)
+		done(r.handTo(target.ID))
 	})
+}
+
+// handTo begins to hand the leadership to another voter.
+func (r *replica) handTo(to shard.ReplicaID) error {
+	lease := env.Time(0)
+	if v := r.view.Load(); v != nil {
+		lease = v.lease
+	}
+	if !bug.LeaseOverTransfer.On() {
+		r.withdraw()
+	}
+	err := r.group.TransferLeader(to)
+	if err != nil {
+		r.publish(lease) // nothing was begun
+		err = &shard.InvalidError{Why: err.Error()}
+	}
+	r.mark()
+	return err
 }
 
 // ReplicaStatus is what a store knows of one of its replicas.

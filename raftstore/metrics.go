@@ -21,30 +21,33 @@ type Metrics struct {
 	collectedRecords   atomic.Uint64
 }
 
-// Counter is one of a store's counters.
+// Counter is one of a store's counters. What it means stands in the node's table of metrics.
 type Counter struct {
-	Name, Help string
-	Value      uint64
+	Name  string
+	Value uint64
 }
+
+// Inflight is how many bytes of writes are between their admission and their answer.
+func (s *Store) Inflight() int64 { return s.inflight.Load() }
 
 // Counters reads all of them, in a fixed order.
 func (s *Store) Counters() []Counter {
 	m := &s.metrics
 	return []Counter{
-		{"dropped_messages_total", "Messages from other stores that were malformed, late or for another replica.", m.droppedMessages.Load()},
-		{"sent_frames_total", "Frames handed to the transport.", m.sentFrames.Load()},
-		{"log_batches_total", "Log batches written; each is synced once.", m.logBatches.Load()},
-		{"proposed_entries_total", "Raft entries proposed with client commands.", m.proposedEntries.Load()},
-		{"proposed_commands_total", "Client commands in them.", m.proposedCommands.Load()},
-		{"applied_entries_total", "Raft entries applied.", m.appliedEntries.Load()},
-		{"read_rounds_total", "ReadIndex rounds stepped.", m.readRounds.Load()},
-		{"leased_reads_total", "Reads answered under a lease.", m.leasedReads.Load()},
-		{"leader_changes_total", "Changes of leader, role or term seen by replicas here.", m.leaderChanges.Load()},
-		{"snapshots_installed_total", "Snapshots installed here.", m.snapshotsInstalled.Load()},
-		{"reclaimed_keys_total", "Expired keys removed by entries that this store proposed.", m.reclaimedKeys.Load()},
-		{"splits_total", "Splits applied here.", m.splits.Load()},
-		{"txn_read_waits_total", "Reads at a timestamp that waited for a command which might commit below it.", m.guardWaits.Load()},
-		{"txn_timestamps_total", "Timestamps fetched from placement by leaders.", m.timestamps.Load()},
-		{"txn_collected_records_total", "Versions and rollback records removed by entries that this store proposed.", m.collectedRecords.Load()},
+		{"dropped_messages_total", m.droppedMessages.Load()},
+		{"sent_frames_total", m.sentFrames.Load()},
+		{"log_batches_total", m.logBatches.Load()},
+		{"proposed_entries_total", m.proposedEntries.Load()},
+		{"proposed_commands_total", m.proposedCommands.Load()},
+		{"applied_entries_total", m.appliedEntries.Load()},
+		{"read_rounds_total", m.readRounds.Load()},
+		{"leased_reads_total", m.leasedReads.Load()},
+		{"leader_changes_total", m.leaderChanges.Load()},
+		{"snapshots_installed_total", m.snapshotsInstalled.Load()},
+		{"reclaimed_keys_total", m.reclaimedKeys.Load()},
+		{"splits_total", m.splits.Load()},
+		{"txn_read_waits_total", m.guardWaits.Load()},
+		{"txn_timestamps_total", m.timestamps.Load()},
+		{"txn_collected_records_total", m.collectedRecords.Load()},
 	}
 }

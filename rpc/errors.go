@@ -68,8 +68,11 @@ func fromStatus(ctx context.Context, err error, trailer metadata.MD, what string
 }
 
 // unaryErrors turns the typed errors of handlers into statuses.
-func unaryErrors(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+func unaryErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 	res, err := h(ctx, req)
+	if _, foreign := info.Server.(*healthServer); foreign {
+		return res, err // its codes are those of grpc.health.v1
+	}
 	if err != nil {
 		return nil, toStatus(err, func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) })
 	}

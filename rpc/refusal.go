@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -39,6 +40,25 @@ type SecurityError struct {
 
 func (e *SecurityError) Error() string {
 	return fmt.Sprintf("%s: %s; %s", e.Addr, e.Why, e.Hint)
+}
+
+// FaultCode implements fault.Coded.
+func (e *SecurityError) FaultCode() fault.Code {
+	switch e.Reason {
+	case RefusedPlainText:
+		return fault.PlainText
+	case RefusedNone:
+		return fault.NoCert
+	case RefusedAuthority:
+		return fault.BadAuthority
+	case RefusedExpired:
+		return fault.CertExpired
+	case RefusedName:
+		return fault.CertName
+	case RefusedByCaller:
+		return fault.CertRefused
+	}
+	return fault.HandshakeErr
 }
 
 // Unwrap makes it an address that does not answer, for those who can go elsewhere.

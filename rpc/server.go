@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
@@ -26,18 +25,19 @@ const stopWait = 100 * time.Millisecond
 // Server listens on one address and serves what is registered with it: any number of stores, at most one placement
 // member, one node.
 type Server struct {
-	env    env.Env
-	grpc   *grpc.Server
-	health *health.Server
+	env  env.Env
+	grpc *grpc.Server
 
 	mu      sync.RWMutex
 	cluster shard.ClusterID
 	stores  map[shard.StoreID]Store
+	ready   Ready // nil: health is not known, and taken for good
+	stopped bool
 }
 
 // NewServer makes a server that serves nothing yet. creds nil is plain text; see Guard.
 func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
-	s := &Server{env: e, stores: make(map[shard.StoreID]Store), health: health.NewServer()}
+	s := &Server{env: e, stores: make(map[shard.StoreID]Store)}
 	opts := []grpc.ServerOption{
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ReadBufferSize(bufferBytes), grpc.WriteBufferSize(bufferBytes),
@@ -53,7 +53,7 @@ func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
 	s.grpc = grpc.NewServer(opts...)
 	kvv1.RegisterKVServer(s.grpc, &kvServer{s: s})
 	raftv1.RegisterRaftServer(s.grpc, &raftServer{s: s})
-	healthv1.RegisterHealthServer(s.grpc, s.health)
+	healthv1.RegisterHealthServer(s.grpc, &healthServer{s: s})
 	return s
 }
 
@@ -63,7 +63,14 @@ func (s *Server) ServePlacement(p Placement) {
 }
 
 // ServeNode registers what administrators ask. Call before Serve.
-func (s *Server) ServeNode(n Node) { adminv1.RegisterAdminServer(s.grpc, &adminServer{n: n}) }
+func (s *Server) ServeNode(n Node) {
+	adminv1.RegisterAdminServer(s.grpc, &adminServer{n: n})
+	if r, ok := n.(Ready); ok {
+		s.mu.Lock()
+		s.ready = r
+		s.mu.Unlock()
+	}
+}
 
 // AddStore makes a store reachable, also while serving. RemoveStore undoes it.
 func (s *Server) AddStore(st Store) {
@@ -115,7 +122,9 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Stop ends all streams and calls.
 func (s *Server) Stop() {
-	s.health.Shutdown()
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
 	timer := time.AfterFunc(stopWait, s.grpc.Stop) // streams of clients have no end of their own
 	s.grpc.GracefulStop()
 	timer.Stop()

@@ -1,9 +1,10 @@
 package shard
 
 import (
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // Errors come in three classes that are never mixed:
@@ -157,10 +158,10 @@ func (e *TooNewError) Error() string {
 // Sentinels without data.
 var (
 	// ErrClosed is returned by a store, a client or a placement member that is shutting down.
-	ErrClosed = errors.New("closed")
+	ErrClosed = fault.New(fault.Closed, "closed")
 	// ErrNoFreshTime is returned for writes with a TTL and for transactions while the store has not heard placement's time
 	// lately.
-	ErrNoFreshTime = errors.New("placement's time was not heard lately; writes with a TTL and transactions are refused until it is")
+	ErrNoFreshTime = fault.New(fault.NoFreshTime, "placement's time was not heard lately; writes with a TTL and transactions are refused until it is")
 	// ErrUnavailable is returned when a peer could not be reached; whether it got the request is not known.
-	ErrUnavailable = errors.New("unavailable")
+	ErrUnavailable = fault.New(fault.Unreachable, "unavailable")
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/raftstore"
@@ -68,7 +69,7 @@ func (m *member) start(beside engine.Ident) error {
 		if uint64(held.self) >= shard.FirstUserID {
 			how = "start it with --join, and without --member-id, --members and --bootstrap"
 		}
-		return fmt.Errorf("the placement directory belongs to member %d, not to member %d (%s)", uint64(held.self), c.ID, how)
+		return fault.Errorf(fault.MemberOther, "the placement directory belongs to member %d, not to member %d (%s)", uint64(held.self), c.ID, how)
 	case held.self != 0:
 		if err := m.open(held.self, nil); err != nil {
 			return err
@@ -261,7 +262,7 @@ func (m *member) end(err error) {
 }
 
 func errRemoved(self shard.StoreID) error {
-	return fmt.Errorf("member %d was removed from placement, and what it held is destroyed: its number never comes back. "+
+	return fault.Errorf(fault.MemberGone, "member %d was removed from placement, and what it held is destroyed: its number never comes back. "+
 		"Empty the placement directory and start with --join to bring this node back as a new member, or start it as a store alone (skerry store --join)", uint64(self))
 }
 

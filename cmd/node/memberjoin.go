@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -63,7 +64,7 @@ func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string, 
 		switch {
 		case err != nil:
 		case info.Cluster != 0 && beside.Cluster != 0 && info.Cluster != beside.Cluster:
-			return false, fmt.Errorf("the store directory belongs to cluster %s, and the member at %s to cluster %s; move the store directory away, or name the members of its cluster", beside.Cluster, members[id], info.Cluster)
+			return false, fault.Errorf(fault.DirCluster, "the store directory belongs to cluster %s, and the member at %s to cluster %s; move the store directory away, or name the members of its cluster", beside.Cluster, members[id], info.Cluster)
 		case info.Cluster != 0:
 			return true, m.joinLate(c, members, info.Cluster)
 		default:
@@ -77,11 +78,11 @@ func (m *member) mayBegin(c *PlacementConfig, members map[shard.StoreID]string, 
 // member may be one that comes late: its store may have registered while it waited for the others.
 func (m *member) checkEmpty(c *PlacementConfig, members map[shard.StoreID]string, beside engine.Ident) error {
 	if !c.Bootstrap {
-		return errors.New("the placement directory is empty: start with --bootstrap to begin a new cluster, or with --join to bring a new member to one; " +
+		return fault.New(fault.DirEmpty, "the placement directory is empty: start with --bootstrap to begin a new cluster, or with --join to bring a new member to one; "+
 			"a member that lost its directory cannot come back under its id, but as a new one in its place (--join and --replace)")
 	}
 	if beside.Cluster != 0 && len(members) == 1 {
-		return fmt.Errorf("the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
+		return fault.Errorf(fault.DirEmpty, "the placement directory is empty, but the store directory beside it belongs to cluster %s as %s: "+
 			"this node must not begin another cluster; bring the placement directory back, move the store directory away, or join as a new member (--join)", beside.Cluster, beside.Store)
 	}
 	return nil
@@ -130,7 +131,7 @@ func (m *member) joinLate(c *PlacementConfig, members map[shard.StoreID]string, 
 	m.n.dir.learn(memberList(members))
 	_, err = m.ask(beat.Candidate{Cluster: cluster, Member: shard.StoreID(c.ID), Token: token, Addr: members[shard.StoreID(c.ID)]})
 	if err != nil {
-		return fmt.Errorf("the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
+		return fault.Errorf(fault.MemberLost, "the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
 	}
 	return nil
 }

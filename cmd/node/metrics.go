@@ -1,6 +1,9 @@
 package node
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerrydb/skerry/engine"
@@ -21,7 +24,7 @@ const metricPrefix = "skerry_"
 // one process do not mix.
 func (n *Node) Registry() prometheus.Gatherer {
 	r := prometheus.NewRegistry()
-	r.MustRegister(&collector{n: n, engine: engineMetrics()})
+	r.MustRegister(newCollector(n))
 	return r
 }
 
@@ -29,6 +32,25 @@ func (n *Node) Registry() prometheus.Gatherer {
 type collector struct {
 	n      *Node
 	engine []engineMetric
+	descs  map[string]described
+}
+
+// described is a row of the table as Prometheus wants it.
+type described struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func newCollector(n *Node) *collector {
+	c := &collector{n: n, engine: engineMetrics(), descs: make(map[string]described)}
+	for _, m := range Metrics() {
+		d := described{desc: prometheus.NewDesc(metricPrefix+m.Name, m.Help, m.Labels, nil), kind: prometheus.GaugeValue}
+		if m.Kind == Counter {
+			d.kind = prometheus.CounterValue
+		}
+		c.descs[m.Name] = d
+	}
+	return c
 }
 
 // Describe says nothing in advance: the parts know their counters, and which parts there are changes when a store
@@ -44,16 +66,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if g := c.n.guard; g != nil {
 		for _, r := range rpc.Refusals {
-			emit(out, prometheus.CounterValue, "tls_refused_total", "Connections that were not let in, by reason.", float64(g.Refused(r)), "reason", string(r))
+			c.emit(out, "tls_refused_total", float64(g.Refused(r)), string(r))
 		}
 	}
+	c.emit(out, "ready", truth(len(c.n.readiness().Not) == 0))
 	if a := c.n.store; a != nil {
 		c.storeAgent(out, a)
 	}
 	if m := c.n.member; m != nil {
 		if s, p := m.parts(); s != nil {
 			c.part(out, partPlacement, s, m.engine)
-			gauge(out, "placement_leader", "Whether this node's placement member leads, 0 or 1.", truth(p.Cluster() != 0))
+			c.emit(out, "placement_leader", truth(p.Cluster() != 0))
 		}
 	}
 }
@@ -61,95 +84,64 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 // storeAgent collects the store, and what its last heartbeat reported.
 func (c *collector) storeAgent(out chan<- prometheus.Metric, a *storeAgent) {
 	a.mu.Lock()
-	s, heard, told := a.store, a.heard, a.told
+	s, heard, heardAt, told := a.store, a.heard, a.heardAt, a.told
 	a.mu.Unlock()
-	gauge(out, "store_joined", "Whether placement answered a heartbeat of this node's store since it started, 0 or 1.", truth(heard))
+	c.emit(out, "store_joined", truth(heard))
 	if s == nil {
 		return
 	}
 	c.part(out, partStore, s, a.engine)
-	if told.Capacity == 0 {
+	id := s.ID().String()
+	without, _ := s.Leaderless()
+	c.emit(out, "leaderless", float64(without), id)
+	c.emit(out, "disk_hung", truth(s.Hung()), id)
+	if told.Capacity == 0 || !heard {
 		return // nothing was reported yet
 	}
-	labels := []string{"store", s.ID().String()}
-	gauge(out, "shards", "Replicas that the store holds, at its last heartbeat.", float64(told.Shards), labels...)
-	gauge(out, "leaders", "Shards that the store leads, at its last heartbeat.", float64(told.Leaders), labels...)
-	gauge(out, "disk_free_bytes", "Bytes free on the store's filesystem, at its last heartbeat.", float64(told.Free), labels...)
-	gauge(out, "disk_capacity_bytes", "Bytes of the store's filesystem, at its last heartbeat.", float64(told.Capacity), labels...)
+	c.emit(out, "placement_silence_seconds", a.n.env.Now().Sub(heardAt).Seconds(), id)
+	c.emit(out, "shards", float64(told.Shards), id)
+	c.emit(out, "leaders", float64(told.Leaders), id)
+	c.emit(out, "disk_free_bytes", float64(told.Free), id)
+	c.emit(out, "disk_capacity_bytes", float64(told.Capacity), id)
 }
 
 // part collects one raftstore and its engine.
 func (c *collector) part(out chan<- prometheus.Metric, part string, s *raftstore.Store, e *engine.Engine) {
-	labels := []string{"store", s.ID().String(), "part", part}
+	labels := []string{s.ID().String(), part}
 	for _, k := range s.Counters() {
-		emit(out, prometheus.CounterValue, k.Name, k.Help, float64(k.Value), labels...)
+		c.emit(out, k.Name, float64(k.Value), labels...)
 	}
+	c.emit(out, "inflight_bytes", float64(s.Inflight()), labels...)
 	m := e.Metrics()
 	for _, k := range c.engine {
-		emit(out, k.kind, k.name, k.help, k.read(&m), labels...)
+		c.emit(out, k.Name, k.read(&m), labels...)
 	}
-	syncHistogram(out, m.Sync, labels...)
-}
-
-// engineMetric is one field of engine.Metrics.
-type engineMetric struct {
-	kind       prometheus.ValueType
-	name, help string
-	read       func(m *engine.Metrics) float64
-}
-
-func engineMetrics() []engineMetric {
-	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
-	return []engineMetric{
-		{gauge, "engine_disk_bytes", "Bytes of all files of the engine.", func(m *engine.Metrics) float64 { return float64(m.DiskBytes) }},
-		{gauge, "engine_wal_bytes", "Bytes of the live write-ahead log.", func(m *engine.Metrics) float64 { return float64(m.WALBytes) }},
-		{gauge, "engine_memtable_bytes", "Bytes of memtables.", func(m *engine.Metrics) float64 { return float64(m.MemTableBytes) }},
-		{gauge, "engine_log_tail_bytes", "Bytes of raft log entries kept in memory.", func(m *engine.Metrics) float64 { return float64(m.TailBytes) }},
-		{gauge, "engine_level0_files", "Files in level 0.", func(m *engine.Metrics) float64 { return float64(m.L0Files) }},
-		{gauge, "engine_level0_sublevels", "Places of level 0 that a read looks at.", func(m *engine.Metrics) float64 { return float64(m.L0Sublevels) }},
-		{gauge, "engine_read_amplification", "Places that a read looks at.", func(m *engine.Metrics) float64 { return float64(m.ReadAmplification) }},
-		{gauge, "engine_compaction_debt_bytes", "Estimated bytes that compactions have still to write.", func(m *engine.Metrics) float64 { return float64(m.CompactionDebtBytes) }},
-		{counter, "engine_compactions_total", "Compactions.", func(m *engine.Metrics) float64 { return float64(m.Compactions) }},
-		{counter, "engine_flushes_total", "Flushes of memtables.", func(m *engine.Metrics) float64 { return float64(m.Flushes) }},
-		{counter, "engine_compacted_bytes_total", "Bytes written by flushes and compactions.", func(m *engine.Metrics) float64 { return float64(m.CompactedBytes) }},
-		{counter, "engine_written_bytes_total", "Bytes given to the write-ahead log.", func(m *engine.Metrics) float64 { return float64(m.WrittenBytes) }},
-		{gauge, "engine_cache_bytes", "Bytes in the block cache.", func(m *engine.Metrics) float64 { return float64(m.CacheBytes) }},
-		{counter, "engine_cache_hits_total", "Blocks found in the cache.", func(m *engine.Metrics) float64 { return float64(m.CacheHits) }},
-		{counter, "engine_cache_misses_total", "Blocks not found in the cache.", func(m *engine.Metrics) float64 { return float64(m.CacheMisses) }},
-		{counter, "engine_write_stalls_total", "Times that writes had to wait for flushes or compactions.", func(m *engine.Metrics) float64 { return float64(m.WriteStalls) }},
-	}
+	c.syncHistogram(out, m.Sync, labels...)
 }
 
 // syncHistogram emits how long log batches took to be written and synced. The last bucket of the engine counts
 // everything above its neighbour's bound, so it has no bound of its own here.
-func syncHistogram(out chan<- prometheus.Metric, l engine.SyncLatency, labels ...string) {
+func (c *collector) syncHistogram(out chan<- prometheus.Metric, l engine.SyncLatency, labels ...string) {
 	buckets := make(map[float64]uint64, len(l.Buckets))
 	seen := uint64(0)
 	for i, n := range l.Buckets[:len(l.Buckets)-1] {
 		seen += n
 		buckets[engine.SyncBound(i).Seconds()] = seen
 	}
-	names, values := split(labels)
-	d := prometheus.NewDesc(metricPrefix+"engine_sync_seconds", "Time from the commit of a log batch to the end of its sync.", names, nil)
-	out <- prometheus.MustNewConstHistogram(d, l.Count, l.Sum.Seconds(), buckets, values...)
+	out <- prometheus.MustNewConstHistogram(c.descs["engine_sync_seconds"].desc, l.Count, l.Sum.Seconds(), buckets, labels...)
 }
 
-func gauge(out chan<- prometheus.Metric, name, help string, v float64, labels ...string) {
-	emit(out, prometheus.GaugeValue, name, help, v, labels...)
-}
-
-// emit sends one value; labels are names and values in turn.
-func emit(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, v float64, labels ...string) {
-	names, values := split(labels)
-	out <- prometheus.MustNewConstMetric(prometheus.NewDesc(metricPrefix+name, help, names, nil), kind, v, values...)
-}
-
-func split(labels []string) (names, values []string) {
-	for i := 0; i+1 < len(labels); i += 2 {
-		names, values = append(names, labels[i]), append(values, labels[i+1])
+// emit sends one value. A name that is not in the table becomes an error of whoever gathers.
+func (c *collector) emit(out chan<- prometheus.Metric, name string, v float64, labels ...string) {
+	d, ok := c.descs[name]
+	if !ok {
+		out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNoMetric), fmt.Errorf("metric %s: %w", name, errNoMetric))
+		return
 	}
-	return names, values
+	out <- prometheus.MustNewConstMetric(d.desc, d.kind, v, labels...)
 }
+
+var errNoMetric = errors.New("it is not in the table of metrics")
 
 func truth(b bool) float64 {
 	if b {

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
@@ -39,6 +41,9 @@ type Node struct {
 	// not close it under him. It is taken before everything else.
 	open   sync.RWMutex
 	closed bool // under open
+
+	// leaving says that the process ends in a moment, see Leave; placement hears it with the next heartbeat.
+	leaving atomic.Bool
 
 	// Of the roles, nil without. Set before anybody is served.
 	member *member
@@ -69,7 +74,7 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	}
 	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; is another node running there?", c.Listen, err)
+		return nil, fault.Errorf(fault.PortInUse, "listen on %s: %w; is another node running there?", c.Listen, err)
 	}
 	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, guard: guard, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {

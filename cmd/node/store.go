@@ -10,6 +10,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
@@ -37,12 +38,15 @@ type storeAgent struct {
 	transport Transport
 	store     *raftstore.Store
 	heard     bool        // a heartbeat was answered
+	heardAt   env.Time    // when the last one was
+	settled   bool        // once all replicas here knew a leader, since the start
 	told      beat.Report // the counts of the last report, for metrics
 	// busy are the shards of which an instruction is under way.
 	busy map[shard.ID]bool
 
 	// of the agent's goroutine
 	needFull bool
+	leaving  bool // placement was told that the node is
 	created  []shard.ID
 	lastBeat env.Time
 	known    map[shard.StoreID]string
@@ -69,7 +73,7 @@ func newStoreAgent(n *Node) (*storeAgent, error) {
 func (a *storeAgent) start() error {
 	if a.ident.Cluster != 0 {
 		if m := a.n.member; m != nil && m.knownCluster() != 0 && m.knownCluster() != a.ident.Cluster {
-			return fmt.Errorf("the store directory belongs to cluster %s as %s, the placement directory beside it to cluster %s: "+
+			return fault.Errorf(fault.DirCluster, "the store directory belongs to cluster %s as %s, the placement directory beside it to cluster %s: "+
 				"one of them is not this node's (--data)", a.ident.Cluster, a.ident.Store, m.knownCluster())
 		}
 		if err := a.openStore(); err != nil {
@@ -150,7 +154,7 @@ func (a *storeAgent) run() {
 }
 
 func (a *storeAgent) due() bool {
-	return a.needFull || len(a.created) > 0 || a.store.Unreported() || a.n.env.Now().Sub(a.lastBeat) >= heartbeatInterval
+	return a.needFull || a.leaving != a.n.leaving.Load() || len(a.created) > 0 || a.store.Unreported() || a.n.env.Now().Sub(a.lastBeat) >= heartbeatInterval
 }
 
 // register asks placement for an id, once in the life of a directory.
@@ -190,7 +194,7 @@ func (a *storeAgent) heartbeat() {
 	}
 	r.Cluster, r.Addr, r.Version = a.ident.Cluster, n.addr, n.cfg.Version
 	r.Used, r.Free, r.Capacity, _ = a.engine.DiskUsage()
-	r.Created = a.created
+	r.Created, r.Leaving = a.created, n.leaving.Load()
 	a.mu.Lock()
 	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
 	a.mu.Unlock()
@@ -213,7 +217,7 @@ func (a *storeAgent) heartbeat() {
 		_ = n.env.Sleep(n.ctx, agentPoll)
 		return
 	}
-	a.needFull, a.created = answer.NeedFull, nil
+	a.needFull, a.created, a.leaving = answer.NeedFull, nil, r.Leaving
 	if a.lastBeat.Sub(asked) <= maxTimeTrip {
 		a.store.HearTime(answer.Now)
 	}
@@ -230,10 +234,10 @@ const maxTimeTrip = 500 * time.Millisecond
 // may have been given to them while our members are away.
 func (a *storeAgent) refused(err error) error {
 	if invalid(err) {
-		return fmt.Errorf("%s: placement refuses this store: %w", a.ident.Store, err)
+		return fault.Errorf(fault.StoreRefused, "%s: placement refuses this store: %w", a.ident.Store, err)
 	}
 	if w, ok := wrongCluster(err); ok && !a.joined() {
-		return fmt.Errorf("the store directory belongs to cluster %s as %s, but placement is of cluster %s; check the addresses (--join) and the directory (--data): %w",
+		return fault.Errorf(fault.DirCluster, "the store directory belongs to cluster %s as %s, but placement is of cluster %s; check the addresses (--join) and the directory (--data): %w",
 			a.ident.Cluster, a.ident.Store, w.Have, err)
 	}
 	return nil
@@ -243,13 +247,13 @@ func (a *storeAgent) refused(err error) error {
 func (a *storeAgent) follow(ans *beat.Answer) {
 	n := a.n
 	if ans.Removed {
-		n.broken(fmt.Errorf("%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
+		n.broken(fault.Errorf(fault.StoreRemoved, "%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
 	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
 	a.learnAddrs(ans.Stores, n.dir.settle(ans.Members))
 	a.mu.Lock()
-	a.heard = true
+	a.heard, a.heardAt = true, a.n.env.Now()
 	a.mu.Unlock()
 	if len(ans.Create) > 0 {
 		if err := a.store.CreateShards(ans.Create); err != nil {

@@ -2,11 +2,11 @@ package node
 
 import (
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/rpc"
 )
 
@@ -30,11 +30,11 @@ func (t *TLS) info() transport.TLSInfo {
 // Client is the configuration to dial with. Cert and Key may be empty.
 func (t *TLS) Client() (*tls.Config, error) {
 	if (t.Cert == "") != (t.Key == "") {
-		return nil, fmt.Errorf("--tls-cert and --tls-key go together: a certificate is of no use without its key")
+		return nil, fault.Errorf(fault.CertFiles, "--tls-cert and --tls-key go together: a certificate is of no use without its key")
 	}
 	cfg, err := t.info().ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read the certificates (--tls-cert, --tls-key, --tls-ca): %w", err)
+		return nil, fault.Errorf(fault.CertFiles, "read the certificates (--tls-cert, --tls-key, --tls-ca): %w", err)
 	}
 	return cfg, nil
 }
@@ -42,11 +42,11 @@ func (t *TLS) Client() (*tls.Config, error) {
 // guard is who lets callers in.
 func (t *TLS) guard(log *slog.Logger) (*rpc.Guard, error) {
 	if t.Cert == "" || t.Key == "" {
-		return nil, fmt.Errorf("a node that speaks TLS needs a certificate and its key (--tls-cert, --tls-key)")
+		return nil, fault.Errorf(fault.CertFiles, "a node that speaks TLS needs a certificate and its key (--tls-cert, --tls-key)")
 	}
 	cfg, err := t.info().ServerConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read the certificates (--tls-cert, --tls-key, --tls-ca): %w", err)
+		return nil, fault.Errorf(fault.CertFiles, "read the certificates (--tls-cert, --tls-key, --tls-ca): %w", err)
 	}
 	return rpc.NewGuard(cfg, log), nil
 }

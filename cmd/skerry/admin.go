@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,18 +16,11 @@ import (
 	"github.com/skerrydb/skerry/cmd/node"
 )
 
-const (
-	// readyPatience is how long /readyz waits for the answer.
-	readyPatience = 200 * time.Millisecond
-	// adminHeaderTimeout bounds how long a connection may take to say what it wants.
-	adminHeaderTimeout = 5 * time.Second
-)
+// adminHeaderTimeout bounds how long a connection may take to say what it wants.
+const adminHeaderTimeout = 5 * time.Second
 
 // adminServer is the HTTP listener for operations. Its goroutine serves until close. The zero value listens nowhere.
-type adminServer struct {
-	http     *http.Server
-	draining atomic.Bool
-}
+type adminServer struct{ http *http.Server }
 
 // startAdmin listens on addr; nowhere if that is empty.
 func startAdmin(addr string, n *node.Node, log *slog.Logger) (*adminServer, error) {
@@ -58,15 +49,7 @@ func (s *adminServer) handler(n *node.Node) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(gatherer(n), promhttp.HandlerOpts{}))
 	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, n.Err()) })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
-		if s.draining.Load() {
-			reply(w, errors.New("stopping"))
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), readyPatience)
-		defer cancel()
-		reply(w, n.Ready(ctx))
-	})
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, n.Readiness()) })
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -94,8 +77,21 @@ func reply(w http.ResponseWriter, err error) {
 	fmt.Fprintln(w, "ok")
 }
 
-// drain makes /readyz say no, so that nobody sends new work while the node stops.
-func (s *adminServer) drain() { s.draining.Store(true) }
+// ready says whether the node is, and each reason why not in a line of its own.
+func ready(w http.ResponseWriter, r node.Readiness) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if len(r.Not) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		for _, why := range r.Not {
+			fmt.Fprintln(w, "not ready:", why)
+		}
+	} else {
+		fmt.Fprintln(w, "ok")
+	}
+	for _, why := range r.Notes {
+		fmt.Fprintln(w, "note:", why)
+	}
+}
 
 func (s *adminServer) close() {
 	if s.http != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // knockTimeout is how long nobody may listen before a command gives up, knockInterval how often it looks.
@@ -78,7 +79,7 @@ func knock(ctx context.Context, addrs []string) error {
 		select {
 		case <-time.After(knockInterval):
 		case <-ctx.Done():
-			return fmt.Errorf("nobody listens at %s (connection refused); start a node there, such as `skerry playground`, or name another with --addr or SKERRY_ADDR",
+			return fault.Errorf(fault.NobodyThere, "nobody listens at %s (connection refused); start a node there, such as `skerry playground`, or name another with --addr or SKERRY_ADDR",
 				strings.Join(addrs, ", "))
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/config"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 func main() {
@@ -89,6 +90,9 @@ func explain(err error) string {
 		short := *ce
 		short.Reasons = ce.Reasons[len(ce.Reasons)-1:]
 		text = strings.Replace(text, ce.Error(), short.Error(), 1)
+	}
+	if code := string(fault.Of(err)); code != "" && !strings.Contains(text, code) {
+		text += " [" + code + "]"
 	}
 	return strings.ReplaceAll(text, "\n", "; ")
 }

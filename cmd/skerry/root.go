@@ -1,13 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // configEnv is the variable that names the file of settings.
@@ -32,7 +32,7 @@ Raft. This is all of it: nodes, a client, and the administrator's tools.
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
+		return fault.Errorf(fault.BadUsage, "%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().String(config.FileKey, "", "TOML or YAML `file` of settings ("+configEnv+")")
 	root.AddGroup(&cobra.Group{ID: "nodes", Title: "Nodes:"}, &cobra.Group{ID: "data", Title: "Data:"},
@@ -45,7 +45,7 @@ Raft. This is all of it: nodes, a client, and the administrator's tools.
 	}
 	add("nodes", a.playgroundCmd(), a.serverCmd(), a.storeCmd(), a.placementCmd())
 	add("data", a.getCmd(), a.putCmd(), a.delCmd(), a.scanCmd(), a.txnCmd(), a.importCmd(), a.exportCmd(), a.benchCmd())
-	add("admin", a.ctlCmd(), a.configCmd())
+	add("admin", a.ctlCmd(), a.configCmd(), a.explainErrorCmd(), a.grafanaCmd(), a.alertsCmd(), a.debugCmd())
 	root.AddCommand(a.versionCmd())
 	root.InitDefaultCompletionCmd() // so that it takes part in what follows
 	explainArgs(root)
@@ -64,7 +64,7 @@ func explainArgs(cmd *cobra.Command) {
 			return nil
 		}
 		if err := check(cmd, args); err != nil {
-			return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
+			return fault.Errorf(fault.BadUsage, "%w; usage: %s", err, cmd.UseLine())
 		}
 		return nil
 	}
@@ -75,9 +75,9 @@ func explainArgs(cmd *cobra.Command) {
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		return fmt.Errorf("there is no command %q; did you mean `%s %s`?", name, cmd.CommandPath(), config.Nearest(name, near))
+		return fault.Errorf(fault.BadUsage, "there is no command %q; did you mean `%s %s`?", name, cmd.CommandPath(), config.Nearest(name, near))
 	}
-	return fmt.Errorf("there is no command %q; see `%s --help`", name, cmd.CommandPath())
+	return fault.Errorf(fault.BadUsage, "there is no command %q; see `%s --help`", name, cmd.CommandPath())
 }
 
 // load reads the settings as this command line sees them.

@@ -42,8 +42,9 @@ its own, and with --replace 2 one in the place of member 2, whose disk or machin
 
   skerry server --join a:4400,c:4400 --replace 2 --listen b:4400
 
-SIGTERM and SIGINT stop it in order; a second one at once. If its disk fails, or going on
-could damage data, it ends with exit code 1 and says why.`
+SIGTERM and SIGINT stop it in order: it gives what it leads to other stores, answers what it
+was asked, and ends, after --stop-timeout at the latest; a second signal ends it at once. If
+its disk fails, or going on could damage data, it ends with exit code 1 and says why.`
 	return cmd
 }
 
@@ -109,22 +110,39 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 	}
 	defer admin.close()
 	log.Info("listening", "addr", n.Addr(), "data", c.DataDir, "version", c.Version)
+	notify("READY=1", "STATUS=listening on "+n.Addr())
 	go announce(ctx, n, log)
 	select {
 	case <-ctx.Done():
-		log.Info("stopping")
-		admin.drain()
-		return n.Close()
+		return stop(n, v.Duration(keyStopTimeout), log)
 	case <-n.Done():
 		closeWithin(n.Close, brokenCloseTimeout)
 		return fmt.Errorf("the node stopped because going on could damage data: %w; see the log, and do not delete anything before the cause is known", n.Err())
 	}
 }
 
+// stop ends a node in order: what it leads is led elsewhere first, for at most limit. A second signal ends the process at
+// once, see main.
+func stop(n *node.Node, limit time.Duration, log *slog.Logger) error {
+	log.Info("stopping", "limit", limit)
+	notify("STOPPING=1", "STATUS=giving leaderships away")
+	if limit > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		if err := n.Leave(ctx); err != nil {
+			log.Warn("stops with leaderships: what is led here has no leader for about a second", "err", err)
+		}
+	}
+	err := n.Close()
+	log.Info("stopped")
+	return err
+}
+
 // announce says when the node serves.
 func announce(ctx context.Context, n *node.Node, log *slog.Logger) {
 	if n.Ready(ctx) == nil {
 		log.Info("ready", "addr", n.Addr())
+		notify("STATUS=serving on " + n.Addr())
 	}
 }
 

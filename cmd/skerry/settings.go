@@ -46,6 +46,7 @@ const (
 	keyTLSKey        = "tls-key"
 	keyTLSCA         = "tls-ca"
 	keyTLSServerName = "tls-server-name"
+	keyStopTimeout   = "stop-timeout"
 	keyLogLevel      = "log-level"
 	keyLogFormat     = "log-format"
 )
@@ -83,6 +84,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keyTLSKey, Kind: config.Text, Usage: "file of its private key"},
 		config.Setting{Key: keyTLSCA, Kind: config.Text, Usage: "file of the authorities that others' certificates must be signed by"},
 		config.Setting{Key: keyTLSServerName, Kind: config.Text, Usage: "name that servers' certificates must be valid for (default the host dialled)"},
+		config.Setting{Key: keyStopTimeout, Kind: config.Duration, Default: "30s", Usage: "how long a node that is stopped may take to give its leaderships away; 0 is no time"},
 		config.Setting{Key: keyLogLevel, Kind: config.Text, Default: "info", Usage: "debug, info, warn or error", Check: checkLogLevel},
 		config.Setting{Key: keyLogFormat, Kind: config.Text, Default: "text", Usage: "text or json", Check: oneOf("text", "json")},
 	)
@@ -91,7 +93,7 @@ func settings() *config.Registry {
 // The groups of settings that commands have flags for.
 var (
 	clientKeys    = []string{keyAddr, keyTimeout, keyTLS, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName}
-	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyLogLevel, keyLogFormat}
+	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyStopTimeout, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
 	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize, keySplitLoad}
 )

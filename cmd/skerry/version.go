@@ -21,14 +21,20 @@ type build struct {
 	Platform      string `json:"platform"`
 }
 
+// release is the version of a release, put here by the linker (-X main.release=v1.2.3). It is never written otherwise.
+var release string
+
 // version reads what the Go tool put into the binary.
 func version() build {
 	b := build{SchemaVersion: output.SchemaVersion, Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if release != "" {
+		b.Version = release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
+	if v := info.Main.Version; release == "" && v != "" && v != "(devel)" {
 		b.Version = v
 	}
 	for _, s := range info.Settings {

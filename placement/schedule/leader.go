@@ -7,11 +7,11 @@ import (
 	"github.com/skerrydb/skerry/placement/operator"
 )
 
-// leaderRank says how well a store is suited to lead a shard, 0 best: up before not, swift before slow, then as the
-// rules want it. One order for all that moves leaders, or they would move them in a circle.
+// leaderRank says how well a store is suited to lead a shard, 0 best: up and staying before not, swift before slow, then as
+// the rules want it. One order for all that moves leaders, or they would move them in a circle.
 func (p *picture) leaderRank(l *look, at int32) int {
 	s := &p.stores[at]
-	return 4*one(s.State != Up) + 2*one(p.leadSlow(s)) + one(!l.rule.leads[at])
+	return 4*one(s.State != Up || s.Leaving) + 2*one(p.leadSlow(s)) + one(!l.rule.leads[at])
 }
 
 // pickLeader is the voter that should lead, the one with the fewest leaderships among the best suited.

@@ -134,6 +134,8 @@ func parseStore(t *testing.T, l string) Store {
 			s.SlowDisk = true
 		case "slow-net":
 			s.SlowNet = true
+		case "leaving":
+			s.Leaving = true
 		case "receiving":
 			s.Receiving, _ = strconv.Atoi(value)
 		case "sending":

@@ -88,6 +88,8 @@ type Report struct {
 	Version              string
 	Used, Free, Capacity uint64
 	Shards, Leaders      int
+	// Leaving: the store's process ends in a moment. It gives its leaderships away and wants none.
+	Leaving bool
 	// SyncTime is how long a sync of its log takes, about; one that is under way for longer counts. 0: it made none.
 	SyncTime time.Duration
 	// MaxID is the largest id that the store holds, so that placement can be rebuilt from stores.

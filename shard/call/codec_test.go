@@ -251,7 +251,8 @@ func sentinelListed(t *testing.T, dir, name string) bool {
 			if !ok || v.Names[0].Name != name {
 				continue
 			}
-			text := v.Values[0].(*ast.CallExpr).Args[0].(*ast.BasicLit).Value
+			args := v.Values[0].(*ast.CallExpr).Args // the text is the last
+			text := args[len(args)-1].(*ast.BasicLit).Value
 			for _, err := range everyError() {
 				if fmt.Sprintf("%q", err.Error()) == text {
 					return true

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -44,6 +45,12 @@ const maxErrorTextBytes = 1 << 10
 
 // UnknownError is an error of the other side that is none of the typed ones. Whether anything happened is not known.
 type UnknownError struct{ Text string }
+
+// FaultCode implements fault.Coded.
+func (*NeverError) FaultCode() fault.Code { return fault.NeverHappened }
+
+// FaultCode implements fault.Coded.
+func (*UnknownError) FaultCode() fault.Code { return fault.UnknownError }
 
 func (e *UnknownError) Error() string { return e.Text }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -62,6 +63,9 @@ type Rejected struct {
 	Primary  shard.Key // of the lock
 	Lock     *LockInfo // Locked
 }
+
+// FaultCode implements fault.Coded.
+func (*Rejected) FaultCode() fault.Code { return fault.TxnRejected }
 
 func (e *Rejected) Error() string {
 	s := fmt.Sprintf("transaction %d on %s: %s", e.StartTS, short(e.Key), e.Reason)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -122,12 +123,26 @@ func (c *Child) run() int {
 	}()
 	select {
 	case <-stop:
-		_ = n.Close()
-		return 0
+		return leave(n)
 	case <-n.Done():
 		fmt.Fprintln(os.Stderr, "broken:", n.Err())
 		return 1
 	}
+}
+
+// leaveLimit is how long a child that is told to stop may take to give its leaderships away.
+const leaveLimit = 20 * time.Second
+
+// leave stops as `skerry server` does.
+func leave(n *node.Node) int {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	defer cancel()
+	err := errors.Join(n.Leave(ctx), n.Close())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "stop:", err)
+		return 1
+	}
+	return 0
 }
 
 // hurtful puts a disk and clocks that can be wrong under the node, and returns who makes them so.

@@ -240,6 +240,25 @@ func (p *Proc) Exited() bool {
 	}
 }
 
+// Stop ends the process in order (SIGTERM), and returns how long that took.
+func (p *Proc) Stop() time.Duration {
+	p.c.T.Helper()
+	begun := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.exited:
+	case <-time.After(leaveLimit + 10*time.Second):
+		p.c.T.Fatalf("node %d does not end after SIGTERM", p.Index+1)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.c.T.Fatalf("node %d ended with exit code %d after SIGTERM", p.Index+1, code)
+	}
+	p.cmd = nil
+	return time.Since(begun)
+}
+
 // Restart is Kill and Start.
 func (p *Proc) Restart() { p.Kill(); p.Start() }
 

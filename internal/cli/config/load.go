@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // FileKey names the file of settings: the flag --config or the variable SKERRY_CONFIG. It cannot stand in the file.
@@ -47,7 +48,7 @@ func (r *Registry) readFile(v *viper.Viper, file string) error {
 	switch ext := filepath.Ext(file); ext {
 	case ".toml", ".yaml", ".yml":
 	default:
-		return fmt.Errorf("config file %s: unknown format %q; name it .toml or .yaml", file, ext)
+		return fault.Errorf(fault.BadFile, "config file %s: unknown format %q; name it .toml or .yaml", file, ext)
 	}
 	v.SetConfigFile(file)
 	if err := v.ReadInConfig(); err != nil {
@@ -55,13 +56,13 @@ func (r *Registry) readFile(v *viper.Viper, file string) error {
 		if errors.As(err, &parse) {
 			err = parse.Unwrap()
 		}
-		return fmt.Errorf("config file %s: %w", file, err)
+		return fault.Errorf(fault.BadFile, "config file %s: %w", file, err)
 	}
 	known, all := r.Keys(), v.AllKeys()
 	slices.Sort(all)
 	for _, key := range all {
 		if r.byKey[key] == nil {
-			return fmt.Errorf("config file %s: unknown key %q; did you mean %q?", file, key, Nearest(key, known))
+			return fault.Errorf(fault.UnknownKey, "config file %s: unknown key %q; did you mean %q?", file, key, Nearest(key, known))
 		}
 	}
 	return nil
@@ -84,7 +85,7 @@ func (r *Registry) checkEnviron(environ []string) error {
 			continue
 		}
 		near := Setting{Key: Nearest(key, append(r.Keys(), FileKey))}
-		return fmt.Errorf("environment variable %s is no setting; did you mean %s?", name, near.Env())
+		return fault.Errorf(fault.UnknownEnv, "environment variable %s is no setting; did you mean %s?", name, near.Env())
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func (r *Registry) collect(v *viper.Viper, fs *pflag.FlagSet, file string, envir
 			err = val.check(s)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", val.origin, s.Key, err)
+			return nil, fault.Errorf(fault.BadValue, "%s: %s: %w", val.origin, s.Key, err)
 		}
 		out.values[s.Key] = val
 	}

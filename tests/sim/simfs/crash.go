@@ -55,12 +55,17 @@ func (f *FS) Crash(seed uint64, n int) *FS {
 // batches lie in logs depends on timing, so whether a tail is torn does as well.
 func (f *FS) Torn() bool { return f.torn }
 
+// sealName is the file whose presence says that the store was closed in order.
+const sealName = "SEAL"
+
 // crash copies what survives.
 type crash struct {
 	fs, out *FS
 	seed, n uint64
 	copies  map[*node]*node // a file may have several names; only looked up
 	dbs     int
+	// sealed: the store was closed in order (engine/seal.go), and nothing is undone.
+	sealed bool
 }
 
 func (c *crash) hash(xs ...uint64) uint64 { return mix(c.seed, c.n, mix(xs...)) }
@@ -79,6 +84,9 @@ func (c *crash) copy(n *node) *node {
 		}
 		c.copyDB(n, m)
 	case n.dir:
+		if n.durable.get(sealName) != nil { // it comes before the directory of the database
+			c.sealed = true
+		}
 		c.copyEntries(m, n.durable)
 	case n.before != nil:
 		c.setData(m, n.before.clone(n.synced))
@@ -103,6 +111,9 @@ func (c *crash) copyEntries(m *node, es entries) {
 func (c *crash) copyDB(n, m *node) {
 	logs := n.scanLogs()
 	at := c.firstLost(logs)
+	if c.sealed {
+		at = lostBatch{log: math.MaxUint64}
+	}
 	for _, l := range logs {
 		if l.n.num <= at.log {
 			c.copyLog(l, at)
@@ -115,6 +126,9 @@ func (c *crash) copyDB(n, m *node) {
 		c.copies[k.n], c.out.manifest = mf, mf
 	}
 	es := n.surviving()
+	if c.sealed {
+		es = n.durable
+	}
 	for _, name := range k.later {
 		es = es.without(name)
 	}

@@ -15,6 +15,9 @@
 //     before the first edit that says that a log with a lost batch has been flushed. The next start then finds the logs
 //     that it had flushed, and replays what is left of them. That is the disk of a machine whose flush had not ended yet.
 //
+// A store that was closed in order has a seal over all its files (engine/seal.go), which is there only if they are on disk:
+// a crash of such a disk undoes nothing.
+//
 // All else follows the rules of a filesystem, without chance: bytes of a file survive if they were synced, names if their
 // directory was. The layout of what survives (which tables, how many logs) still depends on timing; the keys and
 // values that a store shows after it was opened do not.

@@ -918,6 +918,7 @@ type HeartbeatRequest struct {
 	SyncTimeUs    int64                  `protobuf:"varint,16,opt,name=sync_time_us,json=syncTimeUs,proto3" json:"sync_time_us,omitempty"` // how long a sync of the log takes; 0: not known
 	Rates         []*ShardRates          `protobuf:"bytes,17,rep,name=rates,proto3" json:"rates,omitempty"`                                // those that changed; if full, those that are not zero
 	Trips         []*Trip                `protobuf:"bytes,18,rep,name=trips,proto3" json:"trips,omitempty"`
+	Leaving       bool                   `protobuf:"varint,19,opt,name=leaving,proto3" json:"leaving,omitempty"` // its process ends in a moment: it wants no leaderships
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,6 +1077,13 @@ func (x *HeartbeatRequest) GetTrips() []*Trip {
 		return x.Trips
 	}
 	return nil
+}
+
+func (x *HeartbeatRequest) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 type Instruction struct {
@@ -2093,7 +2101,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"writeBytes\"9\n" +
 	"\x04Trip\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\x12\x16\n" +
-	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\xf1\x04\n" +
+	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\x8b\x05\n" +
 	"\x10HeartbeatRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
@@ -2117,7 +2125,8 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\fsync_time_us\x18\x10 \x01(\x03R\n" +
 	"syncTimeUs\x125\n" +
 	"\x05rates\x18\x11 \x03(\v2\x1f.skerry.placement.v1.ShardRatesR\x05rates\x12/\n" +
-	"\x05trips\x18\x12 \x03(\v2\x19.skerry.placement.v1.TripR\x05trips\"\xbe\x01\n" +
+	"\x05trips\x18\x12 \x03(\v2\x19.skerry.placement.v1.TripR\x05trips\x12\x18\n" +
+	"\aleaving\x18\x13 \x01(\bR\aleaving\"\xbe\x01\n" +
 	"\vInstruction\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x120\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
