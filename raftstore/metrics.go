@@ -17,6 +17,7 @@ type Metrics struct {
 	reclaimedKeys      atomic.Uint64
 	splits             atomic.Uint64
 	guardWaits         atomic.Uint64
+	lockWaits          atomic.Uint64
 	timestamps         atomic.Uint64
 	collectedRecords   atomic.Uint64
 }
@@ -44,6 +45,7 @@ func (s *Store) Counters() []Counter {
 		{"reclaimed_keys_total", "Expired keys removed by entries that this store proposed.", m.reclaimedKeys.Load()},
 		{"splits_total", "Splits applied here.", m.splits.Load()},
 		{"txn_read_waits_total", "Reads at a timestamp that waited for a command which might commit below it.", m.guardWaits.Load()},
+		{"txn_lock_waits_total", "Pessimistic locks that waited for another transaction to give the key back.", m.lockWaits.Load()},
 		{"txn_timestamps_total", "Timestamps fetched from placement by leaders.", m.timestamps.Load()},
 		{"txn_collected_records_total", "Versions and rollback records removed by entries that this store proposed.", m.collectedRecords.Load()},
 	}
