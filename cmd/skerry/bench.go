@@ -73,6 +73,7 @@ is what users feel when the cluster stalls.`,
 	fs.BoolVar(&f.cleanup, "cleanup", false, "delete all keys with the prefix afterwards")
 	f.output = outputFlag(cmd, false)
 	a.clientFlags(cmd)
+	cmd.AddCommand(a.benchCostCmd())
 	for _, w := range bench.Workloads() {
 		cmd.ValidArgs = append(cmd.ValidArgs, w.Name)
 	}

@@ -35,6 +35,9 @@ const (
 	// Barrier asks the leader, on behalf of a follower that wants to read, for the index that the follower must have
 	// applied (Reply.Term, Reply.Applied). Store to store. Body is empty, or holds the timestamp of the read.
 	Barrier Kind = 5
+	// Timestamps asks a placement member for as many timestamps as Body says, a uvarint; the reply's Body is the first one,
+	// the others follow 2 apart. It goes over a stream of its own, to no store.
+	Timestamps Kind = 6
 )
 
 // Request is one request to one shard.
