@@ -3,6 +3,7 @@
 BIN := bin
 NEMESIS_MINUTES ?= 30
 NEMESIS_NODES ?= 3
+TXN_MINUTES ?= 20
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,8 +42,8 @@ bench: build ## put, get, scan, ycsb-a and what small transactions cost, on thre
 bench-rivals: ## beside etcd, in turns on this machine: three processes each; writes docs/performance.md and docs/rivals.svg
 	go run -C tests/bench/rivals . -docs ../../../docs
 
-bench-txn: ## the rows of bench-rivals about transactions only, in some two minutes; prints the table
-	go run -C tests/bench/rivals . -rows transactions -rounds 2 -window 5s -fill 67108864
+bench-txn: ## the rows of bench-rivals about transactions only, in less than three minutes; prints the table
+	go run -C tests/bench/rivals . -rows transactions -rounds 1 -window 4s -fill 16777216
 
 bench-failover: ## kill -9 of a store to the first put on its last shard, with 20 and 1,000 shards
 	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
@@ -79,4 +80,7 @@ hunt: ## plant each bug in turn and count the worlds until it is found; writes d
 nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
 	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate nemesis
+nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
+	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
+
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate nemesis nemesis-txn
