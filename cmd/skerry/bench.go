@@ -44,6 +44,7 @@ func (a *app) benchCmd() *cobra.Command {
 	for _, w := range bench.Workloads() {
 		fmt.Fprintf(&about, "  %-9s %s\n", w.Name, w.About)
 	}
+	fmt.Fprintf(&about, "  %-9s %s\n", txnCost, "raw puts, and transactions of one and of two keys, in turns, and their ratios")
 	cmd := &cobra.Command{
 		Use:   "bench [WORKLOAD]",
 		Short: "put load on a cluster and measure it",
@@ -73,7 +74,7 @@ is what users feel when the cluster stalls.`,
 	fs.BoolVar(&f.cleanup, "cleanup", false, "delete all keys with the prefix afterwards")
 	f.output = outputFlag(cmd, false)
 	a.clientFlags(cmd)
-	cmd.AddCommand(a.benchCostCmd())
+	cmd.ValidArgs = append(cmd.ValidArgs, txnCost)
 	for _, w := range bench.Workloads() {
 		cmd.ValidArgs = append(cmd.ValidArgs, w.Name)
 	}
@@ -81,7 +82,11 @@ is what users feel when the cluster stalls.`,
 		if len(args) == 1 == (f.workload != "") {
 			return errors.New("name one workload: " + bench.Names())
 		}
-		w, err := bench.ByName(strings.Join(append(args, f.workload), ""))
+		name := strings.Join(append(args, f.workload), "")
+		if name == txnCost {
+			return a.withDB(cmd, func(ctx context.Context, s *session) error { return a.benchCost(ctx, s, &f) })
+		}
+		w, err := bench.ByName(name)
 		if err != nil {
 			return err
 		}

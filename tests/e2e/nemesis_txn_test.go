@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// gcKeep is how long versions are kept in TestNemesisTxn.
+const gcKeep = 10 * time.Second
+
 // TestNemesisTxn is TestNemesis with transactions over several shards: appends to lists, judged by the cycles that no
 // isolation allows, and money that moves between accounts. Beside the nodes' deaths, pauses and partitions, shards are
 // split and moved under them.
@@ -28,6 +31,10 @@ func TestNemesisTxn(t *testing.T) {
 		s.least = 200
 	}
 	s.nemesis = newNemesis(c, s.trial, seed, minutes > 1)
+	// Versions are collected under it by themselves; transactions are over sooner than that.
+	if _, err := c.DB.Admin().SetGCKeep(t.Context(), gcKeep); err != nil {
+		t.Fatal(err)
+	}
 	s.add(newTxnLists(s.trial), 6)
 	s.add(newTxnBank(s.trial), 5)
 	if err := s.begin(); err != nil {
@@ -38,6 +45,9 @@ func TestNemesisTxn(t *testing.T) {
 	}
 	if err := s.judge(t); err != nil {
 		t.Fatal(err)
+	}
+	if p, err := c.DB.Admin().SafePoints(t.Context()); minutes > 0 && (err != nil || p.Collect == 0) {
+		t.Errorf("nothing was collected: %+v, %v", p, err)
 	}
 	s.checkUse(t, minutes >= 5)
 }
