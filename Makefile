@@ -36,7 +36,7 @@ bench: build ## put, get, scan, ycsb-a and what small transactions cost, on thre
 	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \
 	trap "kill $$pid; wait $$pid; rm -rf $$dir" EXIT; sleep 4; \
 	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done; \
-	$(BIN)/skerry bench txn-cost --addr 127.0.0.1:14400 || exit 1; \
+	$(BIN)/skerry bench txn-cost --value-size 100 --addr 127.0.0.1:14400 || exit 1; \
 	for w in bank counter rmw new-order; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --clients 64 --prefix $$w/ || exit 1; done
 
 bench-rivals: ## beside etcd, in turns on this machine: three processes each; writes docs/performance.md and docs/rivals.svg
