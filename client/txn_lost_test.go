@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/env"
@@ -105,12 +107,14 @@ func TestQuestionsBeginAfterTheirCallers(t *testing.T) {
 	const callers = 200
 	var wg sync.WaitGroup
 	var mu sync.Mutex
+	var came atomic.Int64
 	seen := make(map[client.Timestamp]bool)
 	for range callers {
 		wg.Go(func() {
 			q.mu.Lock()
 			before := q.oracle.Next()
 			q.mu.Unlock()
+			came.Add(1)
 			ts, err := db.Timestamp(t.Context())
 			if err != nil || ts <= before {
 				t.Errorf("%d after %d, %v", ts, before, err)
@@ -125,6 +129,9 @@ func TestQuestionsBeginAfterTheirCallers(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
+	for came.Load() < callers { // the first questions are under way, and held, while all others come
+		time.Sleep(time.Millisecond)
+	}
 	for {
 		select {
 		case q.gate <- struct{}{}:
