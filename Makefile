@@ -3,6 +3,7 @@
 BIN := bin
 NEMESIS_MINUTES ?= 30
 NEMESIS_NODES ?= 3
+TXN_MINUTES ?= 20
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,13 +35,18 @@ verify: ## generated code is fresh, modules are tidy
 	go mod tidy -diff
 	git diff --exit-code -- proto docs/states.md docs/errors.md docs/metrics.md
 
-bench: build ## put, get, scan and ycsb-a on three stores in one process, on disk
+bench: build ## put, get, scan, ycsb-a and what small transactions cost, on three stores in one process, on disk
 	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \
 	trap "kill $$pid; wait $$pid; rm -rf $$dir" EXIT; sleep 4; \
-	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done
+	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done; \
+	$(BIN)/skerry bench txn-cost --value-size 100 --addr 127.0.0.1:14400 || exit 1; \
+	for w in bank counter rmw new-order; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --clients 64 --prefix $$w/ || exit 1; done
 
 bench-rivals: ## beside etcd, in turns on this machine: three processes each; writes docs/performance.md and docs/rivals.svg
 	go run -C tests/bench/rivals . -docs ../../../docs
+
+bench-txn: ## the rows of bench-rivals about transactions only, in less than three minutes; prints the table
+	go run -C tests/bench/rivals . -rows transactions -rounds 1 -window 4s -fill 16777216
 
 bench-failover: ## kill -9 of a store to the first put on its last shard, with 20 and 1,000 shards
 	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
@@ -77,4 +83,7 @@ hunt: ## plant each bug in turn and count the worlds until it is found; writes d
 nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MINUTES and NEMESIS_NODES change it
 	SKERRY_NEMESIS_MINUTES=$(NEMESIS_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesis -v -timeout $$(($(NEMESIS_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-failover bench-fill bench-idle operate nemesis
+nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
+	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
+
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate nemesis nemesis-txn

@@ -89,7 +89,7 @@ func (c *rpcConn) Administer(ctx context.Context, addr string, o *beat.Order) (*
 }
 
 func (c *rpcConn) Timestamps(ctx context.Context, addr string, count int) (uint64, error) {
-	return c.conns.Placement(addr).Timestamps(ctx, count)
+	return c.calls.Timestamps(ctx, addr, count)
 }
 
 func (c *rpcConn) Close() error {

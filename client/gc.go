@@ -12,12 +12,43 @@ import (
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
-// Nobody moves the cluster's safe point by itself: a store never asks another shard about a lock, so what must happen
-// between its two numbers is a client's work. An administrator runs `skerry ctl gc run`, from a timer for example.
+// A store never asks another shard about a lock, so what must happen between the two numbers of the cluster's safe point is
+// a client's work: that of an agent in the node whose placement member leads (cmd/node), or of `skerry ctl gc run`.
 
 // SafePoints are the cluster's: below Safe nothing begins and nothing is read; up to Collect versions that nobody can see
 // are being collected.
 type SafePoints struct{ Safe, Collect Timestamp }
+
+// GCSettings say how the safe point moves by itself.
+type GCSettings struct {
+	Keep   time.Duration // how far back reads stay possible
+	Paused bool          // it does not move by itself
+}
+
+// GC asks placement.
+func (a *Admin) GC(ctx context.Context) (GCSettings, error) { return a.setGC(ctx, beat.GCOrder{}) }
+
+// SetGCKeep says how far back reads stay possible, and so how long overwritten versions are kept.
+func (a *Admin) SetGCKeep(ctx context.Context, keep time.Duration) (GCSettings, error) {
+	ms := uint64(max(keep.Milliseconds(), 0))
+	return a.setGC(ctx, beat.GCOrder{KeepMillis: &ms})
+}
+
+// PauseGC stops the safe point where it is, or lets it go on.
+func (a *Admin) PauseGC(ctx context.Context, paused bool) (GCSettings, error) {
+	return a.setGC(ctx, beat.GCOrder{Paused: &paused})
+}
+
+func (a *Admin) setGC(ctx context.Context, o beat.GCOrder) (GCSettings, error) {
+	out, err := a.order(ctx, "set how long versions are kept", &beat.Order{GC: &o})
+	if err != nil {
+		return GCSettings{}, err
+	}
+	if out.GC == nil {
+		return GCSettings{}, refuse("set how long versions are kept", nil, ErrInvalid, "placement does not know of it", "upgrade it")
+	}
+	return GCSettings{Keep: time.Duration(out.GC.KeepMillis) * time.Millisecond, Paused: out.GC.Paused}, nil
+}
 
 // LockInfo is the lock of an unfinished transaction.
 type LockInfo struct {

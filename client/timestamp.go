@@ -12,8 +12,12 @@ import (
 // Timestamp orders transactions. One that was fetched lies above the commit of everything that was acknowledged before.
 type Timestamp = mvcc.Timestamp
 
-// maxStamps bounds the callers that share one question to placement.
-const maxStamps = 512
+// maxStamps bounds the callers that share one question to placement, and maxAsking the questions under way: with one, a
+// caller would wait for half a question on average before its own begins.
+const (
+	maxStamps = 512
+	maxAsking = 2
+)
 
 // Timestamp fetches a timestamp. Reading At it sees all that was committed before the call.
 func (db *DB) Timestamp(ctx context.Context) (Timestamp, error) {
@@ -43,7 +47,7 @@ func (e *effort) stamp() (Timestamp, error) {
 // errNextRide sends a caller back to ask again: the one who would have asked for it gave up.
 var errNextRide = errors.New("another caller gave up before it asked")
 
-// stamps fetches timestamps: all callers that come while a question is under way share the next one.
+// stamps fetches timestamps: all callers that come while maxAsking questions are under way share the next one.
 //
 // INVARIANT: a caller's timestamp comes from a question that began after the caller came. One that joined a question under
 // way could get a timestamp below a commit that it already knows of.
@@ -51,7 +55,7 @@ type stamps struct {
 	db *DB
 
 	mu       sync.Mutex
-	asking   bool  // a question is under way
+	asking   int   // questions under way
 	upcoming *ride // gathers who comes meanwhile; nil: nobody
 	newest   Timestamp
 }
@@ -75,7 +79,7 @@ func (s *stamps) next(e *effort) (Timestamp, error) {
 			s.mu.Unlock()
 			return 0, s.alone(e)
 		}
-		r = &ride{turn: !s.asking}
+		r = &ride{turn: s.asking < maxAsking}
 		s.upcoming = r
 	}
 	at := r.n
@@ -104,7 +108,7 @@ func (s *stamps) alone(e *effort) error {
 }
 
 func (s *stamps) departLocked(r *ride) {
-	s.asking = true
+	s.asking++
 	if s.upcoming == r {
 		s.upcoming = nil
 	}
@@ -169,9 +173,9 @@ func (s *stamps) ask(e *effort, r *ride) {
 	if err == nil {
 		s.newest = max(s.newest, r.first+Timestamp(2*(r.n-1)))
 	}
-	s.asking = false
+	s.asking--
 	s.wakeLocked(r)
-	if n := s.upcoming; n != nil {
+	if n := s.upcoming; n != nil && !n.turn {
 		n.turn = true
 		n.waits[0].Wake()
 	}

@@ -25,7 +25,8 @@ type Txn struct {
 	v        view // v.ts is zero until the first read or lock
 	// fresh: v.ts was fetched by the commit, so that nothing that came before can have been missed.
 	fresh     bool
-	forUpdate Timestamp // the largest that locks were taken with
+	forUpdate Timestamp // the largest that locks were taken with, as far as it is known here
+	locked    bool      // it asked for pessimistic locks
 	primary   shard.Key // of the pessimistic locks, the first that was taken
 	buf       buffer
 	reads     *readSet // what was read, of a serializable transaction; else nil

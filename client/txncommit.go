@@ -91,7 +91,7 @@ func (t *Txn) addAlone(e *effort, k shard.Key, delta int64) error {
 		if x.Reason != mvcc.Locked || x.Lock == nil {
 			return e.refusal(x)
 		}
-		if err := e.waitFor([]mvcc.LockInfo{*x.Lock}, start, true); err != nil {
+		if err := e.waitFor([]mvcc.LockInfo{*x.Lock}, start, true, false); err != nil {
 			return t.addFailed(e, k, start, &a, err)
 		}
 	}
@@ -201,8 +201,12 @@ func (c *committer) run() error {
 
 // keepOrder has a computed commit timestamp lie above everything that was committed before the commit began: the start
 // may be older than that. In two phases the commit timestamp is fetched anyway.
+//
+// INVARIANT: a transaction with pessimistic locks is not spared it. Its locks may have waited and been given to it as of a
+// version above its for-update timestamp (raftstore, grant), which nobody else's timestamp makes it lie above. That version's
+// commit may be a computed one, of the largest timestamp issued: one above it is fetched, not computed.
 func (c *committer) keepOrder() error {
-	if !c.whole && c.mode == mvcc.TwoPhase || c.t.fresh || c.t.o.causal {
+	if !c.whole && c.mode == mvcc.TwoPhase || c.t.fresh || c.t.o.causal && !c.t.locked {
 		return nil
 	}
 	ts, err := c.e.stamp()
@@ -256,7 +260,7 @@ func (c *committer) refused(e *effort, why []*mvcc.Rejected, alone bool) (final 
 		}
 		locks = append(locks, *x.Lock)
 	}
-	return false, e.waitFor(locks, c.start, alone && len(c.t.buf.held) == 0)
+	return false, e.waitFor(locks, c.start, alone && len(c.t.buf.held) == 0, false)
 }
 
 func (c *committer) prewrite(mode mvcc.Mode, muts []mvcc.Mutation) *mvcc.Prewrite {

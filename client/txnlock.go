@@ -4,17 +4,21 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
-// Pessimistic locks wait for other transactions by looking again, with growing, random pauses. Deadlocks are avoided by
-// wait-die (Rosenkrantz, Stearns and Lewis, 1978): a transaction that holds locks waits only for younger ones, by start
+// A pessimistic lock of one key waits for another transaction in the store, at the shard's leader, in the order of arrival
+// (raftstore/lockwait.go). If the leader says that the key is still locked, because the life of that lock is over, or this
+// call's time nearly is, or it has no room, the client finds out what became of the holder, and comes again. Locks of
+// several keys at once wait by looking again, with growing, random pauses. Deadlocks are avoided by wait-die (Rosenkrantz, Stearns and Lewis, 1978): a transaction that holds locks waits only for younger ones, by start
 // timestamp; for an older one it does not wait but gives up, and Update begins it anew. One that holds none may wait for
 // anybody, since nobody waits for it. So a cycle of waiting would have to grow younger all around.
 //
-// Two kinds of waiting are outside that order, because to refuse them would refuse much that is no deadlock: a read that
+// One kind of waiting is outside that order, because to refuse it would refuse much that is no deadlock: that of a read which
 // meets the lock of a commit under way. A transaction with locks gives such a read up after a while (maxReadWaits).
 
 // GetForUpdate locks a key and reads its newest value, which nobody can change until the transaction ends: also one that was
@@ -101,6 +105,7 @@ func (t *Txn) lock(op string, keys []shard.Key, rows []mvcc.Row) error {
 
 func (t *Txn) lockKeys(e *effort, keys []shard.Key, rows []mvcc.Row) error {
 	alone := len(t.buf.held) == 0
+	t.locked = true
 	for _, k := range keys {
 		if !t.buf.held[string(k)] {
 			t.buf.held[string(k)] = true // from here on there may be a lock
@@ -132,10 +137,17 @@ func (l *locking) used(ts Timestamp) Timestamp {
 
 func (l *locking) part(e *effort, t *target, part []shard.Key) error {
 	at := l.used(0)
+	var a attempt
+	if len(part) == 1 {
+		a.wait = call.WaitYounger
+		if l.alone {
+			a.wait = call.WaitAny
+		}
+	}
 	for {
 		cmd := mvcc.NewPessimisticLock(l.t.v.ts, at, l.t.primary, uint64(lockTTL.Milliseconds()), part...)
 		cmd.Values = l.rows != nil
-		var a attempt
+		began := e.db.env.Now()
 		res, err := e.command(t, cmd, &a)
 		if err != nil {
 			return err
@@ -143,13 +155,20 @@ func (l *locking) part(e *effort, t *target, part []shard.Key) error {
 		if len(res.Rejected) == 0 {
 			return l.take(e, part, res)
 		}
-		newer, err := l.refused(e, res.Rejected)
+		waited := a.wait != call.WaitNot && e.db.env.Now().Sub(began) >= parkedAtLeast
+		newer, err := l.refused(e, res.Rejected, waited)
 		if err != nil {
 			return err
 		}
 		at = l.used(newer)
+		if a.wait != call.WaitNot {
+			a.wait |= call.WaitAsked
+		}
 	}
 }
+
+// parkedAtLeast is how long a lock that was answered "locked" took, if it waited in the store.
+const parkedAtLeast = 50 * time.Millisecond
 
 func (l *locking) take(e *effort, part []shard.Key, res *mvcc.Result) error {
 	if l.rows == nil {
@@ -163,8 +182,9 @@ func (l *locking) take(e *effort, part []shard.Key, res *mvcc.Result) error {
 	return nil
 }
 
-// refused deals with what stands against the locks, and returns a newer timestamp for another attempt, or an error.
-func (l *locking) refused(e *effort, why []*mvcc.Rejected) (Timestamp, error) {
+// refused deals with what stands against the locks, and returns a newer timestamp for another attempt, or an error. waited:
+// the store has waited already.
+func (l *locking) refused(e *effort, why []*mvcc.Rejected, waited bool) (Timestamp, error) {
 	var locks []mvcc.LockInfo
 	newer := false
 	for _, x := range why {
@@ -178,7 +198,7 @@ func (l *locking) refused(e *effort, why []*mvcc.Rejected) (Timestamp, error) {
 		}
 	}
 	if len(locks) > 0 {
-		if err := e.waitFor(locks, l.t.v.ts, l.alone); err != nil {
+		if err := e.waitFor(locks, l.t.v.ts, l.alone, waited); err != nil {
 			return 0, err
 		}
 		newer = true // who held it has probably written
@@ -189,8 +209,9 @@ func (l *locking) refused(e *effort, why []*mvcc.Rejected) (Timestamp, error) {
 	return e.stamp()
 }
 
-// waitFor returns when locks may be gone. A transaction that holds others gives up if one of them is an older one's.
-func (e *effort) waitFor(locks []mvcc.LockInfo, own Timestamp, alone bool) error {
+// waitFor returns when locks may be gone, or, if it has waited for them already, when their owners were asked. A transaction
+// that holds others gives up if one of them is an older one's.
+func (e *effort) waitFor(locks []mvcc.LockInfo, own Timestamp, alone, waited bool) error {
 	_, wait, err := e.settle(locks, 0)
 	if err != nil || wait == nil {
 		return err
@@ -199,7 +220,11 @@ func (e *effort) waitFor(locks []mvcc.LockInfo, own Timestamp, alone bool) error
 		return e.conflictOf(&mvcc.Rejected{Reason: mvcc.Locked, Key: wait.Key, StartTS: own, Other: wait.StartTS},
 			"an older transaction holds its lock, and who holds locks does not wait for older ones")
 	}
-	if stop := e.pause(lockedOut, errors.New(wait.String()), 0); stop != nil {
+	stop := e.over()
+	if stop == nil && !waited {
+		stop = e.pause(lockedOut, errors.New(wait.String()), 0)
+	}
+	if stop != nil {
 		err := e.conflictOf(&mvcc.Rejected{Reason: mvcc.Locked, Key: wait.Key, StartTS: own, Other: wait.StartTS}, "its lock was not given back in time")
 		if stop != errBudget {
 			return e.stopped(stop)

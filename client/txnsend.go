@@ -13,6 +13,8 @@ import (
 type attempt struct {
 	// unsure: some attempt was not answered and may have been, or may yet be, executed.
 	unsure bool
+	// wait is what the leader does with a lock that another transaction holds.
+	wait call.LockWait
 }
 
 // command sends cmd to the shard that holds t until it is answered. The error is errOutgrown if the part must be cut
@@ -38,7 +40,7 @@ func (e *effort) command(t *target, cmd mvcc.Command, a *attempt) (*mvcc.Result,
 		if !ok {
 			continue
 		}
-		rep := e.call(to, addr, &call.Request{Kind: call.Write, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Body: body}, e.share(e.limit))
+		rep := e.call(to, addr, &call.Request{Kind: call.Write, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Wait: a.wait, Body: body}, e.share(e.limit))
 		if rep.Err == nil {
 			res, err := mvcc.DecodeResult(rep.Body)
 			if err != nil {

@@ -65,6 +65,8 @@ func (s *Server) administer(ctx context.Context, l *leadership, o *beat.Order) (
 		return s.transferMember(ctx, o.TransferMember, o.DryRun)
 	case o.SafePoints != nil:
 		return s.moveSafePoints(ctx, l, o.SafePoints, o.DryRun)
+	case o.GC != nil:
+		return s.setGC(ctx, l, o.GC, o.DryRun)
 	}
 	return nil, invalidf("the order asks for nothing")
 }

@@ -21,6 +21,7 @@ const (
 	prefixMember    = "member/"   // + id: a member that takes part or has, and so may not begin again
 	recordRules     = "rules"     // what administrators want of placement, as JSON; absent: the defaults
 	recordPause     = "pause"     // until when nothing is scheduled, in milliseconds of placement's wall clock
+	recordGC        = "gc"        // how the safe points move by themselves; absent: the default
 	recordSafe      = "safe"      // the safe point of transactions, and up to where versions are collected
 	prefixStore     = "store/"    // + id, big endian
 	prefixShard     = "shard/"    // + id: the last known descriptor, a hint

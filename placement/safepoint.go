@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/internal/codec"
-	"github.com/skerrydb/skerry/placement/tso"
 	"github.com/skerrydb/skerry/shard/beat"
 )
 
@@ -58,13 +57,15 @@ func (s *Server) loadSafePoints(ctx context.Context, l *leadership) error {
 
 // moveSafePoints moves both forward, or only tells them.
 //
-// INVARIANT: neither goes back, collect is never above safe, and safe never above placement's clock: a transaction that
-// begins must lie above it.
+// INVARIANT: neither goes back, collect is never above safe, and a transaction that begins from now on lies at or above safe.
 func (s *Server) moveSafePoints(ctx context.Context, l *leadership, o *beat.SafePoints, dry bool) (*beat.Outcome, error) {
 	old, raw := l.safe.read()
 	want := beat.SafePoints{Safe: max(old.Safe, o.Safe), Collect: max(old.Collect, o.Collect)}
+	l.tso.mu.Lock()
+	past := l.tso.alloc.Past(s.millis())
+	l.tso.mu.Unlock()
 	switch {
-	case want.Safe > s.millis()<<tso.LogicalBits:
+	case want.Safe > past:
 		return nil, invalidf("the safe point %d lies in the future; fetch a timestamp, and stay below it", o.Safe)
 	case want.Collect > want.Safe:
 		return nil, invalidf("versions up to %d would be collected, above the safe point %d; move that first", want.Collect, want.Safe)

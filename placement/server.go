@@ -77,6 +77,7 @@ type leadership struct {
 	view    *view
 	policy  policy
 	safe    safePoints
+	gc      gcSetting
 	// scheduler is the scheduling task's.
 	scheduler proposer
 	// first is the persisted list of first shards, nil before bootstrap.
@@ -239,6 +240,9 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 		return nil, err
 	}
 	if err := s.loadSafePoints(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := s.loadGC(ctx, l); err != nil {
 		return nil, err
 	}
 	l.scheduler = schedule.New(term, s.limits())

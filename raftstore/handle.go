@@ -202,6 +202,9 @@ func (w *worker) accept(c *Call) {
 			return
 		}
 		r.load.write(c.Req.Body)
+		if r.queueLock(c) {
+			return
+		}
 		r.waiting = append(r.waiting, *c)
 		r.mark()
 	case call.Read:

@@ -17,6 +17,7 @@ type Metrics struct {
 	reclaimedKeys      atomic.Uint64
 	splits             atomic.Uint64
 	guardWaits         atomic.Uint64
+	lockWaits          atomic.Uint64
 	timestamps         atomic.Uint64
 	collectedRecords   atomic.Uint64
 }
@@ -47,6 +48,7 @@ func (s *Store) Counters() []Counter {
 		{"reclaimed_keys_total", m.reclaimedKeys.Load()},
 		{"splits_total", m.splits.Load()},
 		{"txn_read_waits_total", m.guardWaits.Load()},
+		{"txn_lock_waits_total", m.lockWaits.Load()},
 		{"txn_timestamps_total", m.timestamps.Load()},
 		{"txn_collected_records_total", m.collectedRecords.Load()},
 	}

@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
@@ -114,8 +115,11 @@ func (r *replica) proposeWaiting() {
 		n := 0
 		for n < len(r.waiting) && (n == 0 || b.Bytes()+len(r.waiting[n].Req.Body) <= maxEntryBytes) {
 			c := &r.waiting[n]
-			r.setFloor(p, b.Add(c.Req.Op, c.Req.Body), c)
+			floor := r.setFloor(p, b.Add(c.Req.Op, c.Req.Body), c)
 			n++
+			if next := r.grantBehind(c, floor); next != nil {
+				r.waiting = slices.Insert(r.waiting, n, next...)
+			}
 		}
 		p.calls = append([]Call(nil), r.waiting[:n]...)
 		if err := r.group.Propose(b.Entry(), p); err != nil {
@@ -229,6 +233,7 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		return
 	}
 	for i := range p.calls {
+		r.touchLocks(&p.calls[i])
 		by.replies = append(by.replies, pendingReply{call: p.calls[i], rep: toReply(&res.Replies[p.lead+i])})
 	}
 	if p.guard != nil {

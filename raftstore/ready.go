@@ -287,8 +287,11 @@ func (w *worker) onApplied(by *appliedBy) {
 		done()
 	}
 	for i := range by.replies {
-		r.reply(&by.replies[i].call, &by.replies[i].rep)
+		if !r.parkRefused(&by.replies[i]) {
+			r.reply(&by.replies[i].call, &by.replies[i].rep)
+		}
 	}
+	r.lookAtLocks()
 	r.maybeFetch()
 	r.noteExpiring()
 	r.noteSize()

@@ -60,6 +60,7 @@ type replica struct {
 	// --- transactions, see txn.go, guard.go
 
 	guard        atomic.Pointer[guard] // of this leadership; nil while there is no need. Readers use it as well
+	lockWaits    lockWaits             // of this leadership
 	safeProposed uint64                // the largest safe point that was proposed here, see adoptSafePoint
 
 	// --- admin, see admin.go

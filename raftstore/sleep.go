@@ -154,7 +154,7 @@ func (r *replica) idle() bool {
 		r.w.now.Sub(env.Time(r.lastRead.Load())) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		len(r.waiting)+len(r.reads)+len(r.confirmed)+len(r.clockWaiters)+len(r.proposals) == 0 &&
 		r.round == nil && r.snapshots == 0 && r.changing == nil && r.splitting == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
-		r.follower.idle() && !r.clockOut && r.guardIdle()
+		r.follower.idle() && !r.clockOut && r.guardIdle() && r.lockWaits.n == 0
 }
 
 func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool) {
@@ -224,6 +224,7 @@ func (r *replica) fallAsleep() {
 		r.withdraw()
 	}
 	r.endGuard(r.notLeader())
+	r.endLockWaits(r.notLeader())
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	if r.group.Leading() {
 		r.dropLoad()

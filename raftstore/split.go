@@ -154,6 +154,7 @@ func (w *worker) onSplit(r *replica, ev *splitDone) {
 	r.keepAwake()
 	r.tellPlacement()
 	r.refuseStale()
+	r.endLockWaits(nil)
 	leads := r.group.Leading() && !r.group.Muted()
 	s.logger.Info("shard split", "shard", r.id, "into", len(ev.Right)+1, "epoch", ev.Left.Epoch, "leads", leads)
 	for _, rt := range ev.rights {

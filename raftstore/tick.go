@@ -116,6 +116,7 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.withdraw()
 	}
 	r.forgetCancelled(st.Term)
+	r.endLockWaits(r.notLeader()) // also if it leads again: who gave keys back meanwhile was not looked at
 	r.wokenAt = 0
 	if !st.Leading {
 		r.refuseWaiting(r.notLeader())
@@ -161,5 +162,6 @@ func (r *replica) expireCalls() {
 	clear(r.waiting[len(kept):])
 	r.waiting = kept
 	r.expireGuard()
+	r.expireLockWaits()
 	r.expireFollower()
 }

@@ -14,13 +14,15 @@ import (
 // Transactions in a store: docs/transactions.md. Commands go the way of raw writes, without the bracket of at most once:
 // they are known by their keys and start_ts (rule T7). Queries go the way of raw reads, behind the guard (guard.go).
 
-// txnCall is what a Call carries of a transaction. It is not changed once it is made.
+// txnCall is what a Call carries of a transaction. It is not changed once the shard's worker has it, but for arrived.
 type txnCall struct {
 	cmd   mvcc.Command // of a write
 	floor bool         // the command computes a timestamp: it needs a floor
 	query *mvcc.Query  // of a read
 	// ts is the timestamp that a read, or a follower's barrier, reads at; zero: none that the guard must know.
 	ts mvcc.Timestamp
+	// arrived is the place of a lock that may wait among those that came to this leader; set by its worker, see lockwait.go.
+	arrived uint64
 }
 
 // guards are the keys that a read is about, none for the whole shard.
@@ -235,16 +237,16 @@ func (r *replica) expireGuard() {
 func (r *replica) asyncTooEarly() bool { return bug.AsyncTooEarly.On() }
 
 // setFloor writes the floor into the copy of a command that is in an entry.
-func (r *replica) setFloor(p *proposal, body []byte, c *Call) {
+func (r *replica) setFloor(p *proposal, body []byte, c *Call) (floor mvcc.Timestamp) {
 	if c.txn == nil || !c.txn.floor {
-		return
+		return 0
 	}
 	if p.guard == nil {
 		p.guard = r.guardOf()
 	}
-	var floor mvcc.Timestamp
 	floor, p.mark = p.guard.enter(c.txn.cmd, p.mark)
 	mvcc.SetFloor(body, floor)
+	return floor
 }
 
 // adoptSafePoint puts a command of the store's own before those of an entry, if there are transactions among those that

@@ -254,7 +254,7 @@ func (w *worker) rest(r *replica) {
 // goroutine does; Close calls it once more, for what came back from goroutines that ended later.
 //
 // INVARIANT: every Call is completed exactly once, on every path. A call is in exactly one place at any time (inbox,
-// waiting, proposal, replies of this pass, reads, a round, confirmed, clockWaiters, one of the guard's two, one of follower's three, a readJob),
+// waiting, proposal, replies of this pass, reads, a round, confirmed, clockWaiters, one of the guard's two, a lockQueue, one of follower's three, a readJob),
 // who takes it out moves it or answers it, and here the places are emptied.
 func (w *worker) stop(err error) {
 	w.inbox.close(err)
@@ -284,6 +284,7 @@ func (r *replica) failAll(err error) {
 	}
 	r.abandon()
 	r.endGuard(err)
+	r.endLockWaits(err)
 	r.failReads(err)
 	r.failFollower(err)
 	if st := r.staged; st != nil {

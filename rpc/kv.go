@@ -20,6 +20,9 @@ type kvServer struct {
 
 // Stream takes frames of requests and answers in frames of replies, as they come.
 func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
+	if id, err := headerID(stream.Context(), headerStore); err == nil && shard.StoreID(id) == clockStore {
+		return k.serveTimestamps(stream)
+	}
 	store, err := k.s.storeOf(stream.Context())
 	if err != nil {
 		return err

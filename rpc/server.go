@@ -33,6 +33,8 @@ type Server struct {
 	stores  map[shard.StoreID]Store
 	ready   Ready // nil: health is not known, and taken for good
 	stopped bool
+
+	placement Placement // of the node; nil: none. Set before Serve
 }
 
 // NewServer makes a server that serves nothing yet. creds nil is plain text; see Guard.
@@ -59,7 +61,16 @@ func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
 
 // ServePlacement registers a placement member. Call before Serve.
 func (s *Server) ServePlacement(p Placement) {
+	s.mu.Lock()
+	s.placement = p
+	s.mu.Unlock()
 	placementv1.RegisterPlacementServer(s.grpc, &placementServer{p: p, env: s.env})
+}
+
+func (s *Server) placementHere() Placement {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.placement
 }
 
 // ServeNode registers what administrators ask. Call before Serve.

@@ -93,6 +93,9 @@ type PlacementConfig struct {
 	Patience time.Duration
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
+	// CollectGarbage has this node move the safe point of transactions while its member leads; see gcAgent. It opens a client
+	// of its own over Config.TLS.
+	CollectGarbage bool
 	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.
 	LogEntries uint64
 }

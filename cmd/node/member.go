@@ -147,6 +147,10 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	m.server = server
 	m.mu.Unlock()
 	n.goTask("placement", func() { server.Run(n.ctx) })
+	if c.CollectGarbage {
+		agent := &gcAgent{n: n}
+		n.goTask("gc-agent", func() { agent.run(server) })
+	}
 	return nil
 }
 

@@ -61,6 +61,7 @@ func Metrics() []Metric {
 		{"reclaimed_keys_total", Counter, labelsPart, "Expired keys removed by entries that this store proposed."},
 		{"splits_total", Counter, labelsPart, "Splits applied here."},
 		{"txn_read_waits_total", Counter, labelsPart, "Reads at a timestamp that waited for a command which might commit below it."},
+		{"txn_lock_waits_total", Counter, labelsPart, "Pessimistic locks that waited for another transaction to give the key back."},
 		{"txn_timestamps_total", Counter, labelsPart, "Timestamps fetched from placement by leaders."},
 		{"txn_collected_records_total", Counter, labelsPart, "Versions and rollback records removed by entries that this store proposed."},
 		{"inflight_bytes", Gauge, labelsPart, "Bytes of writes between their admission and their answer."},

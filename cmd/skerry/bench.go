@@ -42,8 +42,9 @@ type benchFlags struct {
 func (a *app) benchCmd() *cobra.Command {
 	var about strings.Builder
 	for _, w := range bench.Workloads() {
-		fmt.Fprintf(&about, "  %-8s %s\n", w.Name, w.About)
+		fmt.Fprintf(&about, "  %-9s %s\n", w.Name, w.About)
 	}
+	fmt.Fprintf(&about, "  %-9s %s\n", txnCost, "raw puts, and transactions of one and of two keys, in turns, and their ratios")
 	cmd := &cobra.Command{
 		Use:   "bench [WORKLOAD]",
 		Short: "put load on a cluster and measure it",
@@ -62,7 +63,7 @@ is what users feel when the cluster stalls.`,
 	fs.IntVar(&f.o.Clients, "clients", 64, "operations under way at once")
 	fs.DurationVar(&f.o.Duration, "duration", 30*time.Second, "how long to measure")
 	fs.DurationVar(&f.o.Warmup, "warmup", 2*time.Second, "how long to run before measuring")
-	fs.Uint64Var(&f.o.Keys, "keys", 100_000, "records")
+	fs.Uint64Var(&f.o.Keys, "keys", 0, "records (default the workload's, 100,000 where nothing is said)")
 	fs.Var(&f.valueSize, "value-size", "size of a value")
 	fs.StringVar(&f.distribution, "distribution", "", "uniform, zipfian or latest (default the workload's)")
 	fs.Float64Var(&f.o.Rate, "rate", 0, "operations a second of all clients together (default as many as they can)")
@@ -73,14 +74,19 @@ is what users feel when the cluster stalls.`,
 	fs.BoolVar(&f.cleanup, "cleanup", false, "delete all keys with the prefix afterwards")
 	f.output = outputFlag(cmd, false)
 	a.clientFlags(cmd)
+	cmd.ValidArgs = append(cmd.ValidArgs, txnCost)
 	for _, w := range bench.Workloads() {
 		cmd.ValidArgs = append(cmd.ValidArgs, w.Name)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 == (f.workload != "") {
-			return errors.New("name one workload: put, get, scan or ycsb-a to ycsb-f")
+			return errors.New("name one workload: " + bench.Names())
 		}
-		w, err := bench.ByName(strings.Join(append(args, f.workload), ""))
+		name := strings.Join(append(args, f.workload), "")
+		if name == txnCost {
+			return a.withDB(cmd, func(ctx context.Context, s *session) error { return a.benchCost(ctx, s, &f) })
+		}
+		w, err := bench.ByName(name)
 		if err != nil {
 			return err
 		}
@@ -98,8 +104,12 @@ func (a *app) bench(ctx context.Context, s *session, f *benchFlags) error {
 	o.Every = benchTickInterval
 	var load *progress.Progress
 	if o.Workload.Load && !o.SkipLoad {
-		bytes := int64(o.Keys) * int64(o.ValueSize+len(o.Prefix)+16)
-		load = progress.New(progress.Options{Out: a.err, Terminal: isTerminal(a.err), Verb: "load", Keys: int64(o.Keys), Bytes: bytes})
+		keys := int64(o.Records())
+		bytes := keys * int64(o.ValueSize+len(o.Prefix)+16)
+		if o.Workload.Txn {
+			bytes = keys * int64(8+len(o.Prefix)+16)
+		}
+		load = progress.New(progress.Options{Out: a.err, Terminal: isTerminal(a.err), Verb: "load", Keys: keys, Bytes: bytes})
 		o.Loaded = load.Add
 	}
 	o.Begun = func() {
@@ -117,7 +127,7 @@ func (a *app) bench(ctx context.Context, s *session, f *benchFlags) error {
 		return fmt.Errorf("bench %s: %w", o.Workload.Name, err)
 	}
 	if f.cleanup {
-		if err := s.DeleteRange(ctx, client.Prefix(o.Prefix)); err != nil {
+		if err := cleanUp(ctx, s, &o); err != nil {
 			return fmt.Errorf("clean up: %w", err)
 		}
 	}
@@ -128,6 +138,35 @@ func (a *app) bench(ctx context.Context, s *session, f *benchFlags) error {
 		return fmt.Errorf("bench %s: not one operation succeeded: %s", o.Workload.Name, res.FirstError)
 	}
 	return nil
+}
+
+// cleanupPageKeys is how many transactional keys go in one transaction.
+const cleanupPageKeys = 1000
+
+// cleanUp deletes what the benchmark wrote.
+func cleanUp(ctx context.Context, s *session, o *bench.Options) error {
+	if !o.Workload.Txn {
+		return s.DeleteRange(ctx, client.Prefix(o.Prefix))
+	}
+	for {
+		n := 0
+		err := s.Update(ctx, func(tx *client.Txn) error {
+			n = 0
+			for kv, err := range tx.Scan(client.Prefix(o.Prefix), client.KeysOnly(), client.Limit(cleanupPageKeys)) {
+				if err != nil {
+					return err
+				}
+				if err := tx.Delete(kv.Key); err != nil {
+					return err
+				}
+				n++
+			}
+			return nil
+		})
+		if err != nil || n < cleanupPageKeys {
+			return err
+		}
+	}
 }
 
 func printResult(a *app, res *bench.Result, f output.Format) error {

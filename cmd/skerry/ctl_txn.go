@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -189,18 +190,31 @@ func (a *app) safePoints(format *output.Format, f func(ctx context.Context, s *s
 			if err != nil {
 				return err
 			}
-			return a.printSafePoints(p, *format)
+			g, err := s.Admin().GC(ctx)
+			if err != nil {
+				return err
+			}
+			return a.printSafePoints(p, g, *format)
 		})
 	}
 }
 
-func (a *app) printSafePoints(p client.SafePoints, format output.Format) error {
+func (a *app) printSafePoints(p client.SafePoints, g client.GCSettings, format output.Format) error {
 	if format == output.JSON {
 		return output.WriteJSON(a.out, struct {
 			SchemaVersion int              `json:"schema_version"`
 			Safe          client.Timestamp `json:"safe"`
 			Collect       client.Timestamp `json:"collect"`
-		}{output.SchemaVersion, p.Safe, p.Collect})
+			KeepSeconds   float64          `json:"keep_seconds"`
+			Paused        bool             `json:"paused"`
+		}{output.SchemaVersion, p.Safe, p.Collect, g.Keep.Seconds(), g.Paused})
+	}
+	paused := ""
+	if g.Paused {
+		paused = "; paused: the safe point does not move by itself"
+	}
+	if _, err := fmt.Fprintf(a.out, "versions are kept for %s%s\n\n", g.Keep, paused); err != nil {
+		return err
 	}
 	row := func(name string, ts client.Timestamp) []string {
 		if ts == 0 {
@@ -215,8 +229,9 @@ func (a *app) gcRunCmd(format *output.Format) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "move the safe point, resolve the locks below it, and have old versions collected",
-		Long: `Run gives up the versions that only reads older than --keep could see. The cluster does not do that by itself: run it
-from a timer. A transaction that is older and still alive stops it; nothing is lost by that, and the next run goes on.`,
+		Long: `Run gives up the versions that only reads older than --keep could see, now. The cluster does that by itself every
+5 minutes or more often, unless it was paused (` + "`skerry ctl gc set --pause`" + `). A transaction that is older and still alive
+stops it; nothing is lost by that, and the next run goes on.`,
 		Args: cobra.NoArgs,
 	}
 	keep := cmd.Flags().Duration("keep", defaultKeep, "how far back reads stay possible")
@@ -227,26 +242,52 @@ from a timer. A transaction that is older and still alive stops it; nothing is l
 }
 
 func (a *app) gcSetCmd(format *output.Format) *cobra.Command {
-	return &cobra.Command{
-		Use:   "set TIMESTAMP",
-		Short: "move the safe point only: reads and transactions below it are refused",
-		Args:  cobra.ExactArgs(1),
-		RunE: a.safePoints(format, func(ctx context.Context, s *session, args []string) (client.SafePoints, error) {
-			ts, err := parseTS(args[0])
-			if err != nil {
-				return client.SafePoints{}, err
-			}
+	cmd := &cobra.Command{
+		Use:   "set [TIMESTAMP]",
+		Short: "say how long versions are kept, pause their collection, or move the safe point",
+		Long: `Set changes how the safe point moves by itself. With a TIMESTAMP it moves it there, and does nothing else: reads and
+transactions below it are refused from then on.`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	keep := cmd.Flags().Duration("keep", defaultKeep, "how far back reads stay possible")
+	pause := cmd.Flags().Bool("pause", false, "the safe point stays where it is")
+	resume := cmd.Flags().Bool("resume", false, "it moves by itself again")
+	cmd.MarkFlagsMutuallyExclusive("pause", "resume")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		kept := cmd.Flags().Changed("keep")
+		if len(args) == 0 && !kept && !*pause && !*resume {
+			return errors.New("say what to set: a timestamp, --keep, --pause or --resume")
+		}
+		return a.safePoints(format, func(ctx context.Context, s *session, args []string) (p client.SafePoints, err error) {
 			ctx, cancel := s.limit(ctx)
 			defer cancel()
+			if kept {
+				if _, err = s.Admin().SetGCKeep(ctx, *keep); err != nil {
+					return p, err
+				}
+			}
+			if *pause || *resume {
+				if _, err = s.Admin().PauseGC(ctx, *pause); err != nil {
+					return p, err
+				}
+			}
+			if len(args) == 0 {
+				return s.Admin().SafePoints(ctx)
+			}
+			ts, err := parseTS(args[0])
+			if err != nil {
+				return p, err
+			}
 			return s.Admin().SetSafePoint(ctx, ts)
-		}),
+		})(cmd, args)
 	}
+	return cmd
 }
 
 func (a *app) gcStatusCmd(format *output.Format) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "show the safe points",
+		Short: "show the safe points, and how long versions are kept",
 		Args:  cobra.NoArgs,
 		RunE: a.safePoints(format, func(ctx context.Context, s *session, _ []string) (client.SafePoints, error) {
 			ctx, cancel := s.limit(ctx)

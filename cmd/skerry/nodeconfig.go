@@ -75,7 +75,7 @@ func joinsAsMember(r role, v *config.Values) bool {
 
 // joinConfig is a new member's. What the first members were told of the cluster is on record by then.
 func joinConfig(v *config.Values) *node.PlacementConfig {
-	return &node.PlacementConfig{Join: true, Replace: uint64(v.Number(keyReplace)), ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap),
+	return &node.PlacementConfig{CollectGarbage: true, Join: true, Replace: uint64(v.Number(keyReplace)), ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap),
 		DownAfter: v.Duration(keyDownAfter), Receiving: v.Number(keyMaxReceiving), Sending: v.Number(keyMaxSending)}
 }
 
@@ -95,7 +95,7 @@ func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &node.PlacementConfig{ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap), Replicas: v.Number(keyReplicas),
+	p := &node.PlacementConfig{CollectGarbage: true, ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap), Replicas: v.Number(keyReplicas),
 		SplitKeys: split, Stores: v.Number(keyStores), DownAfter: v.Duration(keyDownAfter), Receiving: v.Number(keyMaxReceiving), Sending: v.Number(keyMaxSending)}
 	if p.DownAfter < minDownAfter {
 		return nil, fmt.Errorf("--down-after %s: at least %s, or a restart would cost a copy of everything", p.DownAfter, minDownAfter)

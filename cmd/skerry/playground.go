@@ -51,7 +51,8 @@ everything in memory unless --data names a directory, and ends on Ctrl-C.`,
 }
 
 func playgroundConfig(v *config.Values) (node.PlaygroundConfig, error) {
-	c := node.PlaygroundConfig{Stores: v.Number(keyStores), DataDir: v.Text(keyData), Replicas: v.Number(keyReplicas), Version: version().Version}
+	c := node.PlaygroundConfig{Stores: v.Number(keyStores), DataDir: v.Text(keyData), Replicas: v.Number(keyReplicas), Version: version().Version,
+		Placement: node.PlacementConfig{CollectGarbage: true}}
 	if c.DataDir != "" && v.Bool(keyMemory) {
 		return c, errors.New("--memory and --data exclude each other")
 	}

@@ -30,6 +30,8 @@ type fakeDB struct {
 	gets  int
 	puts  int
 	scans int
+
+	updates int // the load among them
 }
 
 func (f *fakeDB) serve() {
@@ -84,6 +86,14 @@ func (f *fakeDB) Scan(context.Context, client.Range, ...client.ScanOption) iter.
 		defer f.mu.Unlock()
 		f.scans++
 	}
+}
+
+func (f *fakeDB) Update(context.Context, func(tx *client.Txn) error, ...client.TxnOption) error {
+	f.serve()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.updates++
+	return nil
 }
 
 func options(t *testing.T, workload string) Options {
@@ -168,8 +178,10 @@ func TestMixes(t *testing.T) {
 	for _, w := range Workloads() {
 		synctest.Test(t, func(t *testing.T) {
 			db := &fakeDB{latency: time.Millisecond}
-			res, err := Run(t.Context(), db, options(t, w.Name))
-			if err != nil || res.NotFound != 0 || res.Operations != int64(db.gets+db.puts+db.scans)-rmw(res) {
+			o, loads := options(t, w.Name), 0
+			o.Begun = func() { loads = db.updates }
+			res, err := Run(t.Context(), db, o)
+			if err != nil || res.NotFound != 0 || res.Operations != int64(db.gets+db.puts+db.scans+db.updates-loads)-rmw(res) {
 				t.Fatalf("%s: %+v, %v", w.Name, res, err)
 			}
 			sum := 0
@@ -309,7 +321,6 @@ func TestOptionsAreChecked(t *testing.T) {
 		"distribution": func(o *Options) { o.Distribution = "gaussian" },
 		"client":       func(o *Options) { o.Clients = 0 },
 		"duration":     func(o *Options) { o.Duration = 0 },
-		"key":          func(o *Options) { o.Keys = 0 },
 		"scan length":  func(o *Options) { o.ScanLength = 0 },
 		"rate":         func(o *Options) { o.Rate = -1 },
 	} {

@@ -22,6 +22,13 @@ func (r *run) load(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	perBatch := uint64(min(max(loadBatchBytes/(r.o.ValueSize+32), 1), loadBatchKeys))
+	batch := r.loadBatch
+	switch {
+	case r.o.Workload.Share[NewOrder] > 0:
+		perBatch, batch = 1, r.loadWarehouse
+	case r.o.Workload.Txn:
+		batch = r.loadAccounts
+	}
 	var next atomic.Uint64
 	var writers sync.WaitGroup
 	for i := range min(r.o.Clients, loadWriters) {
@@ -32,7 +39,7 @@ func (r *run) load(ctx context.Context) error {
 				if from >= r.o.Keys {
 					return
 				}
-				if err := r.loadBatch(ctx, rng, from, min(from+perBatch, r.o.Keys)); err != nil {
+				if err := batch(ctx, rng, from, min(from+perBatch, r.o.Keys)); err != nil {
 					cancel(err)
 				}
 			}
@@ -53,8 +60,12 @@ func (r *run) loadBatch(ctx context.Context, rng *rand.Rand, from, to uint64) er
 	if err := r.db.PutMany(ctx, kvs); err != nil {
 		return err
 	}
-	if r.o.Loaded != nil {
-		r.o.Loaded(len(kvs), bytes)
-	}
+	r.loaded(len(kvs), bytes)
 	return nil
+}
+
+func (r *run) loaded(keys int, bytes int64) {
+	if r.o.Loaded != nil {
+		r.o.Loaded(keys, bytes)
+	}
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type DB interface {
 	Put(ctx context.Context, key, value []byte, opts ...client.PutOption) error
 	PutMany(ctx context.Context, kvs []client.KV, opts ...client.PutOption) error
 	Scan(ctx context.Context, r client.Range, opts ...client.ScanOption) iter.Seq2[client.KV, error]
+	Update(ctx context.Context, f func(tx *client.Txn) error, opts ...client.TxnOption) error
 }
 
 // Options say what load to make.
@@ -28,7 +30,7 @@ type Options struct {
 	Clients      int
 	Duration     time.Duration // of what is measured, after Warmup
 	Warmup       time.Duration
-	Keys         uint64 // records
+	Keys         uint64 // records; zero: as many as the workload has
 	ValueSize    int    // bytes
 	ScanLength   int    // a scan takes 1 to that many keys
 	// Rate is operations a second of all clients together; zero is a closed loop.
@@ -54,14 +56,17 @@ func (o *Options) check() error {
 		return errors.New("at least one client is needed")
 	case o.Duration <= 0:
 		return errors.New("the duration must be above zero")
-	case o.Keys < 1:
-		return errors.New("at least one key is needed")
 	case o.ScanLength < 1 && o.Workload.Share[Scan] > 0:
 		return errors.New("the scan length must be at least 1")
 	case o.Rate < 0 || o.ValueSize < 0 || o.Warmup < 0:
 		return errors.New("rate, value size and warmup cannot be below zero")
 	}
 	return nil
+}
+
+// Records is how many records the run has.
+func (o *Options) Records() uint64 {
+	return cmp.Or(o.Keys, o.Workload.Keys, defaultKeys)
 }
 
 // run is one run. Goroutines: Clients clients, each with one operation under way, which end at the end time; and one
@@ -89,6 +94,7 @@ func Run(ctx context.Context, db DB, o Options) (*Result, error) {
 	if o.Distribution == "" {
 		o.Distribution = o.Workload.Distribution
 	}
+	o.Keys = o.Records()
 	r := &run{o: o, db: db, rec: newRecorder(o.Clients)}
 	r.records.next.Store(o.Keys)
 	r.records.acked.Store(o.Keys)
@@ -186,6 +192,8 @@ func (r *run) classify(err error) outcome {
 		return outcome{label: "ambiguous"}
 	case errors.Is(err, client.ErrUnavailable):
 		return outcome{label: "unavailable"}
+	case errors.Is(err, client.ErrConflict):
+		return outcome{label: "conflict"}
 	}
 	return outcome{label: "other"}
 }
@@ -245,6 +253,15 @@ func (w *worker) do(ctx context.Context, k Kind) error {
 			return err
 		}
 		return w.db.Put(ctx, key, valueOf(w.rng, w.o.ValueSize))
+	case Transfer:
+		return w.transfer(ctx)
+	case Add:
+		key := w.key()
+		return w.db.Update(ctx, func(tx *client.Txn) error { return tx.Add(key, 1) })
+	case Locked:
+		return w.locked(ctx)
+	case NewOrder:
+		return w.newOrder(ctx)
 	}
 	_, err := w.db.Get(ctx, w.key())
 	return err

@@ -53,6 +53,9 @@ func (a *Allocator) Next(millis uint64, count int) (first uint64, err error) {
 	return first, nil
 }
 
+// Past is the largest timestamp below which none will be handed out any more.
+func (a *Allocator) Past(millis uint64) uint64 { return max(a.next, millis<<LogicalBits) }
+
 // Low reports whether so little of the window is left that it should be raised ahead of need.
 func (a *Allocator) Low(millis uint64) bool {
 	return a.bound < (millis+WindowMillis/2)<<LogicalBits

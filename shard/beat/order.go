@@ -31,6 +31,22 @@ type Order struct {
 	TransferMember *MemberOrder  `json:"transfer_member,omitempty"`
 	// SafePoints moves them forward; zeros only ask.
 	SafePoints *SafePoints `json:"safe_points,omitempty"`
+	// GC says how the safe points move by themselves; without anything in it it only asks.
+	GC *GCOrder `json:"gc,omitempty"`
+}
+
+// GCOrder changes what is set; the others stay.
+type GCOrder struct {
+	KeepMillis *uint64 `json:"keep_millis,omitempty"`
+	Paused     *bool   `json:"paused,omitempty"`
+}
+
+// GCSetting is how the safe points move by themselves.
+type GCSetting struct {
+	// KeepMillis is how far back reads stay possible.
+	KeepMillis uint64 `json:"keep_millis"`
+	// Paused: they do not move by themselves.
+	Paused bool `json:"paused"`
 }
 
 // MembersOrder asks who takes part in placement itself, and who did.
@@ -125,6 +141,8 @@ type Outcome struct {
 	Members []MemberStatus `json:"members,omitempty"`
 	// SafePoints are those that hold now.
 	SafePoints *SafePoints `json:"safe_points,omitempty"`
+	// GC is the setting that holds now.
+	GC *GCSetting `json:"gc,omitempty"`
 }
 
 // MemberStatus is a placement member as people see it.

@@ -35,6 +35,9 @@ const (
 	// Barrier asks the leader, on behalf of a follower that wants to read, for the index that the follower must have
 	// applied (Reply.Term, Reply.Applied). Store to store. Body is empty, or holds the timestamp of the read.
 	Barrier Kind = 5
+	// Timestamps asks a placement member for as many timestamps as Body says, a uvarint; the reply's Body is the first one,
+	// the others follow 2 apart. It goes over a stream of its own, to no store.
+	Timestamps Kind = 6
 )
 
 // Request is one request to one shard.
@@ -51,8 +54,25 @@ type Request struct {
 	Op    OpID
 	Term  uint64
 	Since uint64
-	Body  []byte
+	// Wait is what the leader does with a Write that locks one key of a transaction, if another one holds the lock.
+	Wait LockWait
+	Body []byte
 }
+
+// LockWait says whether a lock may wait at the shard's leader for another transaction that holds the key, until it is
+// given back, or seems to be forgotten, or the Timeout is nearly over. It is a wish: whoever does not know it, or has no
+// room, answers at once that the key is locked.
+type LockWait uint8
+
+// The ways to wait. WaitAsked may be added to the other two.
+const (
+	WaitNot LockWait = 0
+	// WaitYounger waits for transactions that began later only: the caller holds other locks (wait-die).
+	WaitYounger LockWait = 1
+	WaitAny     LockWait = 2
+	// WaitAsked says that the holder was found alive just now, although its lock here may have expired.
+	WaitAsked LockWait = 4
+)
 
 // Reply answers a Request.
 type Reply struct {

@@ -18,7 +18,8 @@ const frameVersion = 1
 const (
 	reqFollower byte = 1 << iota
 	reqOp            // Op, Term and Since follow
-	reqFlags    = reqFollower | reqOp
+	reqWait          // Wait follows
+	reqFlags    = reqFollower | reqOp | reqWait
 )
 
 // AppendRequest appends one request to the frame b; an empty b begins a new frame. The Timeout travels in microseconds,
@@ -34,6 +35,9 @@ func AppendRequest(b []byte, id uint64, r *Request) []byte {
 	if r.Op != (OpID{}) || r.Term != 0 || r.Since != 0 {
 		flags |= reqOp
 	}
+	if r.Wait != WaitNot {
+		flags |= reqWait
+	}
 	b = codec.AppendUvarint(b, id)
 	b = append(b, byte(r.Kind), flags)
 	b = codec.AppendUvarint(b, uint64(r.Shard))
@@ -44,6 +48,9 @@ func AppendRequest(b []byte, id uint64, r *Request) []byte {
 		b = r.Op.Append(b)
 		b = codec.AppendUvarint(b, r.Term)
 		b = codec.AppendUvarint(b, r.Since)
+	}
+	if flags&reqWait != 0 {
+		b = append(b, byte(r.Wait))
 	}
 	return codec.AppendBytes(b, r.Body)
 }
@@ -82,6 +89,9 @@ func readRequest(d *codec.Decoder, r *Request) (id uint64) {
 		r.Op = ReadOpID(d)
 		r.Term = d.Uvarint()
 		r.Since = d.Uvarint()
+	}
+	if flags&reqWait != 0 {
+		r.Wait = LockWait(d.Byte())
 	}
 	r.Body = d.Bytes()
 	if flags&^reqFlags != 0 {

@@ -29,6 +29,7 @@ var genRequest = rapid.Custom(func(t *rapid.T) Request {
 		Epoch:    shard.Epoch{ConfVer: rapid.Uint64().Draw(t, "confver"), Version: rapid.Uint64().Draw(t, "version")},
 		Timeout:  time.Duration(rapid.Int64Range(0, math.MaxInt64/1000).Draw(t, "timeout")) * time.Microsecond,
 		Follower: rapid.Bool().Draw(t, "follower"),
+		Wait:     LockWait(rapid.Uint8().Draw(t, "wait")),
 		Body:     rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "body"),
 	}
 	if rapid.Bool().Draw(t, "write") {

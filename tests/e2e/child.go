@@ -103,7 +103,7 @@ func (c *Child) run() int {
 	}
 	if c.Member != 0 {
 		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores,
-			DownAfter: c.DownAfter}
+			DownAfter: c.DownAfter, CollectGarbage: c.Hurtful}
 	}
 	cfg.Wire = newLinkWire(cfg.Env, c.Via)
 	n, err := node.Start(context.Background(), cfg)

@@ -43,6 +43,7 @@ func TestNemesis(t *testing.T) {
 	if err := s.judge(t); err != nil {
 		t.Fatal(err)
 	}
+	bankInOneShard(t, c.DB)
 	s.checkUse(t, minutes >= 5)
 	sameOnAllReplicas(t, c)
 }
@@ -54,6 +55,8 @@ type soak struct {
 	nemesis *nemesis
 	seed    uint64
 	works   []workload
+	clients []int // of each
+	least   int64 // operations of each, or the cluster hardly served
 	tallies []*tally
 	uses    []use
 
@@ -69,17 +72,21 @@ type use struct {
 }
 
 func newSoak(c *Cluster, seed uint64, long bool) *soak {
-	s := &soak{c: c, trial: newTrial(c.DB), seed: seed}
+	s := &soak{c: c, trial: newTrial(c.DB), seed: seed, least: 100}
 	s.nemesis = newNemesis(c, s.trial, seed, long)
-	s.works = []workload{newRegisters(s.trial), newSets(s.trial), newLists(s.trial), newBank(s.trial)}
-	for range s.works {
-		s.tallies = append(s.tallies, &tally{})
-	}
+	s.add(newRegisters(s.trial), 6)
+	s.add(newSets(s.trial), 4)
+	s.add(newLists(s.trial), 3)
+	s.add(newBank(s.trial), 3)
 	return s
 }
 
-// clientsOf is how many clients each workload has, in the order of soak.works.
-var clientsOf = []int{6, 4, 3, 3}
+// add makes so many clients work at something.
+func (s *soak) add(w workload, clients int) {
+	s.works = append(s.works, w)
+	s.clients = append(s.clients, clients)
+	s.tallies = append(s.tallies, &tally{})
+}
 
 // begin prepares the workloads and starts their clients.
 func (s *soak) begin() error {
@@ -89,7 +96,7 @@ func (s *soak) begin() error {
 		if err := work.begin(ctx); err != nil {
 			return fmt.Errorf("begin %s: %w", work.name(), err)
 		}
-		for k := range clientsOf[i] {
+		for k := range s.clients[i] {
 			id := 100*i + k
 			w := &worker{id: id, rnd: rand.New(rand.NewPCG(s.seed, uint64(1000+id)))}
 			w.linear = &linearClient{c: s.c, id: id, rnd: w.rnd}
@@ -193,7 +200,7 @@ func (s *soak) judge(t *testing.T) error {
 	s.nemesis.watch()
 	for i, work := range s.works {
 		t.Logf("%s: %s, %d histories judged", work.name(), s.tallies[i], s.trial.judged[work.name()])
-		if n := s.tallies[i].done.Load(); n < 100 {
+		if n := s.tallies[i].done.Load(); n < s.least {
 			s.trial.violated("%s: only %d operations: the cluster hardly served", work.name(), n)
 		}
 	}
@@ -205,7 +212,6 @@ func (s *soak) judge(t *testing.T) error {
 			}
 		}
 	}
-	bankInOneShard(t, s.c.DB)
 	return s.trial.found()
 }
 

@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
 
 	"github.com/skerrydb/skerry/tests/ports"
@@ -171,6 +173,21 @@ func (e *etcd) op(kind kind, k *keyspace, client int) func(context.Context, *ran
 			} else {
 				_, err = c.Put(ctx, "swap", "")
 			}
+			return 1, err
+		}
+	case add, modify:
+		// An optimistic transaction of etcd's own client (concurrency.NewSTM): read, and write if nobody wrote since; again until
+		// it works. What a failed attempt met is in its answer, so the next one need not read.
+		key := "modified"
+		if kind == add {
+			key = "added"
+		}
+		return func(ctx context.Context, _ *rand.Rand) (int, error) {
+			_, err := concurrency.NewSTM(c, func(s concurrency.STM) error {
+				n, _ := strconv.ParseInt(s.Get(key), 10, 64)
+				s.Put(key, strconv.FormatInt(n+1, 10))
+				return nil
+			}, concurrency.WithAbortContext(ctx), concurrency.WithIsolation(concurrency.SerializableSnapshot))
 			return 1, err
 		}
 	}

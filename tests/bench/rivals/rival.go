@@ -25,6 +25,8 @@ const (
 	putBatch      // 100 keys of one shard at once, all or nothing
 	scan          // 100 rows from a key on
 	swap          // compare and swap of one key, by everybody
+	add           // a transaction that adds one to a counter, by everybody
+	modify        // a transaction that reads a counter and writes it, by everybody
 )
 
 // batchRows is the size of batches and scans.

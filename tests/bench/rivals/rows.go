@@ -38,6 +38,11 @@ var layouts = []layout{
 		{name: "scan of 100, 16 clients, rows", kind: scan, clients: 16, least: 7},
 		{name: "compare-and-swap of one key, 256 clients", kind: swap, clients: 256, least: 5},
 	}},
+	// etcd has no other transactions than compare and write; its client library's are loops around those.
+	{name: "transactions", shards: 1, rows: []row{
+		{name: "add to one counter, 256 clients", kind: add, clients: 256, least: 5},
+		{name: "read-modify-write of one counter, 256 clients", kind: modify, clients: 256, least: 1.5},
+	}},
 	{name: "100 shards", shards: 100, rows: []row{
 		{name: "put, 256 clients", kind: put, clients: 256, least: 3.5, most: 0.35},
 		{name: "put, 1000 clients", kind: put, clients: 1000, least: 3.8},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -173,6 +174,21 @@ func (s *skerry) op(kind kind, k *keyspace, _ int) func(context.Context, *rand.R
 				return 0, err
 			}
 			return 1, nil
+		}
+	case add:
+		return func(ctx context.Context, _ *rand.Rand) (int, error) {
+			return 1, s.db.Update(ctx, func(tx *client.Txn) error { return tx.Add([]byte("added"), 1) })
+		}
+	case modify:
+		return func(ctx context.Context, _ *rand.Rand) (int, error) {
+			return 1, s.db.Update(ctx, func(tx *client.Txn) error {
+				v, err := tx.GetForUpdate([]byte("modified"))
+				if err != nil && !errors.Is(err, client.ErrNotFound) {
+					return err
+				}
+				n, _ := strconv.ParseInt(string(v), 10, 64)
+				return tx.Put([]byte("modified"), strconv.AppendInt(nil, n+1, 10))
+			})
 		}
 	}
 	panic("unknown kind")
