@@ -66,10 +66,11 @@ type (
 	ReadOption interface{ applyRead(*readOptions) }
 	// ScanOption is for Scan and ReverseScan.
 	ScanOption interface{ applyScan(*scanOptions) }
-	// AnyReadOption is for all reads.
+	// AnyReadOption is for all reads, and for Watch.
 	AnyReadOption interface {
 		ReadOption
 		ScanOption
+		WatchOption
 	}
 )
 
