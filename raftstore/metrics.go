@@ -19,6 +19,9 @@ type Metrics struct {
 	guardWaits         atomic.Uint64
 	timestamps         atomic.Uint64
 	collectedRecords   atomic.Uint64
+	watchRecent        atomic.Uint64
+	watchScans         atomic.Uint64
+	closedReads        atomic.Uint64
 }
 
 // Counter is one of a store's counters.
@@ -46,5 +49,8 @@ func (s *Store) Counters() []Counter {
 		{"txn_read_waits_total", "Reads at a timestamp that waited for a command which might commit below it.", m.guardWaits.Load()},
 		{"txn_timestamps_total", "Timestamps fetched from placement by leaders.", m.timestamps.Load()},
 		{"txn_collected_records_total", "Versions and rollback records removed by entries that this store proposed.", m.collectedRecords.Load()},
+		{"watch_recent_total", "Questions for changes that were answered from what is remembered of the latest.", m.watchRecent.Load()},
+		{"watch_scans_total", "Questions for changes for which all versions of a range were looked through.", m.watchScans.Load()},
+		{"closed_reads_total", "Reads at a timestamp that a replica answered without asking its leader.", m.closedReads.Load()},
 	}
 }

@@ -103,14 +103,14 @@ func (s *Store) runRead(j *readJob) {
 		j.r.w.again(*c)
 	case !j.leader:
 		j.r.observeServed(c, applied, body)
-		c.reply(&call.Reply{Body: body})
+		replyOrPark(c, &call.Reply{Body: body})
 	default:
 		rep := &call.Reply{Applied: j.r.applied.Load(), Body: body}
 		if v := j.r.view.Load(); v != nil {
 			rep.Term = v.term
 		}
 		j.r.observeServed(c, applied, body)
-		c.reply(rep)
+		replyOrPark(c, rep)
 	}
 }
 

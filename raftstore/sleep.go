@@ -224,6 +224,7 @@ func (r *replica) fallAsleep() {
 		r.withdraw()
 	}
 	r.endGuard(r.notLeader())
+	r.endWatch()
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	if r.group.Leading() {
 		r.dropLoad()

@@ -162,4 +162,5 @@ func (r *replica) expireCalls() {
 	r.waiting = kept
 	r.expireGuard()
 	r.expireFollower()
+	r.expireWatch()
 }
