@@ -96,6 +96,36 @@ func TestMemberJoins(t *testing.T) {
 	}
 }
 
+// TestStrayWrite: a member is admitted by a leadership that ended meanwhile, and of which the next one of the same term did
+// not read that. Nobody is told that there is no such member.
+func TestStrayWrite(t *testing.T) {
+	s, m := council(t)
+	must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Token: 7, Addr: "d:1"})) // it writes more, the first time
+	ended := m.current()
+	s.before = func() {
+		m.reload(ended, "a test wants it")
+		m.step(t.Context())
+		if m.current() == nil {
+			t.Error("the next leadership does not serve")
+		}
+	}
+	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Token: 8, Addr: "e:1"}))
+	if m.current() != nil {
+		t.Fatal("a leadership serves that has not read who was admitted")
+	}
+	m.step(t.Context())
+	must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Member: a.Member, Token: 8, Began: true}))
+
+	// The next one reads still.
+	ended = m.current()
+	strays := m.end()
+	l := must[*leadership](t)(m.load(t.Context(), ended.term))
+	m.wrote(ended)
+	if err := m.serve(l, strays); err == nil {
+		t.Fatal("a leadership serves that may not have read what was written")
+	}
+}
+
 // TestMemberReplaced: a new member at the address of a lost one must say so, and takes its place in one joint change. The
 // lost number stays dead.
 func TestMemberReplaced(t *testing.T) {

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -59,6 +60,8 @@ type Server struct {
 	// mu is a leaf: nothing blocks under it.
 	mu   sync.Mutex
 	lead *leadership // nil while this member does not lead, or has not loaded yet
+	// strays counts the writes of leaderships that had ended when the write was done; see write.
+	strays int
 	// raise serialises the writers of the bounds of ids and timestamps.
 	raise gate
 	// writes serialises the writers of members' records: each decides from what the one before it wrote.
@@ -80,6 +83,8 @@ type leadership struct {
 	first   []*shard.Descriptor
 	created bool
 	roster  roster
+	// serves is set once the leadership was current; guarded by Server.mu.
+	serves bool
 }
 
 // New makes a member; Run drives it.
@@ -127,16 +132,18 @@ func (s *Server) step(ctx context.Context) {
 	case term == 0:
 		if cur != nil {
 			s.log.Info("placement leadership lost", "term", cur.term)
-			s.setLead(nil)
+			s.end()
 		}
 	case cur == nil || cur.term != term:
-		s.setLead(nil)
+		strays := s.end()
 		l, err := s.load(ctx, term)
+		if err == nil {
+			err = s.serve(l, strays)
+		}
 		if err != nil {
 			s.log.Debug("placement cannot load yet", "term", term, "err", err)
 			return
 		}
-		s.setLead(l)
 		s.log.Info("placement leads", "term", term, "cluster", l.cluster)
 	default:
 		s.maintain(ctx, cur)
@@ -149,14 +156,27 @@ func (s *Server) current() *leadership {
 	return s.lead
 }
 
-func (s *Server) setLead(l *leadership) {
+// end ends the leadership that serves, if any, and returns how many strays there were.
+func (s *Server) end() (strays int) {
 	s.mu.Lock()
 	old := s.lead
-	s.lead = l
+	s.lead, strays = nil, s.strays
 	s.mu.Unlock()
 	if old != nil {
 		old.view.end()
 	}
+	return strays
+}
+
+// serve lets a leadership serve that was read since there were so many strays.
+func (s *Server) serve(l *leadership, strays int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.strays != strays {
+		return errors.New("an earlier leadership of this member wrote while the records were read")
+	}
+	s.lead, l.serves = l, true
+	return nil
 }
 
 // leading returns the leadership to serve by, or an error that says who leads.

@@ -27,6 +27,8 @@ type shared struct {
 	desc         *shard.Descriptor
 	// swallow answers the next so many commits with "ambiguous", after they took effect.
 	swallow int
+	// before is called, once, before the next commit takes effect.
+	before func()
 }
 
 // elect makes another member the leader.
@@ -47,6 +49,12 @@ func (m metaOf) notLeader() error { return &shard.NotLeaderError{Shard: shard.Me
 
 func (m metaOf) Commit(_ context.Context, cmd *raw.Command) (raw.Result, error) {
 	m.mu.Lock()
+	if f := m.before; f != nil {
+		m.before = nil
+		m.mu.Unlock()
+		f()
+		m.mu.Lock()
+	}
 	defer m.mu.Unlock()
 	if m.lead != m.id {
 		return raw.Result{}, m.notLeader()
@@ -268,6 +276,15 @@ func TestBootstrapOnce(t *testing.T) {
 	again := created(ms[1], ids[0])
 	if len(again) != 3 || again[0].String() != first[0].Desc.String() {
 		t.Fatalf("the new leader asks for %v", again)
+	}
+	// Messages of the others gave birth to one of them before it was created, and a store that restarts tells of all that it has.
+	held := beat.Replica{Shard: again[1].ID, Replica: again[1].Replicas[0].ID}
+	for _, born := range []bool{false, true} {
+		held.Born = born
+		a := must[*beat.Answer](t)(beatFrom(ms[1], ids[0], func(r *beat.Report) { r.Full, r.Replicas = true, []beat.Replica{held} }))
+		if want := map[bool]int{false: 3, true: 2}[born]; len(a.Create) != want {
+			t.Fatalf("with a replica that has its data (%v), asked to create %d, want %d", born, len(a.Create), want)
+		}
 	}
 	for _, id := range ids {
 		must[*beat.Answer](t)(beatFrom(ms[1], id, func(r *beat.Report) {

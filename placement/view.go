@@ -159,7 +159,11 @@ func (v *view) observe(r *beat.Report) (needFull bool) {
 		delete(v.pending[r.Store], id)
 	}
 	for _, h := range r.Replicas {
-		delete(v.pending[r.Store], h.Shard)
+		// INVARIANT: a replica that a message gave birth to is not created yet. Its shard may have no other one with data that
+		// lives, and nobody else brings it any.
+		if h.Born {
+			delete(v.pending[r.Store], h.Shard)
+		}
 	}
 	if len(v.pending[r.Store]) == 0 {
 		delete(v.pending, r.Store)

@@ -88,6 +88,9 @@ type PlacementConfig struct {
 	DownAfter time.Duration
 	// Receiving and Sending are how many shards may be copied to one store, and from one, at a time; default 4.
 	Receiving, Sending int
+	// Patience is how long an operator of placement may run that copies nothing; others get ten times as much, and a second
+	// for each MiB; default one minute.
+	Patience time.Duration
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -17,28 +16,14 @@ import (
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/tests/ports"
 )
-
-// freeAddrs picks addresses that nobody listens on.
-func freeAddrs(t *testing.T, count int) []string {
-	t.Helper()
-	var out []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
-	}
-	return out
-}
 
 // startMembers starts a placement of several members, each a node of its own, and waits for the cluster.
 func startMembers(t *testing.T, count int) []*Node {
 	t.Helper()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, count) {
+	for i, addr := range ports.Free(t, count) {
 		members[uint64(i+1)] = addr
 	}
 	var nodes []*Node
@@ -74,6 +59,7 @@ func follower(t *testing.T, nodes []*Node) *Node {
 // TestJoinByOneAddress: a store finds the leader from the address of any node: a placement member that follows, or
 // another store.
 func TestJoinByOneAddress(t *testing.T) {
+	t.Parallel()
 	members := startMembers(t, 3)
 	one := startReady(t, storeConfig("", follower(t, members).Addr()))
 	two := startReady(t, storeConfig("", one.Addr()))
@@ -87,9 +73,10 @@ func TestJoinByOneAddress(t *testing.T) {
 
 // TestAsk: whom a search asks and how it ends.
 func TestAsk(t *testing.T) {
+	t.Parallel()
 	wire := newGRPCWire(env.Real{})
 	defer func() { _ = wire.Close() }()
-	addrs := freeAddrs(t, 3)
+	addrs := ports.Free(t, 3)
 	wrong := &shard.WrongClusterError{Want: 1, Have: 2}
 	notLeader := &shard.NotLeaderError{Shard: shard.MetaID}
 	away := fmt.Errorf("dial: %w", shard.ErrUnavailable)
@@ -132,6 +119,7 @@ func (e *stepEnv) Now() env.Time { return e.now }
 
 // TestSparseLog: a state that lasts is told after a while, and then now and again.
 func TestSparseLog(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	e := &stepEnv{}
 	l := newSparseLog(e, slog.New(slog.NewTextHandler(&out, nil)))
@@ -151,6 +139,7 @@ func TestSparseLog(t *testing.T) {
 
 // TestRegisterAtOnce: stores that register in the same moment get ids of their own.
 func TestRegisterAtOnce(t *testing.T) {
+	t.Parallel()
 	p := startReady(t, placementConfig(""))
 	var stores []*Node
 	for range 4 {
@@ -172,6 +161,7 @@ func TestRegisterAtOnce(t *testing.T) {
 // TestKilledWhileRegistering: a node that dies between its registration and its first heartbeat. Before it wrote down
 // who it is, its id is lost and nobody waits for it; afterwards it comes back as the same store.
 func TestKilledWhileRegistering(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	p := startReady(t, placementConfig(""))
 	lost, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Addr: "127.0.0.1:1"})
@@ -200,6 +190,7 @@ func TestKilledWhileRegistering(t *testing.T) {
 
 // TestRemovedStore: a removed store stops, says so, and does so again when it is started again.
 func TestRemovedStore(t *testing.T) {
+	t.Parallel()
 	p := startReady(t, placementConfig(""))
 	keeps := startReady(t, storeConfig("", p.Addr()))
 	leaderOf(t, "a", keeps)
@@ -222,6 +213,7 @@ func TestRemovedStore(t *testing.T) {
 
 // TestCloseWhileRegistering: Close in any moment of a start ends everything that the start began.
 func TestCloseWhileRegistering(t *testing.T) {
+	t.Parallel()
 	p := startReady(t, placementConfig(""))
 	var wg sync.WaitGroup
 	for i := range 20 {

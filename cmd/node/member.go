@@ -141,7 +141,7 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	}
 	server := placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: store, client: n.env.Rand()}, Members: list,
 		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, DownAfter: c.DownAfter,
-		Limits: operator.Limits{Receiving: c.Receiving, Sending: c.Sending}, Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Limits: operator.Limits{Receiving: c.Receiving, Sending: c.Sending, Patience: c.Patience}, Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	m.mu.Lock()
 	m.server = server
 	m.mu.Unlock()

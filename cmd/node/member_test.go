@@ -15,6 +15,7 @@ import (
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // joinConfig is a node with a member that joins, in the place of another if replace is not zero.
@@ -29,7 +30,7 @@ func joinConfig(dir string, replace shard.StoreID, join ...string) Config {
 func firstMembers(t *testing.T) (nodes []*Node, configs []Config) {
 	t.Helper()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	for i := range 3 {
@@ -123,6 +124,7 @@ func refusedStart(t *testing.T, c Config, want ...string) {
 // TestReplaceAllMembers: all three first members are replaced one by one; then everything is restarted. A store and a client
 // that knew only the first three go on, before and after.
 func TestReplaceAllMembers(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	storeDir := t.TempDir()
 	sc := storeConfig(storeDir, nodes[0].Addr())
@@ -195,6 +197,7 @@ func expected(first []string, gone int, others []string) string {
 // TestMemberLosesDirectory: a member whose directory is lost is refused under its number, whatever it says, and comes back at
 // the same address as a new one.
 func TestMemberLosesDirectory(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	lead := leadingMember(t, nodes[0])
 	lost, keeps := int(lead-1), nodes[int(lead)%3]
@@ -248,6 +251,7 @@ func replacedStates(gone, by shard.StoreID) string {
 // TestRemoveMember: members leave, the leader too, as far as what remains can decide; a removed one destroys what it held,
 // ends, and is refused when it starts again.
 func TestRemoveMember(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	lead := leadingMember(t, nodes[0])
 	goes := nodes[lead-1]
@@ -310,6 +314,7 @@ func TestRemoveMember(t *testing.T) {
 
 // TestRemovedBesideStore: the store of a node whose member is removed goes on.
 func TestRemovedBesideStore(t *testing.T) {
+	t.Parallel()
 	first := startReady(t, serverConfig(t.TempDir()))
 	put(t, "a", "1", first)
 	var others []*Node
@@ -339,6 +344,7 @@ func TestRemovedBesideStore(t *testing.T) {
 
 // TestTransferMember: leadership goes where it is wanted.
 func TestTransferMember(t *testing.T) {
+	t.Parallel()
 	nodes, _ := firstMembers(t)
 	for range 3 {
 		lead := leadingMember(t, nodes[0])
@@ -357,6 +363,7 @@ func TestTransferMember(t *testing.T) {
 
 // TestMembersMove: one member comes back at another address, then, after a full stop, all of them do.
 func TestMembersMove(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	store := startReady(t, storeConfig("", nodes[0].Addr()))
 	put(t, "a", "1", store)
@@ -367,7 +374,7 @@ func TestMembersMove(t *testing.T) {
 		for id, addr := range configs[i].Placement.Members {
 			p.Members[id] = addr
 		}
-		c.Listen = freeAddrs(t, 1)[0]
+		c.Listen = ports.Free(t, 1)[0]
 		p.Members[p.ID] = c.Listen
 		c.Placement = &p
 		configs[i] = c
@@ -417,6 +424,7 @@ func awaitAddr(t *testing.T, n *Node, id shard.StoreID, want string) {
 // TestLostDirectoryAlone: a member that lost its directory does not begin again while nobody answers, although it is told to
 // bootstrap; when the others are back it is refused.
 func TestLostDirectoryAlone(t *testing.T) {
+	t.Parallel()
 	nodes, configs := firstMembers(t)
 	for ctx := testContext(t); ; time.Sleep(20 * time.Millisecond) { // before its record is put, losing it goes unnoticed
 		if addr, err := placement.MemberAddr(nodes[0].member.engine.Get, 3); err != nil || ctx.Err() != nil {

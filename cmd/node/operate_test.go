@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // cluster is one with members of placement on nodes of their own, and stores that come and go.
@@ -40,13 +40,8 @@ func newCluster(t *testing.T, members, stores int, downAfter time.Duration) *clu
 		keys = append(keys, string(k))
 	}
 	addrs := make(map[uint64]string)
-	for i := range members {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs[uint64(i+1)] = l.Addr().String()
-		_ = l.Close()
+	for i, addr := range ports.Free(t, members) {
+		addrs[uint64(i+1)] = addr
 	}
 	for i := range members {
 		id := uint64(i + 1)
@@ -244,6 +239,7 @@ func refused(t *testing.T, why string, err error) {
 // TestMoveByHand: a replica is moved where an administrator wants it, also the leader's; leaders go where he wants them;
 // and what cannot be is refused with the reason.
 func TestMoveByHand(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 0)
 	c.rest()
 	s := c.shards()[0]
@@ -284,6 +280,7 @@ func TestMoveByHand(t *testing.T) {
 // TestDrain: a drained store becomes empty while it serves, can then be removed, and its process ends; a drain that the
 // others have no room for is refused; one that is called off stops, and shards come back.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 0)
 	c.rest()
 	ids := c.ids()
@@ -327,6 +324,7 @@ func TestDrain(t *testing.T) {
 // TestLostStoreIsReplaced: what was on a store that is silent for too long is made anew elsewhere; not while scheduling is
 // paused.
 func TestLostStoreIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 5*time.Second)
 	c.rest()
 	if err := c.admin.PauseScheduling(c.ctx, time.Hour); err != nil {
@@ -363,6 +361,7 @@ func TestLostStoreIsReplaced(t *testing.T) {
 
 // TestNewStoreIsFilled: shards move to a store that comes, until all hold about as many, and then nothing moves any more.
 func TestNewStoreIsFilled(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 3, 0)
 	c.rest()
 	id := c.addStore()
@@ -382,6 +381,7 @@ func TestNewStoreIsFilled(t *testing.T) {
 // TestPlacementFailover: operators that are under way when the leader of placement goes are made up for by the next one:
 // a drain that it had begun goes on, and nothing stays half done.
 func TestPlacementFailover(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, 4, 0)
 	c.rest()
 	id := c.ids()[0]
@@ -408,6 +408,7 @@ func TestPlacementFailover(t *testing.T) {
 
 // TestCancel: a cancelled operator leaves nothing half done.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 4, 0)
 	c.rest()
 	if err := c.admin.PauseScheduling(c.ctx, time.Hour); err != nil { // what is by hand goes on
@@ -430,6 +431,7 @@ func TestCancel(t *testing.T) {
 
 // TestScatter: the shards of one range are spread over all stores.
 func TestScatter(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 3, 0)
 	c.rest()
 	if err := c.admin.PauseScheduling(c.ctx, time.Hour); err != nil {
@@ -462,6 +464,7 @@ func TestScatter(t *testing.T) {
 // TestRules: a rule for a part of the keyspace puts its shards, split where it begins and ends, onto the stores that it
 // wants; one that no stores can meet is refused; and a bound of one that is lifted stays a bound and nothing more.
 func TestRules(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, 5, 0)
 	c.rest()
 	ids := c.ids()

@@ -7,6 +7,7 @@ import (
 
 // TestClusterRestart: a whole cluster comes back from its disks with its data, on other ports.
 func TestClusterRestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	start := func() *Playground {
 		p, err := StartPlayground(testContext(t), PlaygroundConfig{DataDir: dir, Listen: "127.0.0.1:0", SplitKeys: []string{"k"},
@@ -43,6 +44,7 @@ func TestClusterRestart(t *testing.T) {
 // TestStoresWithoutPlacement: stores that start while placement is away find each other at the addresses that they
 // remember, and serve. Nobody needs placement's address any more either, once it is back.
 func TestStoresWithoutPlacement(t *testing.T) {
+	t.Parallel()
 	pdir := t.TempDir()
 	pc := placementConfig(pdir)
 	pc.Placement.Replicas = 3

@@ -12,6 +12,7 @@ import (
 
 // TestShardsSplitBySize: what is written to one shard spreads over many, with nobody's help, and all of it stays there.
 func TestShardsSplitBySize(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	p, err := node.StartPlayground(ctx, node.PlaygroundConfig{Stores: 3, Listen: "127.0.0.1:0", Memory: true,

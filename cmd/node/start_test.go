@@ -12,11 +12,13 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard/beat"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // TestBadStart: what cannot work is refused with an error that says what to do, and leaves nothing behind: afterwards a
 // start with the right arguments works, on the same port and in the same directory.
 func TestBadStart(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		bad  func(t *testing.T, c *Config)
@@ -101,6 +103,7 @@ func onEngine(t *testing.T, dir string, f func(e *engine.Engine) error) {
 
 // TestDirectoryInUse: a second node is refused, and the first one does not notice.
 func TestDirectoryInUse(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := startReady(t, serverConfig(dir))
 	put(t, "a", "1", first)
@@ -122,6 +125,7 @@ func TestDirectoryInUse(t *testing.T) {
 
 // TestMemberDirectoryOfAnother: a member does not start with another member's directory, whose votes are not its own.
 func TestMemberDirectoryOfAnother(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	stop(t, startReady(t, placementConfig(dir)))
 	c := placementConfig(dir)
@@ -135,6 +139,7 @@ func TestMemberDirectoryOfAnother(t *testing.T) {
 
 // TestDirectoriesOfTwoClusters: placement and store of one node must be of one cluster.
 func TestDirectoriesOfTwoClusters(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	stop(t, startReady(t, placementConfig(dir)))
 	setIdent(t, dir, engine.Ident{Cluster: 0xabc, Store: 1000, Format: engine.FormatVersion})
@@ -147,6 +152,7 @@ func TestDirectoriesOfTwoClusters(t *testing.T) {
 
 // TestLostMemberDirectory: a member that lost its directory does not begin a second cluster while the first is there.
 func TestLostMemberDirectory(t *testing.T) {
+	t.Parallel()
 	nodes := startMembers(t, 3)
 	members := nodes[0].cfg.Placement.Members
 	stop(t, nodes[2])
@@ -160,6 +166,7 @@ func TestLostMemberDirectory(t *testing.T) {
 
 // TestForeignStore: a store that is pointed at another cluster's placement stops, and says what belongs to what.
 func TestForeignStore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	own := startReady(t, serverConfig(dir))
 	cluster, id := identOf(t, own)
@@ -186,8 +193,9 @@ func TestForeignStore(t *testing.T) {
 // TestLateMember: a member whose first start comes when the others have elected already joins their cluster, and only
 // once.
 func TestLateMember(t *testing.T) {
+	t.Parallel()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	config := func(id uint64) Config {
@@ -233,8 +241,9 @@ func TestLateMember(t *testing.T) {
 // TestLateMemberBesideStore: the store of a node registers while its member still waits to be let in; if the process ends
 // then, the next one goes on. A member that has taken part, and lost its directory, is refused, also beside its store.
 func TestLateMemberBesideStore(t *testing.T) {
+	t.Parallel()
 	members := make(map[uint64]string)
-	for i, addr := range freeAddrs(t, 3) {
+	for i, addr := range ports.Free(t, 3) {
 		members[uint64(i+1)] = addr
 	}
 	config := func(id uint64) Config {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // running is a command that goes on until stop.
@@ -265,12 +266,7 @@ func testCtl(t *testing.T, s *steps) {
 // with its data.
 func TestServer(t *testing.T) {
 	cleanEnv(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &steps{t: t, addr: l.Addr().String()}
-	_ = l.Close()
+	s := &steps{t: t, addr: ports.Free(t, 1)[0]}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "node.toml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, "listen = %q\ndata = %q\nlog-format = \"json\"\nadmin = \"127.0.0.1:0\"\n", s.addr, filepath.Join(dir, "data")), 0o600); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // process is the program itself, as a process of its own.
@@ -85,16 +86,8 @@ func TestMemberLosesDisk(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	dir := t.TempDir()
-	var addrs, members []string
-	for range 4 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		addrs = append(addrs, l.Addr().String())
-		_ = l.Close()
-	}
+	addrs := ports.Free(t, 4)
+	var members []string
 	for i := range 3 {
 		members = append(members, fmt.Sprintf("%d=%s", i+1, addrs[i]))
 	}

@@ -11,22 +11,8 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/tests/ports"
 )
-
-// freePorts are addresses that nobody listens on at the moment.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
-	}
-	return out
-}
 
 // TestTLSProcesses: three processes that speak TLS with each other and with every command, of which one is killed.
 func TestTLSProcesses(t *testing.T) {
@@ -40,7 +26,7 @@ func TestTLSProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs := freePorts(t, 3)
+	addrs := ports.Free(t, 3)
 	members := fmt.Sprintf("1=%s,2=%s,3=%s", addrs[0], addrs[1], addrs[2])
 	var procs []*exec.Cmd
 	for i, addr := range addrs {

@@ -15,10 +15,12 @@ type Limits struct {
 	Receiving int // operators that make a new replica on one store
 	Sending   int // operators that copy from one store
 	Total     int // operators of all kinds
+	// Patience is how long an operator may run that copies nothing; others get ten times as much, and a second per MiB.
+	Patience time.Duration
 }
 
 // DefaultLimits move some tens of shards per second of moderate size and leave most of a disk to the users.
-var DefaultLimits = Limits{Receiving: 4, Sending: 4, Total: 512}
+var DefaultLimits = Limits{Receiving: 4, Sending: 4, Total: 512, Patience: time.Minute}
 
 // Bounds of a Book.
 const (
@@ -52,6 +54,9 @@ func NewBook(l Limits, c *fsm.Coverage) *Book {
 	def(&l.Receiving, DefaultLimits.Receiving)
 	def(&l.Sending, DefaultLimits.Sending)
 	def(&l.Total, DefaultLimits.Total)
+	if l.Patience <= 0 {
+		l.Patience = DefaultLimits.Patience
+	}
 	return &Book{limits: l, byShard: make(map[shard.ID]*Operator), byID: make(map[ID]*Operator),
 		receives: make(map[shard.StoreID]int), sends: make(map[shard.StoreID]int), coverage: c}
 }
@@ -196,5 +201,5 @@ func (b *Book) count(o *Operator, n int) {
 
 // Lapsed are the operators whose time is over, by id.
 func (b *Book) Lapsed(now time.Duration) []*Operator {
-	return slices.DeleteFunc(b.All(), func(o *Operator) bool { return !o.lapsed(now) })
+	return slices.DeleteFunc(b.All(), func(o *Operator) bool { return !o.lapsed(now, b.limits.Patience) })
 }

@@ -58,9 +58,9 @@ func TestBookLimits(t *testing.T) {
 					end(rapid.SampledFrom(all).Draw(t, "ended"), rapid.SampledFrom([]Event{OpReach, OpCancel, OpLapse, OpSupersede}).Draw(t, "how"))
 				}
 				for _, o := range b.Lapsed(now) {
-					least := timeout
+					least := patiences * DefaultLimits.Patience
 					if len(o.Goal.Voters) == 0 && o.State() == OpRunning {
-						least = leaderTimeout
+						least = DefaultLimits.Patience
 					}
 					if age := now - o.Begun; age <= least {
 						t.Fatalf("%s is over after %s", o.ID, age)

@@ -94,30 +94,25 @@ func (o *Operator) State() State { return o.state }
 // Over reports whether it has ended.
 func (o *Operator) Over() bool { return o.state > OpRunning }
 
-// Times of operators. A snapshot may be throttled far below a disk's speed, so bytes count slowly.
+// Times of operators, in patiences (Limits). A snapshot may be throttled far below a disk's speed, so bytes count slowly.
 const (
-	timeout        = 10 * time.Minute
-	leaderTimeout  = time.Minute   // of one that copies nothing: it is no work, and holds back what is
-	plannedTimeout = 6 * time.Hour // by hand: for the thousands of shards of one scatter
-	slowestBytes   = 1 << 20       // per second that a copy makes at the least
+	patiences        = 10      // of one that copies, and of one that waits to begin
+	plannedPatiences = 360     // of one by hand that waits: for the thousands of shards of one scatter
+	slowestBytes     = 1 << 20 // per second that a copy makes at the least
 )
 
-// Timeout is how long an operator may run that copies so many bytes.
-func Timeout(bytes uint64) time.Duration {
-	return timeout + time.Duration(bytes/slowestBytes)*time.Second
-}
-
-// lapsed reports whether its time is over.
-func (o *Operator) lapsed(now time.Duration) bool {
+// lapsed reports whether its time is over. One that copies nothing is no work, and holds back what is: it gets one patience.
+func (o *Operator) lapsed(now, patience time.Duration) bool {
 	switch {
 	case o.state == OpPlanned && o.ByHand:
-		return now-o.Begun > plannedTimeout
+		return now-o.Begun > plannedPatiences*patience
 	case o.state == OpPlanned:
-		return now-o.Begun > timeout
+		return now-o.Begun > patiences*patience
 	case len(o.Goal.Voters) == 0:
-		return now-o.Started > leaderTimeout
+		return now-o.Started > patience
 	}
-	return now-o.Started > Timeout(o.Bytes)*time.Duration(max(1, len(o.Receives)))
+	one := patiences*patience + time.Duration(o.Bytes/slowestBytes)*time.Second
+	return now-o.Started > one*time.Duration(max(1, len(o.Receives)))
 }
 
 // order is the order of the kinds; the first comes first.

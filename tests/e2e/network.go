@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"testing"
 
@@ -100,20 +98,6 @@ func (n *network) close() {
 	for _, l := range n.links {
 		n.proxies[l].close()
 	}
-}
-
-// freeAddr finds a loopback port below the range from which the system takes outgoing ones.
-func freeAddr(t testing.TB) string {
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
-		l, err := net.Listen("tcp", addr)
-		if err == nil {
-			_ = l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 // linkWire is gRPC as a node uses it, but every connection to another node goes through the proxy of its link.

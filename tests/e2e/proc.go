@@ -21,6 +21,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/rpc"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // Options of a Cluster.
@@ -76,10 +77,7 @@ func New(t testing.TB, o Options) *Cluster {
 		o.Nodes = 3
 	}
 	c := &Cluster{T: t, Dir: t.TempDir()}
-	var listen []string
-	for range o.processes() {
-		listen = append(listen, freeAddr(t))
-	}
+	listen := ports.Free(t, o.processes())
 	c.net = newNetwork(t, listen)
 	members := make(map[uint64]string)
 	for i := range o.Nodes {

@@ -18,11 +18,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/client"
-	"github.com/skerrydb/skerry/internal/env"
-	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
-	"github.com/skerrydb/skerry/shard/call"
-	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // TestRealInput imports Go's own source tree with the command line, kills each store in turn while a reader and a
@@ -236,63 +232,4 @@ func replaceStore(t testing.TB, c *Cluster, p *Proc) {
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-}
-
-// sameOnAllReplicas compares the checksums of all replicas of each shard, and the index at which each has them.
-func sameOnAllReplicas(t testing.TB, c *Cluster) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	conns := rpc.NewConns(nil)
-	defer conns.Close()
-	calls := rpc.NewCalls(env.Real{}, conns)
-	defer calls.Close()
-	addrs := make(map[shard.StoreID]string)
-	stores, err := c.DB.Admin().Stores(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range stores {
-		addrs[s.ID] = s.Addr
-	}
-	shards := 0
-	for s, err := range c.DB.Admin().Shards(ctx) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		shards++
-		var sums []raw.Sum
-		for _, r := range s.Replicas {
-			q := &raw.Query{Kind: raw.Checksum, Range: s.Range.Intersect(shard.ModeRange(shard.ModeRaw))}
-			rep := calls.Call(ctx, addrs[r.Store], r.Store, &call.Request{Kind: call.Read, Shard: s.ID, Epoch: s.Epoch, Follower: true, Timeout: 20 * time.Second, Body: q.Append(nil)})
-			if rep.Err != nil {
-				t.Fatalf("checksum of %s on %s: %v", s.ID, r.Store, rep.Err)
-			}
-			a, err := raw.DecodeAnswer(rep.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sums = append(sums, a.Sum)
-		}
-		for i := range sums {
-			if sums[i] != sums[0] {
-				t.Fatalf("%s: replicas differ: %+v", s.ID, sums)
-			}
-		}
-		// Nobody writes any more, so the applied indexes become equal and the sums stand for them.
-		for equal := false; !equal; {
-			infos, err := c.DB.Admin().Replicas(ctx, s.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			equal = true
-			for i := range infos {
-				equal = equal && infos[i].Err == nil && infos[i].Applied == infos[0].Applied
-			}
-			if !equal && ctx.Err() != nil {
-				t.Fatalf("%s: replicas do not come to one index: %+v", s.ID, infos)
-			}
-		}
-	}
-	t.Logf("%d shards: equal checksums at equal indexes on all replicas", shards)
 }

@@ -18,6 +18,9 @@ var churn = []nemesis{
 	{"move", func(c *cluster) { c.administer("move", c.auditor.move) }},
 	{"place-leader", func(c *cluster) { c.administer("place leader", c.auditor.placeLeader) }},
 	{"drain", func(c *cluster) { c.administer("drain", c.auditor.drain) }},
+	{"scatter", func(c *cluster) { c.administer("scatter", c.auditor.scatter) }},
+	{"cancel", func(c *cluster) { c.administer("cancel", c.auditor.cancel) }},
+	{"both-lead", func(c *cluster) { c.administer("lead by two", c.auditor.leadByTwo) }},
 }
 
 // stir does one of them after the other until the phase is over.
@@ -92,6 +95,46 @@ func (a *auditor) placeLeader(ctx context.Context) error {
 		return err
 	}
 	_, err = a.db.Admin().PlaceLeader(ctx, s.ID, s.Replicas[a.c.w.IntN(len(s.Replicas))].Store)
+	return err
+}
+
+// leadByTwo has placement move a leader, while somebody else does the same by hand.
+func (a *auditor) leadByTwo(ctx context.Context) error {
+	s, _, err := a.anyShard(ctx)
+	if err != nil {
+		return err
+	}
+	to := s.Replicas[a.c.w.IntN(len(s.Replicas))].Store
+	a.env.Go("by hand", func() {
+		ctx, cancel := a.env.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		_ = a.env.Sleep(ctx, a.c.w.Between(0, time.Second))
+		err := a.db.Admin().TransferLeader(ctx, s.ID, to)
+		a.m.Log("%s to %s by hand: %v", s.ID, to, err)
+	})
+	_, err = a.db.Admin().PlaceLeader(ctx, s.ID, to)
+	return err
+}
+
+// scatter has all shards spread anew.
+func (a *auditor) scatter(ctx context.Context) error {
+	ops, err := a.db.Admin().ScatterRange(ctx, client.Range{})
+	a.m.Log("scatter: %d operators, %v", len(ops), err)
+	return err
+}
+
+// cancel ends an operator, in the middle of what it does or before it began.
+func (a *auditor) cancel(ctx context.Context) error {
+	ops, err := a.db.Admin().Operators(ctx, 0, false)
+	if err != nil {
+		return err
+	}
+	if len(ops) == 0 {
+		return errors.New("there is nothing to cancel")
+	}
+	o := ops[a.c.w.IntN(len(ops))]
+	_, err = a.db.Admin().CancelOperator(ctx, o.ID)
+	a.m.Log("cancel o%d (%s of %s, %s): %v", o.ID, o.Kind, o.Shard, o.State, err)
 	return err
 }
 

@@ -244,6 +244,11 @@ func (a *auditor) corrupt(s *server) error {
 	if err != nil || old == 0 {
 		return err
 	}
+	if s.seated() { // its member goes with it; one of the first may not even have begun
+		if _, err := a.seats(ctx); err != nil {
+			return err
+		}
+	}
 	if !s.sound() || s.removed {
 		return errors.New("it is down by now")
 	}

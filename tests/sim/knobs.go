@@ -43,6 +43,8 @@ type Knobs struct {
 	Serializable bool          // what they ask for
 	Perish       time.Duration // between two deaths of such clients, at most; 0: none
 	Collect      time.Duration // between two moves of the safe point, at most; 0: none
+
+	Patience time.Duration // of placement's operators; 0: as in production
 }
 
 func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
@@ -78,6 +80,7 @@ func draw(seed uint64) *Knobs {
 	k.Seats = pick(w, 0, 200*time.Millisecond, time.Second)
 	k.Txns, k.Serializable = pick(w, 0, 2, 3, 4), w.Chance(0.4)
 	k.Perish, k.Collect = pick(w, 0, 2*time.Second, 6*time.Second), pick(w, 0, time.Second, 4*time.Second)
+	k.Patience = pick(w, 0, 0, 300*time.Millisecond, 2*time.Second)
 	return k
 }
 
@@ -100,9 +103,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s, seats %s, %d of transactions (%s, perish %s, collect %s),\n"+
+	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s, seats %s, %d of transactions (%s, perish %s, collect %s), patience %s,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Seats, k.Txns, k.level(), k.Perish, k.Collect, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Seats, k.Txns, k.level(), k.Perish, k.Collect, k.Patience, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

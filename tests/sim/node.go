@@ -69,14 +69,16 @@ func (s *server) start() {
 		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1, SplitWork: -1},
 		OnBroken: func(err error) { s.broken = s.disk.reason(err) }, Observer: c.monitors.observer(m, fmt.Sprintf("%s, directory %d", s, s.disk.seats)), Coverage: &c.rows}
 	if s.member != 0 && !s.joins {
-		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores - c.knobs.Late, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
+		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores - c.knobs.Late, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries,
+			Patience: c.knobs.Patience}
 		cfg.Join = nil
 	}
 	if s.alone {
 		cfg.Store = nil
 	}
 	if s.joins {
-		cfg.Placement = &node.PlacementConfig{Join: true, Replace: s.replace, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries}
+		cfg.Placement = &node.PlacementConfig{Join: true, Replace: s.replace, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries,
+			Patience: c.knobs.Patience}
 		cfg.Join = strings.Split(c.addrs(), ",")
 	}
 	cfg.Began = func(n *node.Node) { s.begun = n }

@@ -27,6 +27,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"txns":        intKnob(0, 16, func(k *Knobs) *int { return &k.Txns }),
 	"perish":      durationKnob(func(k *Knobs) *time.Duration { return &k.Perish }),
 	"collect":     durationKnob(func(k *Knobs) *time.Duration { return &k.Collect }),
+	"patience":    durationKnob(func(k *Knobs) *time.Duration { return &k.Patience }),
 	"serializable": func(k *Knobs, v string) (err error) {
 		k.Serializable, err = strconv.ParseBool(v)
 		return err

@@ -28,6 +28,7 @@ type txnWork struct {
 	looks       [txnPlaces][]txn.Look
 	adds        [txnPlaces][]txn.Added
 	pairs       []txn.Pair
+	looked      []client.Timestamp // at which all accounts were read
 	generations [txnPlaces]int
 	lastOK      [txnPlaces]int64 // time of the history at which a list was last written
 	died        int              // clients, in the middle of something
@@ -118,11 +119,15 @@ func (x *txnClient) run() {
 	for !x.stop {
 		switch n := x.c.w.IntN(20); {
 		case n < 10:
-			x.lists(ctx)
+			hurried, cancel := x.hurry(ctx)
+			x.lists(hurried)
+			cancel()
 		case n < 13:
 			x.transfer(ctx)
 		case n < 15:
 			x.balances(ctx)
+		case n < 16:
+			x.past(ctx)
 		case n < 17:
 			x.add(ctx)
 		case n < 18:
@@ -133,6 +138,14 @@ func (x *txnClient) run() {
 		_ = x.env.Sleep(ctx, x.c.w.Between(0, x.c.think()))
 	}
 	_ = x.db.Close()
+}
+
+// hurry is the patience of who asked for a transaction: now and then it ends at any moment of one.
+func (x *txnClient) hurry(ctx context.Context) (context.Context, func()) {
+	if !x.c.w.Chance(0.15) || x.c.calm {
+		return ctx, func() {}
+	}
+	return x.env.WithTimeout(ctx, x.c.w.Between(time.Millisecond, 400*time.Millisecond))
 }
 
 // options draws how a transaction runs. Serializable is a promise among those that ask for it, so in a world that asks for

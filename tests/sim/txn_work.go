@@ -15,6 +15,9 @@ import (
 // What transactional clients do. Money of the bank begins with bankEach in each place.
 const bankEach = 100
 
+// maxLooked is how many of the newest views of all accounts are looked at again.
+const maxLooked = 30
+
 func placePrefix(place int) string { return fmt.Sprintf("t%02d/", place) }
 
 func listKey(place, generation int) string {
@@ -172,8 +175,10 @@ func openAccounts(tx *client.Txn) error {
 // balances reads all accounts in one view: by their keys, or by scans.
 func (x *txnClient) balances(ctx context.Context) {
 	got, scan := map[string]string{}, x.c.w.Chance(0.5)
+	var at client.Timestamp
 	err := x.db.View(ctx, func(tx *client.Txn) error {
 		clear(got)
+		defer func() { at = tx.StartTS() }()
 		if scan {
 			for kv, err := range tx.Scan(client.Prefix("t")) {
 				if err != nil {
@@ -200,10 +205,40 @@ func (x *txnClient) balances(ctx context.Context) {
 		x.machine.Log("balances: %d accounts, %v", len(got), err)
 		return
 	}
+	x.c.txn.looked = append(x.c.txn.looked, at)
+	x.checkBank(got, fmt.Sprintf("scan %v", scan))
+}
+
+func (x *txnClient) checkBank(got map[string]string, how string) {
 	x.c.monitors.seen["bank"]++
 	if err := (history.Bank{Accounts: txnPlaces, Each: bankEach}).Check(got); err != nil {
-		x.c.monitors.violated("bank", "%s (scan %v)", err, scan)
+		x.c.monitors.violated("bank", "%s (%s)", err, how)
 	}
+}
+
+// past reads all accounts as of a moment at which somebody read them some time ago, which the safe point may have passed.
+func (x *txnClient) past(ctx context.Context) {
+	of := x.c.txn.looked[max(0, len(x.c.txn.looked)-maxLooked):]
+	if len(of) == 0 {
+		return
+	}
+	ts := of[x.c.w.IntN(len(of))]
+	var keys [][]byte
+	for place := range txnPlaces {
+		keys = append(keys, accountKey(place))
+	}
+	found, err := x.db.At(ts).GetMany(ctx, keys)
+	x.machine.Log("past: at %d: %v", ts, err)
+	if err != nil {
+		return
+	}
+	got := map[string]string{}
+	for i := range found {
+		if found[i].Found {
+			got[string(keys[i])] = fmt.Sprint(number(found[i].Value))
+		}
+	}
+	x.checkBank(got, fmt.Sprintf("at %d", ts))
 }
 
 // add adds to one counter, or to two.

@@ -11,6 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // connections is how many each side may have: as many as Skerry's client has, one for each store.
@@ -26,7 +28,7 @@ func startEtcd(ctx context.Context, bin binaries, dir string) (*etcd, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(6)
+	addrs, err := ports.Take(6)
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,22 +52,6 @@ func start(bin, log string, args ...string) (*process, error) {
 func (p *process) stop() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-}
-
-// freeAddrs finds loopback ports below the range from which the system takes outgoing ones.
-func freeAddrs(n int) ([]string, error) {
-	var out []string
-	for range 1000 {
-		if len(out) == n {
-			return out, nil
-		}
-		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			_ = l.Close()
-			out = append(out, addr)
-		}
-	}
-	return nil, fmt.Errorf("no free ports")
 }
 
 // cpu is what processes have spent, in user and system mode.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/tests/ports"
 )
 
 // skerry are three nodes, each a store and a member of placement.
@@ -28,7 +29,7 @@ func startSkerry(ctx context.Context, bin binaries, dir string, l layout) (*sker
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(6)
+	addrs, err := ports.Take(6)
 	if err != nil {
 		return nil, err
 	}
