@@ -55,11 +55,9 @@ func (s *Store) readClosed(r *replica, c *Call) bool {
 		return false // the worker knows how to say so
 	}
 	if !c.inline() {
-		s.metrics.closedReads.Add(1)
-		s.readers.submit(readJob{r: r, desc: desc, call: *c})
+		s.readers.submit(readJob{r: r, desc: desc, call: *c, closed: true})
 		return true
 	}
-	applied := r.applied.Load()
 	body, _, err := s.evaluate(r, c, desc)
 	switch {
 	case err != nil:
@@ -68,7 +66,7 @@ func (s *Store) readClosed(r *replica, c *Call) bool {
 		return false // a snapshot, a split or a removal may have come in between
 	default:
 		s.metrics.closedReads.Add(1)
-		r.observeServed(c, applied, body)
+		r.observeAnswered(c, body)
 		c.reply(&call.Reply{Body: body})
 	}
 	return true
