@@ -133,6 +133,13 @@ func (r *replica) expireWatch() {
 	wd.release(func(p *parkedWatch) bool { return p.until <= r.w.now })
 }
 
+// watchIdle reports whether nobody watches now: a shard that is watched stays awake, because one that sleeps remembers nothing,
+// and has no ticks that end the questions it keeps.
+func (r *replica) watchIdle() bool {
+	wd := r.watched.Load()
+	return wd == nil || r.w.now.Sub(env.Time(wd.asked.Load())) > 2*mvcc.MaxWaitMillis*time.Millisecond
+}
+
 // wakeWatch answers the questions about ranges in which something changed. Its effect is visible.
 func (r *replica) wakeWatch() {
 	wd := r.watched.Load()
