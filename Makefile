@@ -65,7 +65,7 @@ placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards
 	SKERRY_PLACEMENTSIM=1 nice go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
 operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
-	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -v -timeout 40m
+	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -parallel 1 -v -timeout 40m
 
 hunt: ## plant each bug in turn and count the worlds until it is found; writes docs/planted-bugs.md
 	go build -tags bugs -o $(BIN)/skerry-sim-bugs ./cmd/skerry-sim

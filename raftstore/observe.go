@@ -21,8 +21,8 @@ type Observer interface {
 	Started(rs *engine.ReplicaState)
 	// Described is called when a replica that has data takes up a range, before anybody can read or write by it.
 	Described(id shard.ID, rep shard.ReplicaID, d *shard.Descriptor)
-	// Installed is called when a snapshot has replaced a replica's state, on disk as well.
-	Installed(id shard.ID, rep shard.ReplicaID, index, term uint64)
+	// Installed is called when a snapshot has replaced a replica's state, on disk as well: d, whose last entry is of a term.
+	Installed(id shard.ID, rep shard.ReplicaID, d Durable, term uint64)
 	// Destroyed is called when a replica is removed for good.
 	Destroyed(id shard.ID, rep shard.ReplicaID)
 

@@ -545,7 +545,7 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 	r.showTxn(r.machine.Applied)
 	r.applied.Store(rs.Applied.Index)
 	if o := s.opt.Observer; o != nil {
-		o.Installed(r.id, r.self, rs.Applied.Index, rs.Applied.Term)
+		o.Installed(r.id, r.self, Durable{Term: rs.Hard.Term, Vote: rs.Hard.Vote, Last: rs.LastIndex, Commit: rs.Hard.Commit}, rs.Applied.Term)
 	}
 	r.time.Store(uint64(rs.Applied.Time))
 	r.outcomes = outcomes{}

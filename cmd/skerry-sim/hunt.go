@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,9 +23,15 @@ func huntCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&h.starts, "from", []string{"1", "1001", "2001"}, "first seeds of the ranges")
 	c.Flags().Uint64Var(&h.budget, "budget", 300, "worlds of each range")
 	c.Flags().IntVar(&h.parallel, "parallel", runtime.NumCPU(), "worlds at a time")
-	c.Flags().StringVar(&h.out, "out", "", "write the table, as Markdown, to this file")
+	c.Flags().StringVar(&h.out, "out", "", "write the table into this document, between its marks")
 	return c
 }
+
+// The marks between which hunt writes.
+const (
+	huntBegin = "<!-- skerry-sim hunt: begin -->"
+	huntEnd   = "<!-- skerry-sim hunt: end -->"
+)
 
 type hunt struct {
 	bugs, starts []string
@@ -54,7 +59,7 @@ func (h *hunt) run(ctx context.Context) error {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Planted bugs\n\nMade by `skerry-sim hunt`: each bug is planted in turn, and worlds run until one fails, at most %d from each of the seeds\n"+
+	fmt.Fprintf(&b, "Made by `skerry-sim hunt`: each bug is planted in turn, and worlds run until one fails, at most %d from each of the seeds\n"+
 		"%s. What the bugs are: `skerry-sim bugs`. \"Found as\" is the monitor or check that failed. A range with **none** did\n"+
 		"not find it; a bug that is not in this table was not hunted in this run. See [simulator](simulator.md).\n\n", h.budget, strings.Join(h.starts, ", "))
 	b.WriteString("| planted bug | found as | worlds until found, per range | simulated time | first seed |\n|---|---|---|---|---|\n")
@@ -73,7 +78,7 @@ func (h *hunt) run(ctx context.Context) error {
 		fmt.Print(row)
 		b.WriteString(row)
 		if h.out != "" {
-			if err := os.WriteFile(h.out, []byte(b.String()), 0o644); err != nil {
+			if err := writeBetween(h.out, huntBegin, huntEnd, b.String()); err != nil {
 				return err
 			}
 		}

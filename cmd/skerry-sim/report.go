@@ -37,7 +37,7 @@ func reportCommand() *cobra.Command {
 				fmt.Print(text)
 				return nil
 			}
-			return writeReport(out, text)
+			return writeBetween(out, reportBegin, reportEnd, text)
 		}}
 	c.Flags().StringArrayVar(&files, "state", nil, "file of results; again for more")
 	c.Flags().StringVar(&commit, "commit", "", "the commit that they are of")
@@ -45,18 +45,18 @@ func reportCommand() *cobra.Command {
 	return c
 }
 
-// writeReport puts text between the marks of a document.
-func writeReport(name, text string) error {
+// writeBetween puts text between the marks of a document.
+func writeBetween(name, begin, end, text string) error {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	head, rest, ok := strings.Cut(string(b), reportBegin)
-	_, tail, ok2 := strings.Cut(rest, reportEnd)
+	head, rest, ok := strings.Cut(string(b), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for a report: it needs the lines %q and %q", name, reportBegin, reportEnd)
+		return fmt.Errorf("%s has no place for this: it needs the lines %q and %q", name, begin, end)
 	}
-	return os.WriteFile(name, []byte(head+reportBegin+"\n"+text+reportEnd+tail), 0o644)
+	return os.WriteFile(name, []byte(head+begin+"\n"+text+end+tail), 0o644)
 }
 
 // runs are the results of one file, added up.

@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := writeReport(doc, text); err != nil {
+		if err := writeBetween(doc, reportBegin, reportEnd, text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestBadReports(t *testing.T) {
 			t.Errorf("%v, want %q", err, c.want)
 		}
 	}
-	if err := writeReport(broken, ""); err == nil || !strings.Contains(err.Error(), "no place for a report") {
+	if err := writeBetween(broken, reportBegin, reportEnd, ""); err == nil || !strings.Contains(err.Error(), "no place for this") {
 		t.Errorf("a document without marks: %v", err)
 	}
 }

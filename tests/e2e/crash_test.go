@@ -122,6 +122,7 @@ func killAll(t testing.TB, c *Cluster, rounds int, load, patience time.Duration)
 
 // TestKillAllLossy: kill -9 of all processes at once, on a filesystem that then loses everything that was not synced.
 func TestKillAllLossy(t *testing.T) {
+	t.Parallel()
 	c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, MemTableBytes: 256 << 10})
 	if err := killAll(t, c, 3, time.Second, 30*time.Second); err != nil {
 		t.Fatal(err)
@@ -130,6 +131,7 @@ func TestKillAllLossy(t *testing.T) {
 
 // TestKillAll is the same on the real filesystem.
 func TestKillAll(t *testing.T) {
+	t.Parallel()
 	c := New(t, Options{SplitKeys: splitKeys(20)})
 	if err := killAll(t, c, 2, time.Second, 30*time.Second); err != nil {
 		t.Fatal(err)
@@ -147,6 +149,7 @@ func (r *recorder) Errorf(format string, args ...any) { r.failed.Store(true) }
 // TestRemovedSyncIsFound proves that TestKillAllLossy sees what it should: without one kind of sync it must fail. In
 // the ordinary run only the first kind is removed, the one of our own log; SKERRY_LONG=1 removes each in turn.
 func TestRemovedSyncIsFound(t *testing.T) {
+	t.Parallel()
 	kinds := []struct{ name, files string }{
 		{"log of the stores", `store/.*\.log$`},
 		{"log of placement", `placement/.*\.log$`},

@@ -18,6 +18,7 @@ import (
 // Puts are sent at fixed times whatever became of the others, and measured from the time at which they were due, so that a
 // stall counts for all that it held back.
 func TestFillUnderLoad(t *testing.T) {
+	t.Parallel()
 	shards := int(setting(t, "SKERRY_FILL", 12))
 	rate := int(setting(t, "SKERRY_FILL_RATE", 500))
 	before := 5 * time.Second

@@ -21,6 +21,7 @@ import (
 //
 // By default a part of the tree, and a short look at the rest; SKERRY_LONG=1 takes all of it and looks for a minute.
 func TestGrowAndShrink(t *testing.T) {
+	t.Parallel()
 	root, split, rest := filepath.Join(goroot(t), "src", "go"), int64(80<<10), 10*time.Second
 	if os.Getenv("SKERRY_LONG") != "" {
 		root, split, rest = filepath.Join(goroot(t), "src"), 4<<20, time.Minute

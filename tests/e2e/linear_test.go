@@ -25,6 +25,7 @@ const (
 // are transferred, and checks that it is linearizable, key group by key group.
 // SKERRY_LINEAR_SECONDS makes it longer, SKERRY_LINEAR_SEED repeats what it tries.
 func TestLinearizable(t *testing.T) {
+	t.Parallel()
 	length := time.Duration(setting(t, "SKERRY_LINEAR_SECONDS", 15)) * time.Second
 	seed := setting(t, "SKERRY_LINEAR_SEED", rand.Uint64())
 	t.Logf("SKERRY_LINEAR_SEED=%d", seed)

@@ -18,6 +18,7 @@ import (
 // three voters and nothing half done, and with a reason that `ctl op show` tells. The first two wait for half a minute
 // until a silent target is given up, and run with SKERRY_LONG=1 only.
 func TestMovesThatFail(t *testing.T) {
+	t.Parallel()
 	c := New(t, Options{Nodes: 4, Hurtful: true, DownAfter: time.Hour, SnapshotBytesPerSecond: 2 << 20})
 	m := &moves{outliving{growth: growth{t: t, c: c}, ctx: context.Background()}}
 	m.fill(8 << 20)

@@ -20,6 +20,7 @@ const healLimit = 30 * time.Second
 //
 // By default moves only; SKERRY_LONG=1 takes all kinds.
 func TestOperatorsOutliveTheirLeader(t *testing.T) {
+	t.Parallel()
 	c := New(t, Options{Nodes: 5, Apart: 3, DownAfter: 3 * time.Second})
 	o := &outliving{growth: growth{t: t, c: c}, ctx: context.Background()}
 	if err := c.DB.Put(o.ctx, []byte("k"), []byte("v")); err != nil {

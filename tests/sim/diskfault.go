@@ -248,6 +248,9 @@ func (a *auditor) corrupt(s *server) error {
 		if _, err := a.seats(ctx); err != nil {
 			return err
 		}
+		if err := a.agreed(ctx); err != nil {
+			return err
+		}
 	}
 	if !s.sound() || s.removed {
 		return errors.New("it is down by now")

@@ -108,7 +108,7 @@ type observer struct {
 	began     env.Time // of the machine
 	applied   map[replicaKey]uint64
 	disk      map[replicaKey]raftstore.Durable // what is synced
-	installed map[replicaKey]uint64            // index of the last snapshot
+	installed map[replicaKey]raftstore.Durable // what the last snapshot left
 	again     map[replicaKey]bool              // lived in a process before
 	ranges    map[shard.ID]shard.Range
 	epochs    map[shard.ID]shard.Epoch
@@ -122,7 +122,7 @@ func (m *monitors) observer(machine *world.Machine, home string) func(part strin
 	began := machine.Env().Now()
 	return func(string) raftstore.Observer {
 		return &observer{m: m, machine: machine, home: home, began: began, applied: make(map[replicaKey]uint64),
-			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), installed: make(map[replicaKey]uint64), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
+			disk: make(map[replicaKey]raftstore.Durable), again: make(map[replicaKey]bool), installed: make(map[replicaKey]raftstore.Durable), ranges: make(map[shard.ID]shard.Range), epochs: make(map[shard.ID]shard.Epoch)}
 	}
 }
 
@@ -191,17 +191,16 @@ func (o *observer) Applied(id shard.ID, rep shard.ReplicaID, index, term, entry,
 }
 
 // Installed implements raftstore.Observer.
-func (o *observer) Installed(id shard.ID, rep shard.ReplicaID, index, term uint64) {
-	k := replicaKey{id, rep}
+func (o *observer) Installed(id shard.ID, rep shard.ReplicaID, d raftstore.Durable, term uint64) {
+	k, index := replicaKey{id, rep}, d.Last
 	if index < o.applied[k] {
 		o.m.violated("order", "%s of %s takes a snapshot of %d at %d", rep, id, index, o.applied[k])
 	}
 	o.m.c.ambush.met(hasInstalled, o)
 	o.applied[k] = index
 	o.m.furthest[id] = max(o.m.furthest[id], index)
-	d := o.disk[k]
-	d.Last, d.Commit, o.installed[k] = index, max(d.Commit, index), index
-	o.disk[k] = d
+	d.Commit = max(d.Commit, o.disk[k].Commit)
+	o.disk[k], o.installed[k], o.m.durable[k] = d, d, d
 	if was, ok := o.m.entries[id][index]; ok && was.term != term {
 		o.m.violated("log", "%s of %s takes a snapshot of %d of term %d, the entry there is of term %d", rep, id, index, term, was.term)
 	}

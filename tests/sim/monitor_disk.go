@@ -15,7 +15,10 @@ import (
 func (o *observer) Durable(id shard.ID, rep shard.ReplicaID, d raftstore.Durable) {
 	k := replicaKey{id, rep}
 	d.Commit = max(d.Commit, o.disk[k].Commit)
-	d.Last = max(d.Last, o.installed[k]) // a snapshot does not wait for the log's syncs
+	in := o.installed[k] // a snapshot does not wait for the log's syncs to be told of
+	if d.Last = max(d.Last, in.Last); d.Term < in.Term {
+		d.Term, d.Vote = in.Term, in.Vote
+	}
 	o.disk[k] = d
 	o.m.durable[k] = d
 }

@@ -16,8 +16,8 @@ import (
 // One store is replaced at a time: to remove a second one before the first one's replicas are made anew is to lose data.
 func (c *cluster) replace() {
 	s := c.anyServer()
-	if c.replacing || c.reseating || !s.up() || s.node == nil {
-		return
+	if c.replacing || c.reseating || !s.up() || s.node == nil || c.knobs.replicas() < 2 {
+		return // a store that holds the only replicas is never removed, also by somebody who was not answered
 	}
 	c.replaceBy("replace", s, c.auditor.replace)
 }

@@ -98,6 +98,26 @@ func (a *auditor) seats(ctx context.Context) ([]client.MemberStatus, error) {
 	return out, err
 }
 
+// agreed is an error unless all members know the same membership. The end of a joint change may be committed and known to
+// the leader alone: the others still need a majority of those before, until they hear the next entry.
+func (a *auditor) agreed(ctx context.Context) error {
+	epochs := make(map[shard.Epoch]bool)
+	for _, s := range a.c.servers {
+		if !s.seated() {
+			continue
+		}
+		infos, err := a.conn.Replicas(ctx, s.addr, shard.MetaID)
+		if err != nil || len(infos) == 0 || infos[0].Desc == nil {
+			return fmt.Errorf("the member of %s does not say what it knows: %v", s, err)
+		}
+		epochs[infos[0].Desc.Epoch] = true
+	}
+	if len(epochs) != 1 {
+		return errors.New("not all members know who takes part")
+	}
+	return nil
+}
+
 // await returns when the members are settled and the number is one of them, or is not.
 func (a *auditor) awaitSeat(what string, f func(members []client.MemberStatus) bool) {
 	for {
@@ -118,8 +138,11 @@ func has(members []client.MemberStatus, id shard.StoreID) bool {
 
 // loseSeat takes a member's directory away. Sometimes its administrator starts it as it was before, which must not work;
 // then it comes back as another member in its place.
-func (a *auditor) loseSeat(_ context.Context, members []client.MemberStatus) error {
+func (a *auditor) loseSeat(ctx context.Context, members []client.MemberStatus) error {
 	c := a.c
+	if err := a.agreed(ctx); err != nil {
+		return err
+	}
 	s := c.anyServer()
 	old := s.number()
 	if old == 0 || len(members) < 3 || !has(members, old) {
