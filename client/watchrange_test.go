@@ -212,3 +212,72 @@ done:
 	}
 	wantErr(t, err, context.Canceled)
 }
+
+// TestWatchCompacted: a watch from below the safe point ends with ErrTooOld and what to do, and one from it goes on.
+func TestWatchCompacted(t *testing.T) {
+	f := newTxnFixture(t)
+	db := f.open()
+	ctx := t.Context()
+	put := func() {
+		must(t, db.Update(ctx, func(tx *client.Txn) error { return tx.Put([]byte("a"), []byte("1")) }))
+	}
+	old, err := db.Timestamp(ctx)
+	must(t, err)
+	put()
+	safe, err := db.Timestamp(ctx)
+	must(t, err)
+	for _, m := range f.Stores {
+		m.Store.HearSafePoint(safe, 0)
+	}
+	put() // a shard takes up the safe point with the next command
+	r := client.Range{End: []byte("b")}
+	for _, err = range db.Watch(ctx, r, old) {
+	}
+	wantErr(t, err, client.ErrTooOld)
+	if !strings.Contains(err.Error(), "list the range again") {
+		t.Error(err)
+	}
+	for ev, err := range db.Watch(ctx, r, safe) {
+		must(t, err)
+		if string(ev.Key) == "a" {
+			break
+		}
+	}
+}
+
+// TestStale: reads of some time ago, and of a moment, are answered by replicas that do not lead, most of them alone.
+func TestStale(t *testing.T) {
+	f := newTxnFixture(t)
+	db := f.open()
+	ctx := t.Context()
+	must(t, db.Update(ctx, func(tx *client.Txn) error { return tx.Put([]byte("a"), []byte("1")) }))
+	ts, err := db.Timestamp(ctx)
+	must(t, err)
+	must(t, db.Update(ctx, func(tx *client.Txn) error { return tx.Put([]byte("a"), []byte("2")) }))
+	for range 10 {
+		if v, err := db.At(ts, client.ReadFromFollower()).Get(ctx, []byte("a")); err != nil || string(v) != "1" {
+			t.Fatalf("%q %v", v, err)
+		}
+	}
+	now, err := db.Stale(ctx, 0)
+	must(t, err)
+	if v, err := now.Get(ctx, []byte("a")); err != nil || string(v) != "2" {
+		t.Fatalf("%q %v", v, err)
+	}
+	past, err := db.Stale(ctx, time.Hour)
+	must(t, err)
+	if _, err := past.Get(ctx, []byte("a")); !errors.Is(err, client.ErrNotFound) {
+		t.Fatal(err)
+	}
+	var alone uint64
+	for _, m := range f.Stores {
+		for _, c := range m.Store.Counters() {
+			if c.Name == "closed_reads_total" {
+				alone += c.Value
+			}
+		}
+	}
+	if alone < 7 {
+		t.Errorf("%d reads were answered alone", alone)
+	}
+}

@@ -95,7 +95,11 @@ func (c *cluster) perish(until time.Duration) {
 				continue
 			}
 			x.die()
-			c.later(10*time.Millisecond, 2*time.Second, x.start)
+			back := c.w.Scale(10*time.Millisecond, 2*time.Second)
+			c.env.Go("back", func() { // also in the next phase, which nobody else brings it into
+				_ = c.env.Sleep(context.Background(), back)
+				x.start()
+			})
 		}
 	})
 }
@@ -142,10 +146,10 @@ func (x *txnClient) run() {
 
 // hurry is the patience of who asked for a transaction: now and then it ends at any moment of one.
 func (x *txnClient) hurry(ctx context.Context) (context.Context, func()) {
-	if !x.c.w.Chance(0.15) || x.c.calm {
+	if !x.c.w.Chance(x.c.knobs.Hurry) || x.c.calm {
 		return ctx, func() {}
 	}
-	return x.env.WithTimeout(ctx, x.c.w.Between(time.Millisecond, 400*time.Millisecond))
+	return x.env.WithTimeout(ctx, x.c.w.Scale(time.Millisecond, 400*time.Millisecond))
 }
 
 // options draws how a transaction runs. Serializable is a promise among those that ask for it, so in a world that asks for
