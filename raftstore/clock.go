@@ -22,8 +22,12 @@ type heardTime struct {
 
 func newClock(wall bool) *clock { return &clock{wall: wall} }
 
-// hear takes a word from placement. It never moves this store's idea of the time back.
+// hear takes a word from placement; zero says nothing, as in the answer to a store that was removed. It never moves this
+// store's idea of the time back.
 func (c *clock) hear(t shard.Millis, at env.Time) {
+	if t == 0 {
+		return
+	}
 	for {
 		old := c.heard.Load()
 		if old != nil && old.time+shard.Millis(at.Sub(old.at)/time.Millisecond) > t {

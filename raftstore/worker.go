@@ -129,11 +129,15 @@ func (w *worker) drain(r *replica) {
 	r.proposeWaiting()
 	r.startRound()
 	for {
+		muted := r.group.Muted()
 		eff, ok := r.group.Ready()
 		if !ok {
 			break
 		}
 		w.handle(r, &eff)
+		if muted && r.canServe() {
+			r.tellPlacement() // it was confirmed after all, and what was reported meanwhile left it out
+		}
 		if r.held {
 			break
 		}

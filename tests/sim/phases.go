@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -94,6 +95,12 @@ func (c *cluster) core() error {
 	c.heal()
 	// A shard that has lost a replica for good cannot spare another one, nor can placement a member.
 	if err := c.until("end of a replacement", settledLimit, func() bool { return !c.replacing && !c.reseating }); err != nil {
+		return err
+	}
+	// One of the first members that has not begun counts as lost, too.
+	if err := c.until("beginning of all members", settledLimit, func() bool {
+		return !slices.ContainsFunc(c.servers, func(s *server) bool { return s.seated() && s.number() == 0 })
+	}); err != nil {
 		return err
 	}
 	if !c.placesWithout(bad) {
