@@ -66,10 +66,11 @@ type (
 	ReadOption interface{ applyRead(*readOptions) }
 	// ScanOption is for Scan and ReverseScan.
 	ScanOption interface{ applyScan(*scanOptions) }
-	// AnyReadOption is for all reads.
+	// AnyReadOption is for all reads, and for Watch.
 	AnyReadOption interface {
 		ReadOption
 		ScanOption
+		WatchOption
 	}
 )
 
@@ -101,7 +102,8 @@ func (followerOption) applyRead(o *readOptions) { o.follower = true }
 func (followerOption) applyScan(o *scanOptions) { o.follower = true }
 
 // ReadFromFollower lets a replica that does not lead answer. The read is as fresh as the leader's: the replica asks the
-// leader up to where it must have come, which costs a small round trip between stores and spares the leader the work.
+// leader up to where it must have come, which costs a small round trip between stores and spares the leader the work. Of a
+// read at a timestamp (At, Stale) it need not ask if it has asked at a later one.
 func ReadFromFollower() AnyReadOption { return followerOption{} }
 
 type scanOption func(*scanOptions)

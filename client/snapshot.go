@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/mvcc"
@@ -23,6 +24,20 @@ type Snapshot struct {
 // with ErrTooOld. A timestamp that lies in the future is refused with ErrInvalid by the first read.
 func (db *DB) At(ts Timestamp, opts ...ReadOption) *Snapshot {
 	return &Snapshot{v: view{db: db, ts: ts, follower: readOptionsOf(opts).follower}}
+}
+
+// Stale reads as of about d ago, from any replica: one that has heard of its leader since then answers alone. So it spares
+// the leaders the work, and goes on where a shard has none, as long as that was not longer ago. d is counted by the clock of
+// placement, which is asked for a timestamp.
+func (db *DB) Stale(ctx context.Context, d time.Duration) (*Snapshot, error) {
+	ts, err := db.Timestamp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d < 0 || shard.Millis(d.Milliseconds()) > ts.Millis() {
+		return nil, refuse("read stale", nil, ErrInvalid, fmt.Sprintf("%s ago is no moment of the past", d), "")
+	}
+	return db.At(ts.Ago(shard.Millis(d.Milliseconds())), ReadFromFollower()), nil
 }
 
 // TS is the timestamp that the snapshot reads at.

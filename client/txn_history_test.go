@@ -107,9 +107,11 @@ func runHistory(t *testing.T, seed uint64, percent int) {
 		})
 	}
 	wg.Go(func() { disturb(f, rand.New(rand.NewPCG(seed, 99))) })
+	fs := f.startFollowers(seed, percent, &late)
 	wg.Wait()
 	late.Wait()
 	f.learnUnknown(t, &h)
+	fs.check(t, f.open(), h.changes())
 	committed, unknown := 0, 0
 	for _, d := range h.all {
 		if d.commit != 0 {
@@ -248,6 +250,42 @@ func (d *did) steps(tx *client.Txn, rng *rand.Rand) error {
 		d.marker = fmt.Sprintf("%cz%d", k[0], d.id)
 	}
 	return tx.Put([]byte(d.marker), []byte("x"))
+}
+
+// startFollowers watches the history, over a network that is no better than its clients'.
+func (f *fixture) startFollowers(seed uint64, percent int, late *sync.WaitGroup) *followers {
+	fs := new(followers)
+	for i, w := range []*follower{
+		{name: "all"},
+		{name: "some", rng: client.Range{Start: []byte("a2"), End: []byte("q")}, opts: []client.WatchOption{client.WithPrevious()}},
+		{name: "by followers", opts: []client.WatchOption{client.ReadFromFollower(), client.WithPrevious()}},
+	} {
+		n := &faulty{memory: memory{f}, percent: percent, late: late, rng: rand.New(rand.NewPCG(seed, uint64(200+i)))}
+		db, err := client.Open(f.t.Context(), "node", client.WithWorld(env.Real{}, n))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.t.Cleanup(func() { _ = db.Close() })
+		fs.start(f.t, db, w)
+		time.Sleep(20 * time.Millisecond) // each has something to list
+	}
+	return fs
+}
+
+// changes are all that was committed.
+func (h *history) changes() (out []seen) {
+	for _, d := range h.all {
+		if d.commit == 0 {
+			continue
+		}
+		for k, v := range d.writes {
+			out = append(out, seen{commit: d.commit, key: k, value: v})
+		}
+		if d.marker != "" {
+			out = append(out, seen{commit: d.commit, key: d.marker, value: "x"})
+		}
+	}
+	return out
 }
 
 // learnUnknown finds out by their markers what became of transactions whose clients could not tell.

@@ -48,9 +48,10 @@ const maxReadWaits = 8
 // ask asks one shard, and deals with the locks that it meets. Of a scan, the locks of an answer may be past its rows.
 func (v *view) ask(e *effort, t *target, q *mvcc.Query) (*mvcc.Answer, error) {
 	q.TS, q.OwnTS = v.ts, v.own
+	follower := v.follower
 	for waits := 0; ; {
 		q.Bypass = v.passing()
-		body, err := e.read(t, q.Append(nil), v.follower)
+		body, err := e.read(t, q.Append(nil), follower)
 		if err != nil {
 			return nil, err
 		}
@@ -64,6 +65,7 @@ func (v *view) ask(e *effort, t *target, q *mvcc.Query) (*mvcc.Answer, error) {
 		if len(a.Locks) == 0 || q.Kind == mvcc.Scan && len(a.Rows) > 0 {
 			return a, nil
 		}
+		follower = false // another replica may show a lock that is gone, for as long as it lags behind
 		pass, wait, err := e.settle(a.Locks, v.ts)
 		if err != nil {
 			return nil, err

@@ -8,12 +8,14 @@ import (
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
 // followerReads are reads on a replica that does not lead: one question to the leader answers for all of them.
 type followerReads struct {
-	waiting []Call // not yet asked for
-	asked   []Call // the leader is being asked for these
+	waiting []Call         // not yet asked for
+	asked   []Call         // the leader is being asked for these
+	at      mvcc.Timestamp // by a barrier at this timestamp; zero: at none
 	since   env.Time
 	cancel  context.CancelFunc // ends the question; nil: none is out
 	told    []toldReads
@@ -22,9 +24,10 @@ type followerReads struct {
 func (f *followerReads) idle() bool { return len(f.waiting)+len(f.told) == 0 && f.cancel == nil }
 
 // toldReads may run once index is applied. term is the leader's that said so: if an entry of a later term is applied
-// first, index may never come, and the leader is asked again (design T5).
+// first, index may never come, and the leader is asked again (design T5). at is the timestamp of the barrier.
 type toldReads struct {
 	term, index uint64
+	at          mvcc.Timestamp
 	calls       []Call
 }
 
@@ -69,8 +72,8 @@ func (r *replica) askLeader() {
 	s, gen := r.w.store, r.gen
 	ctx, cancel := context.WithCancel(s.ctx)
 	f.asked, f.waiting = f.waiting, nil
-	f.since, f.cancel = r.w.now, cancel
-	req := &call.Request{Kind: call.Barrier, Shard: r.id, Timeout: s.opt.electionTimeout(), Body: barrierBody(f.asked)}
+	f.since, f.cancel, f.at = r.w.now, cancel, r.barrierTS(f.asked)
+	req := &call.Request{Kind: call.Barrier, Shard: r.id, Timeout: s.opt.electionTimeout(), Body: barrierBody(f.at)}
 	ok := s.goTask("barrier", func() {
 		rep := s.transport.Call(ctx, lead.Store, req)
 		cancel()
@@ -93,7 +96,10 @@ func (r *replica) onBarrier(gen uint64, rep *call.Reply) {
 			r.fail(&calls[i], r.notLeader())
 		}
 	} else {
-		f.told = append(f.told, toldReads{term: rep.Term, index: rep.Applied, calls: calls})
+		f.told = append(f.told, toldReads{term: rep.Term, index: rep.Applied, at: f.at, calls: calls})
+		if bug.StaleBeforeApplied.On() {
+			r.closeUpTo(f.at)
+		}
 		r.serveFollower()
 	}
 	r.askLeader()
@@ -125,6 +131,7 @@ func (r *replica) serveFollower() {
 	for _, t := range told {
 		switch {
 		case t.index <= r.applied.Load() && !r.held:
+			r.closeUpTo(t.at)
 			for _, c := range t.calls {
 				r.w.store.readers.submit(readJob{r: r, desc: r.machine.Desc, call: c})
 			}

@@ -44,6 +44,9 @@ func (s *Store) Handle(asks []call.Ask) {
 			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, &leased) {
 				continue
 			}
+			if s.readClosed(r, &c) {
+				continue
+			}
 		}
 		w := r.w.index
 		lots[w] = append(lots[w], c)

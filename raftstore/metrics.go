@@ -20,6 +20,9 @@ type Metrics struct {
 	lockWaits          atomic.Uint64
 	timestamps         atomic.Uint64
 	collectedRecords   atomic.Uint64
+	watchRecent        atomic.Uint64
+	watchScans         atomic.Uint64
+	closedReads        atomic.Uint64
 }
 
 // Counter is one of a store's counters. What it means stands in the node's table of metrics.
@@ -51,5 +54,8 @@ func (s *Store) Counters() []Counter {
 		{"txn_lock_waits_total", m.lockWaits.Load()},
 		{"txn_timestamps_total", m.timestamps.Load()},
 		{"txn_collected_records_total", m.collectedRecords.Load()},
+		{"watch_recent_total", m.watchRecent.Load()},
+		{"watch_scans_total", m.watchScans.Load()},
+		{"closed_reads_total", m.closedReads.Load()},
 	}
 }

@@ -122,6 +122,15 @@ func (r *replica) observeServed(c *Call, applied uint64, answer []byte) {
 		return
 	}
 	o.ReadServed(r.id, r.self, c.began, applied)
+	r.observeAnswered(c, answer)
+}
+
+// observeAnswered is observeServed for a read that need not show what was applied elsewhere: see closed.go.
+func (r *replica) observeAnswered(c *Call, answer []byte) {
+	o := r.w.store.opt.Observer
+	if o == nil {
+		return
+	}
 	if c.txn != nil && c.txn.query != nil {
 		o.Answered(r.id, r.self, c.Req.Body, answer)
 	}

@@ -34,6 +34,8 @@ type Call struct {
 	clock bool
 	// began is the observer's, see Observer.ReadBegan; 0 without one.
 	began uint64
+	// watch is set by the evaluation of a Changes that found nothing and may wait: see watched.go.
+	watch *watchWait
 }
 
 func (c *Call) reply(rep *call.Reply) { c.To.Complete(c.ID, rep) }

@@ -7,6 +7,7 @@ import (
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -245,7 +246,11 @@ func (r *replica) proposeClock(atLeast shard.Millis) {
 // needsClock: the leader must let the shard's time pass first.
 func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (body []byte, needsClock bool, err error) {
 	if c.txn != nil {
-		body, err = s.evaluateTxn(r, c.txn.query, desc)
+		if c.txn.query.Kind == mvcc.Changes {
+			body, err = s.evaluateChanges(r, c, desc)
+		} else {
+			body, err = s.evaluateTxn(r, c.txn.query, desc)
+		}
 		return body, false, err
 	}
 	q, due := c.query, c.due

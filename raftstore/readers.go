@@ -21,6 +21,7 @@ type readJob struct {
 	// lease is the view under which the read may be answered; nil if its index was confirmed instead.
 	lease  *readView
 	leader bool
+	closed bool // the replica is closed up to its timestamp, see closed.go
 }
 
 // readers evaluates reads off the workers and off the stream handlers. A goroutine exists only while there is work,
@@ -101,16 +102,20 @@ func (s *Store) runRead(j *readJob) {
 	case j.lease != nil && !j.r.holds(j.lease, s.env.Now()), j.r.desc.Load() != j.desc:
 		// What was read may be old or gone. Ask again by the worker, which leads, waits, or knows who does.
 		j.r.w.again(*c)
+	case j.closed:
+		s.metrics.closedReads.Add(1)
+		j.r.observeAnswered(c, body)
+		replyOrPark(c, &call.Reply{Body: body})
 	case !j.leader:
 		j.r.observeServed(c, applied, body)
-		c.reply(&call.Reply{Body: body})
+		replyOrPark(c, &call.Reply{Body: body})
 	default:
 		rep := &call.Reply{Applied: j.r.applied.Load(), Body: body}
 		if v := j.r.view.Load(); v != nil {
 			rep.Term = v.term
 		}
 		j.r.observeServed(c, applied, body)
-		c.reply(rep)
+		replyOrPark(c, rep)
 	}
 }
 

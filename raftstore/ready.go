@@ -295,6 +295,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	r.maybeFetch()
 	r.noteExpiring()
 	r.noteSize()
+	r.wakeWatch()
 	r.serveConfirmed()
 	r.mark()
 }

@@ -59,9 +59,10 @@ type replica struct {
 
 	// --- transactions, see txn.go, guard.go
 
-	guard        atomic.Pointer[guard] // of this leadership; nil while there is no need. Readers use it as well
-	lockWaits    lockWaits             // of this leadership
-	safeProposed uint64                // the largest safe point that was proposed here, see adoptSafePoint
+	guard        atomic.Pointer[guard]   // of this leadership; nil while there is no need. Readers use it as well
+	lockWaits    lockWaits               // of this leadership
+	safeProposed uint64                  // the largest safe point that was proposed here, see adoptSafePoint
+	watched      atomic.Pointer[watched] // nil while nobody watches; see watched.go
 
 	// --- admin, see admin.go
 
@@ -96,6 +97,7 @@ type replica struct {
 	time      atomic.Uint64                    // shard time, Millis
 	locks     atomic.Uint64                    // how many there are, as of applied or later; see evaluateOne
 	safe      atomic.Uint64                    // the safe point, see hideBelow
+	closed    atomic.Uint64                    // reads up to this timestamp are answered here, see closed.go
 	lastRead  atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
 }
 

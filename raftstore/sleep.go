@@ -154,7 +154,7 @@ func (r *replica) idle() bool {
 		r.w.now.Sub(env.Time(r.lastRead.Load())) > sleepAfterTimeouts*s.opt.electionTimeout() &&
 		len(r.waiting)+len(r.reads)+len(r.confirmed)+len(r.clockWaiters)+len(r.proposals) == 0 &&
 		r.round == nil && r.snapshots == 0 && r.changing == nil && r.splitting == nil && r.truncated == 0 && !r.held && r.wokenAt == 0 &&
-		r.follower.idle() && !r.clockOut && r.guardIdle() && r.lockWaits.n == 0
+		r.follower.idle() && !r.clockOut && r.guardIdle() && r.lockWaits.n == 0 && r.watchIdle()
 }
 
 func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool) {
@@ -189,7 +189,7 @@ func (r *replica) offerSleep(q group.Quiescent, live func(shard.ReplicaID) bool)
 // edge. An offer that arrives after its sender was suspected would otherwise put the shard to sleep for good.
 func (r *replica) onOffer(from shard.StoreID, c *control) {
 	live, inc := r.w.store.live.isLive(from)
-	if !live || inc != c.incarnation || r.held || !r.born() || !r.follower.idle() ||
+	if !live || inc != c.incarnation || r.held || !r.born() || !r.follower.idle() || !r.watchIdle() ||
 		r.machine.Desc.Joint() || !r.group.CanAcceptSleep(c.term, c.last) {
 		return
 	}
@@ -225,6 +225,7 @@ func (r *replica) fallAsleep() {
 	}
 	r.endGuard(r.notLeader())
 	r.endLockWaits(r.notLeader())
+	r.endWatch()
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	if r.group.Leading() {
 		r.dropLoad()

@@ -486,6 +486,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 	r.staged = nil
 	r.held = true
 	r.withdraw()
+	r.endWatch()
 	r.desc.Store(nil)
 	if a.StateChanged {
 		r.hard = engine.HardState{Term: a.Term, Vote: a.Vote}

@@ -56,15 +56,16 @@ type Store struct {
 	// placeholders hold ranges that are being received or destroyed, by shard.
 	placeholders map[shard.ID]placeholder
 
-	roundCtx   atomic.Uint64 // unique contexts of read rounds
-	inflight   atomic.Int64  // bytes of admitted writes
-	cancelled  atomic.Int64  // attempts answered "never", see outcome.go
-	gens       atomic.Uint64
-	safe       atomic.Uint64 // the cluster's safe point, see HearSafePoint
-	unreported atomic.Bool   // a replica has something to report to placement
-	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
-	stall      stall         // the ticker's own
-	broke      atomic.Pointer[error]
+	roundCtx    atomic.Uint64 // unique contexts of read rounds
+	inflight    atomic.Int64  // bytes of admitted writes
+	cancelled   atomic.Int64  // attempts answered "never", see outcome.go
+	gens        atomic.Uint64
+	safe        atomic.Uint64 // the cluster's safe point, see HearSafePoint
+	recentBytes atomic.Int64  // of what is remembered of latest changes, see watched.go
+	unreported  atomic.Bool   // a replica has something to report to placement
+	hung        atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
+	stall       stall         // the ticker's own
+	broke       atomic.Pointer[error]
 }
 
 // Open recovers every replica of an engine and starts to drive them. The engine stays the caller's to close, after

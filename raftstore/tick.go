@@ -164,4 +164,5 @@ func (r *replica) expireCalls() {
 	r.expireGuard()
 	r.expireLockWaits()
 	r.expireFollower()
+	r.expireWatch()
 }

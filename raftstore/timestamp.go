@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -14,9 +15,11 @@ import (
 type stamps struct {
 	store *Store
 
-	mu      sync.Mutex
-	asking  bool
-	waiting []func(ts uint64, err error) // for the next question
+	mu       sync.Mutex
+	asking   bool
+	newest   uint64 // that was fetched, at newestAt
+	newestAt env.Time
+	waiting  []func(ts uint64, err error) // for the next question
 }
 
 // fetch calls f with a timestamp that was issued after this call, on a goroutine of its own.
@@ -48,6 +51,9 @@ func (p *stamps) run() {
 		}
 		p.mu.Unlock()
 		ts, err := p.ask()
+		if err == nil {
+			p.took(ts)
+		}
 		for _, f := range waiting {
 			f(ts, err)
 		}

@@ -92,14 +92,8 @@ func (s *Store) checkTxnRead(c *Call) error {
 
 const barrierVersion = 1
 
-// barrierBody is the body of a follower's question to its leader: the largest timestamp that is to be read at, if any.
-func barrierBody(calls []Call) []byte {
-	var ts mvcc.Timestamp
-	for i := range calls {
-		if t := calls[i].txn; t != nil {
-			ts = max(ts, t.ts)
-		}
-	}
+// barrierBody is the body of a follower's question to its leader: the timestamp that is to be read at, if any.
+func barrierBody(ts mvcc.Timestamp) []byte {
 	if ts == 0 {
 		return nil
 	}

@@ -64,6 +64,9 @@ func Metrics() []Metric {
 		{"txn_lock_waits_total", Counter, labelsPart, "Pessimistic locks that waited for another transaction to give the key back."},
 		{"txn_timestamps_total", Counter, labelsPart, "Timestamps fetched from placement by leaders."},
 		{"txn_collected_records_total", Counter, labelsPart, "Versions and rollback records removed by entries that this store proposed."},
+		{"watch_recent_total", Counter, labelsPart, "Questions for changes that were answered from what is remembered of the latest."},
+		{"watch_scans_total", Counter, labelsPart, "Questions for changes for which all versions of a range were looked through."},
+		{"closed_reads_total", Counter, labelsPart, "Reads at a timestamp that a replica answered without asking its leader."},
 		{"inflight_bytes", Gauge, labelsPart, "Bytes of writes between their admission and their answer."},
 	}
 	for _, m := range engineMetrics() {

@@ -44,7 +44,7 @@ Raft. This is all of it: nodes, a client, and the administrator's tools.
 		}
 	}
 	add("nodes", a.playgroundCmd(), a.serverCmd(), a.storeCmd(), a.placementCmd())
-	add("data", a.getCmd(), a.putCmd(), a.delCmd(), a.scanCmd(), a.txnCmd(), a.importCmd(), a.exportCmd(), a.benchCmd())
+	add("data", a.getCmd(), a.putCmd(), a.delCmd(), a.scanCmd(), a.txnCmd(), a.watchCmd(), a.importCmd(), a.exportCmd(), a.benchCmd())
 	add("admin", a.ctlCmd(), a.configCmd(), a.explainErrorCmd(), a.grafanaCmd(), a.alertsCmd(), a.debugCmd())
 	root.AddCommand(a.versionCmd())
 	root.InitDefaultCompletionCmd() // so that it takes part in what follows

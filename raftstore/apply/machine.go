@@ -25,6 +25,8 @@ type Entry struct {
 type Machine struct {
 	Desc    *shard.Descriptor // never changed in place
 	Applied shard.Applied
+	// Changed, if it is not nil, is told of every version by which a commit gives a key a value or takes it away.
+	Changed func(k shard.Key, ts mvcc.Timestamp)
 
 	cmd raw.Command // scratch
 }

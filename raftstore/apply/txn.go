@@ -22,7 +22,11 @@ func (m *Machine) txn(body []byte, w Writer, bodies []byte) (outcome, error) {
 		return outcome{}, err
 	}
 	st := m.TxnState()
-	r, eff, err := mvcc.Evaluate(c, w.Txn(), st)
+	tw := w.Txn()
+	if m.Changed != nil {
+		tw = mvcc.Tap{Writer: tw, On: m.Changed}
+	}
+	r, eff, err := mvcc.Evaluate(c, tw, st)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -115,6 +115,10 @@ func FuzzQuery(f *testing.F) {
 	a, b := mvcc.Key([]byte("a")), mvcc.Key([]byte("b"))
 	f.Add((&mvcc.Query{Kind: mvcc.Get, TS: 20, OwnTS: 10, Bypass: []mvcc.Timestamp{4, 8}, Keys: []shard.Key{b, a}}).Append(nil))
 	f.Add((&mvcc.Query{Kind: mvcc.Scan, TS: 20, Range: shard.Range{Start: a, End: b}, Reverse: true, KeysOnly: true, Limit: 3, MaxBytes: 9}).Append(nil))
+	changes := mvcc.Query{Kind: mvcc.Changes, TS: 20, Range: shard.Range{Start: a, End: b}, After: 8, AfterKey: a, Previous: true, WaitMillis: 9}
+	f.Add(changes.Append(nil))
+	changes.AfterKey, changes.Previous = nil, false
+	f.Add(changes.Append(nil))
 	s := newShard()
 	if _, err := s.do(prewrite(10, args{opt: map[string]string{"primary": "a"}, rest: []string{"a=1", "b=v*300"}})); err != nil {
 		f.Fatal(err)

@@ -21,22 +21,26 @@ import (
 //   - all keys of a transaction have one fate, at one timestamp, and an acknowledged commit keeps its own;
 //   - a commit is acknowledged below every timestamp issued later;
 //   - an answered read is answered so for ever, as long as the safe point lets it be asked;
-//   - a command evaluated twice in a row is as good as once.
-func TestSnapshotIsolation(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := &model{T: t, s: newShard(), clock: 100}
-		t.Repeat(map[string]func(*rapid.T){
-			"begin":   m.begin,
-			"add":     m.add,
-			"deliver": m.deliver,
-			"hurry":   m.hurry,
-			"next":    m.next,
-			"read":    m.read,
-			"recover": m.recoverOne,
-			"collect": m.collect,
-		})
-		m.end()
+//   - a command evaluated twice in a row is as good as once;
+//   - a watcher is told every change once, in the order of commits (changes_test.go).
+func TestSnapshotIsolation(t *testing.T) { rapid.Check(t, checkModel) }
+
+func checkModel(t *rapid.T) {
+	m := &model{T: t, s: newShard(), clock: 100}
+	m.startWatch()
+	t.Repeat(map[string]func(*rapid.T){
+		"begin":   m.begin,
+		"add":     m.add,
+		"deliver": m.deliver,
+		"hurry":   m.hurry,
+		"next":    m.next,
+		"read":    m.read,
+		"recover": m.recoverOne,
+		"collect": m.collect,
+		"watch":   m.watch,
+		"look":    m.watch, // more often
 	})
+	m.end()
 }
 
 // counters: of c and d the values are long, and Add keeps away from them.
@@ -90,6 +94,7 @@ type model struct {
 	txns    []*modelTxn
 	sent    []*message
 	reads   []answered
+	watcher
 }
 
 func (m *model) issue() mvcc.Timestamp { m.clock += 2; return m.clock }
@@ -120,6 +125,7 @@ func (m *model) do(c mvcc.Command) *mvcc.Result {
 	if err != nil {
 		m.Fatal(err)
 	}
+	m.noteChanges()
 	once := m.s.w.String()
 	if _, err := m.s.do(c); err != nil {
 		m.Fatal(err)
@@ -382,6 +388,7 @@ func (m *model) fate(x *modelTxn) (at mvcc.Timestamp) {
 
 func (m *model) end() {
 	m.settle(1 << 40)
+	m.endWatch()
 	want := map[string]uint64{}
 	for _, x := range m.txns {
 		if !x.settled {

@@ -53,6 +53,9 @@ const logicalBits = 18
 // Millis is the time at which the timestamp was issued.
 func (ts Timestamp) Millis() shard.Millis { return shard.Millis(ts >> logicalBits) }
 
+// Ago is the timestamp that lies so much before ts, which is not below that.
+func (ts Timestamp) Ago(d shard.Millis) Timestamp { return ts - Timestamp(d)<<logicalBits }
+
 // AtMillis is the largest timestamp of a millisecond of placement's clock.
 func AtMillis(t shard.Millis) Timestamp { return Timestamp(t+1)<<logicalBits - 1 }
 

@@ -21,6 +21,9 @@ const (
 	Resolved QueryKind = 4
 	// Checksum asks for one over the shard's part of Range, versions and locks. TS says nothing to it.
 	Checksum QueryKind = 5
+	// Changes asks for what was committed in Range after a position, in the order of commits, up to Answer.Resolved, which
+	// is as of a Resolved: see changes.go.
+	Changes QueryKind = 6
 )
 
 // Query is a read of one shard's part at a timestamp. A zero Limit or MaxBytes is the maximum.
@@ -41,24 +44,36 @@ type Query struct {
 	Range    shard.Range // all but Get
 	Reverse  bool        // Scan: from the end down
 	KeysOnly bool        // no values
-	Limit    int         // Scan, ScanLocks: rows of the page
-	MaxBytes int         // Get, Scan: keys and values of the page; it holds one row more if that is its first
+	Limit    int         // Scan, ScanLocks: rows of the page; Changes: changes
+	MaxBytes int         // Get, Scan, Changes: keys and values of the page; it holds one row more if that is its first
+
+	// Of a Changes alone. After and AfterKey are the position that it goes on from: all that was committed up to After is
+	// known, or, if AfterKey is not nil, all below After, and at After all keys up to AfterKey.
+	After    Timestamp
+	AfterKey shard.Key
+	// Previous asks for what was there before each change as well.
+	Previous bool
+	// WaitMillis is how long a Changes that finds nothing may wait for a change; the answer is what it was at its TS.
+	WaitMillis uint32
 }
 
 // Answer is what a Query found in one shard.
 type Answer struct {
 	// Rejected is a read below the safe point; the rest is empty then.
 	Rejected *Rejected
-	Rows     []Row // Get: of its first keys, in their order
+	// Rows are, of a Get, of its first keys, in their order; of Changes in the order of commits, not Found of removals, and
+	// with Previous each is followed by a row without a key: what was there before.
+	Rows []Row
 	// Locks: of a Get, on its keys, and there are no rows then; of a Scan, the one before which the page ends; of a
-	// ScanLocks, what it found. Those of a Get and a Scan must be resolved, or bypassed, before the read goes on.
+	// ScanLocks, what it found; of Changes the one that holds Resolved back, if it does. Those of a Get and a Scan must be
+	// resolved, or bypassed, before the read goes on.
 	Locks []LockInfo
 	// More says that the query is not exhausted, by the page's bounds, a lock, or because its range goes on beyond the
 	// shard. Next is where the rest begins: a key of a Get, the start of the next page's range, or in reverse its end.
 	More  bool
 	Next  shard.Key
 	Range shard.Range // of all but a Get: the part of the query's range that this page covers
-	// Resolved answers a Resolved: the smallest of the query's TS and of what lies just below a lock's start_ts. Locks that
+	// Resolved answers a Resolved, and Changes: the smallest of the query's TS and of what lies just below a lock's start_ts. Locks that
 	// are only pessimistic do not hold it back: their prewrite comes later, and commits above.
 	Resolved Timestamp
 	Sum      Sum // of a Checksum
@@ -97,6 +112,8 @@ func (q *Query) Check() error {
 		return checkKeys(q.Keys)
 	case Scan:
 		return checkRange(q.Range)
+	case Changes:
+		return q.checkChanges()
 	case ScanLocks, Resolved, Checksum:
 		if q.Reverse {
 			return invalidf("only keys are scanned in reverse; leave Reverse out")
@@ -135,6 +152,10 @@ func (q *Query) checkIn(id shard.ID, in shard.Range) error {
 // INVARIANT: an answer without a lock of its keys is final: at no later index does the same query answer otherwise, as
 // long as the caller keeps rule T2 and the safe point stays at or below TS.
 func (q *Query) Run(r Reader, in shard.Range, st State) (Answer, error) {
+	if q.Kind == Changes {
+		a, _, err := q.ChangesFrom(r, in, st, nil)
+		return a, err
+	}
 	if err := q.checkIn(0, in); err != nil {
 		return Answer{}, err
 	}

@@ -12,12 +12,19 @@ const queryVersion = 1
 const (
 	queryReverse byte = 1 << iota
 	queryKeysOnly
-	queryFlags = queryReverse | queryKeysOnly
+	queryPrevious // of Changes
+	queryFrom     // of Changes: an AfterKey follows
+	queryFlags    = queryReverse | queryKeysOnly
+	changesFlags  = queryFlags | queryPrevious | queryFrom
 )
 
 // Append appends the encoding of q: call.Request.Body of a transactional read.
 func (q *Query) Append(b []byte) []byte {
-	b = append(b, KindQuery, queryVersion, byte(q.Kind), flag(q.Reverse, queryReverse)|flag(q.KeysOnly, queryKeysOnly))
+	flags := flag(q.Reverse, queryReverse) | flag(q.KeysOnly, queryKeysOnly)
+	if q.Kind == Changes {
+		flags |= flag(q.Previous, queryPrevious) | flag(q.AfterKey != nil, queryFrom)
+	}
+	b = append(b, KindQuery, queryVersion, byte(q.Kind), flags)
 	b = codec.AppendUvarint(codec.AppendUvarint(b, uint64(q.TS)), uint64(q.OwnTS))
 	b = codec.AppendUvarint(b, uint64(len(q.Bypass)))
 	for _, ts := range q.Bypass {
@@ -26,7 +33,15 @@ func (q *Query) Append(b []byte) []byte {
 	b = codec.AppendUvarint(b, uint64(max(q.Limit, 0)))
 	b = codec.AppendUvarint(b, uint64(max(q.MaxBytes, 0)))
 	b = appendKeys(b, q.Keys)
-	return codec.AppendBytes(codec.AppendBytes(b, q.Range.Start), q.Range.End)
+	b = codec.AppendBytes(codec.AppendBytes(b, q.Range.Start), q.Range.End)
+	if q.Kind != Changes {
+		return b
+	}
+	b = codec.AppendUvarint(codec.AppendUvarint(b, uint64(q.After)), uint64(q.WaitMillis))
+	if q.AfterKey != nil {
+		b = codec.AppendBytes(b, q.AfterKey)
+	}
+	return b
 }
 
 // DecodeQuery reads what Append wrote; keys alias b. The caller calls Check.
@@ -44,7 +59,16 @@ func DecodeQuery(b []byte) (*Query, error) {
 	q.Limit, q.MaxBytes = int(min(d.Uvarint(), 1<<30)), int(min(d.Uvarint(), 1<<30))
 	q.Keys = readKeys(&d)
 	q.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
-	if d.Done() != nil || kind != KindQuery || flags&^queryFlags != 0 {
+	known := queryFlags
+	if q.Kind == Changes {
+		known = changesFlags
+		q.Previous, q.After = flags&queryPrevious != 0, Timestamp(d.Uvarint())
+		q.WaitMillis = uint32(min(d.Uvarint(), 1<<30))
+		if flags&queryFrom != 0 {
+			q.AfterKey = append(shard.Key{}, d.Bytes()...)
+		}
+	}
+	if d.Done() != nil || kind != KindQuery || flags&^known != 0 {
 		return nil, fmt.Errorf("transactional query: %w", codec.ErrMalformed)
 	}
 	return q, nil

@@ -39,6 +39,7 @@ func TestTranscripts(t *testing.T) {
 type shardState struct {
 	w  *twin
 	st mvcc.State
+	on func(k shard.Key, ts mvcc.Timestamp) // is told of every change, if it is there
 }
 
 func newShard() *shardState { return &shardState{w: new(twin)} }
@@ -49,7 +50,11 @@ func (s *shardState) do(c mvcc.Command) (*mvcc.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, eff, err := mvcc.Evaluate(dec, s.w, s.st)
+	w := mvcc.Writer(s.w)
+	if s.on != nil {
+		w = mvcc.Tap{Writer: s.w, On: s.on}
+	}
+	r, eff, err := mvcc.Evaluate(dec, w, s.st)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ type args struct {
 	rest []string
 }
 
-var options = []string{"primary", "mode", "floor", "max", "ttl", "fu", "sec", "at", "own", "bypass", "limit", "caller", "now", "safe", "delta", "bytes"}
+var options = []string{"primary", "mode", "floor", "max", "ttl", "fu", "sec", "at", "own", "bypass", "limit", "caller", "now", "safe", "delta", "bytes", "after", "from"}
 
 func parse(words []string) args {
 	a := args{opt: map[string]string{}}
@@ -111,7 +116,7 @@ func (a args) has(word string) bool { return slices.Contains(a.rest, word) }
 // keys are the keys among the words after the first n.
 func userKeys(words []string) (ks []shard.Key) {
 	for _, w := range words {
-		if !slices.Contains([]string{"values", "missing", "twophase", "reverse"}, w) {
+		if !slices.Contains([]string{"values", "missing", "twophase", "reverse", "previous"}, w) {
 			ks = append(ks, mvcc.Key([]byte(w)))
 		}
 	}
@@ -132,7 +137,7 @@ func (s *story) line(l string) string {
 	case "now":
 		s.st.Time = shard.Millis(n)
 		return "ok"
-	case "get", "scan", "locks":
+	case "get", "scan", "locks", "changes":
 		return s.query(w[0], start, a)
 	}
 	c := command(w[0], start, a)
@@ -293,6 +298,11 @@ func (s *story) query(what string, ts mvcc.Timestamp, a args) string {
 		q.Kind, q.Range = mvcc.Resolved, span(a.rest[0])
 	case "checksum":
 		q.Kind, q.Range = mvcc.Checksum, span(a.rest[0])
+	case "changes":
+		q.Kind, q.Range, q.After, q.Previous = mvcc.Changes, span(a.rest[0]), a.ts("after"), a.has("previous")
+		if from := a.opt["from"]; from != "" {
+			q.AfterKey = mvcc.Key([]byte(from))
+		}
 	}
 	before := s.w.Seeks
 	r, err := s.ask(q)
@@ -308,7 +318,7 @@ func showAnswer(q *mvcc.Query, a *mvcc.Answer) string {
 	}
 	var out []string
 	switch q.Kind {
-	case mvcc.Resolved:
+	case mvcc.Resolved, mvcc.Changes:
 		out = append(out, fmt.Sprintf("resolved %d", a.Resolved))
 	case mvcc.Checksum:
 		out = append(out, fmt.Sprintf("%d versions, %d locks", a.Sum.Versions, a.Sum.Locks))
@@ -322,9 +332,15 @@ func showAnswer(q *mvcc.Query, a *mvcc.Answer) string {
 			}
 		}
 		switch {
+		case q.Kind == mvcc.Changes && !r.Found && r.Key != nil:
+			v = fmt.Sprintf("%s removed@%d", name(r.Key), r.CommitTS)
+		case q.Kind == mvcc.Changes && r.Key == nil && !r.Found:
+			v = "after nothing"
+		case q.Kind == mvcc.Changes && r.Key == nil:
+			v = "after " + v
 		case !r.Found:
 			v = "absent"
-		case q.Kind == mvcc.Scan:
+		case q.Kind == mvcc.Scan || q.Kind == mvcc.Changes:
 			v = name(r.Key) + "=" + v
 		}
 		out = append(out, v)

@@ -13,7 +13,7 @@ import (
 
 // TestWorkloadFindsBugs: the workload of TestTxnProperty finds what breaks the rules that it is about.
 func TestWorkloadFindsBugs(t *testing.T) {
-	for _, b := range []string{"newest-floor", "async-too-early", "computed-timestamp-even"} {
+	for _, b := range []string{"newest-floor", "async-too-early", "computed-timestamp-even", "resolved-past-locks", "ring-from-its-begin"} {
 		t.Run(b, func(t *testing.T) {
 			planted, ok := bug.Find(b)
 			if !ok {
@@ -31,6 +31,15 @@ func TestWorkloadFindsBugs(t *testing.T) {
 			}
 			t.Error("not found")
 		})
+	}
+}
+
+// TestToldIsNotApplied: the bug is what readsBeforeApplied looks for.
+func TestToldIsNotApplied(t *testing.T) {
+	bug.Plant(bug.StaleBeforeApplied)
+	defer bug.Plant(bug.None)
+	if readsBeforeApplied(t) == "" {
+		t.Error("not found")
 	}
 }
 

@@ -24,6 +24,8 @@ type TxnWorkload struct {
 	mu       sync.Mutex
 	reads    []txnRead
 	commits  []txnCommit
+	told     []txnCommit               // to watchers
+	watched  map[string]mvcc.Timestamp // a key, up to when its watcher was told of it
 	problems []string
 }
 
@@ -64,9 +66,14 @@ func (w *TxnWorkload) Run() []string {
 	run(2, w.async)
 	run(3, w.read)
 	run(1, w.move)
+	began := w.X.Next()
+	w.watched = map[string]mvcc.Timestamp{}
+	for _, k := range w.Keys {
+		wg.Go(func() { w.watch(ctx, k, began) })
+	}
 	wg.Go(func() { w.split(ctx) })
 	wg.Wait()
-	w.check()
+	w.check(began)
 	return w.problems
 }
 
@@ -144,6 +151,9 @@ func (w *TxnWorkload) read(rng *rand.Rand) {
 	if int(at) > len(w.X.C.Stores) {
 		at = 0
 	}
+	if rng.IntN(3) == 0 { // a moment ago
+		ts -= mvcc.Timestamp(rng.IntN(100)) << 18
+	}
 	row, err := w.X.Get(k, ts, at)
 	if err != nil {
 		w.problem("read at %d: %v", ts, err)
@@ -152,6 +162,40 @@ func (w *TxnWorkload) read(rng *rand.Rand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads = append(w.reads, txnRead{ts: ts, key: k, row: row})
+}
+
+// watch asks for the changes of a key at any replica, a few at a time, and at last for all.
+func (w *TxnWorkload) watch(ctx context.Context, k shard.Key, after mvcc.Timestamp) {
+	rng := rand.New(rand.NewPCG(rand.Uint64(), 2))
+	var key shard.Key
+	for over := false; ; {
+		if ctx.Err() != nil && !over {
+			over = true
+		}
+		q := &mvcc.Query{Kind: mvcc.Changes, TS: w.X.Next(), Range: shard.Range{Start: k, End: k.Next()}, After: after, AfterKey: key,
+			Limit: 1 + rng.IntN(3), WaitMillis: uint32(rng.IntN(30))}
+		a, err := w.X.Ask(k, q, shard.StoreID(rng.IntN(len(w.X.C.Stores)+1)))
+		if err != nil || a.Rejected != nil {
+			w.problem("watch of %s after %d: %v %v", k, after, a, err)
+			return
+		}
+		w.mu.Lock()
+		for _, r := range a.Rows {
+			if r.CommitTS <= after {
+				w.problems = append(w.problems, fmt.Sprintf("%s was told at %d, and then at %d", k, after, r.CommitTS))
+			}
+			after, key = r.CommitTS, r.Key
+			w.told = append(w.told, txnCommit{ts: r.CommitTS, key: k, value: string(r.Value)})
+		}
+		if a.Resolved >= after {
+			after, key = a.Resolved, nil
+		}
+		w.watched[string(k)] = after
+		w.mu.Unlock()
+		if over && after >= q.TS {
+			return
+		}
+	}
 }
 
 // move hands a shard to another store.
@@ -179,8 +223,17 @@ func (w *TxnWorkload) split(ctx context.Context) {
 	}
 }
 
-// check reads again what was read and written.
-func (w *TxnWorkload) check() {
+// check reads again what was read and written, and looks for what was not told.
+func (w *TxnWorkload) check(began mvcc.Timestamp) {
+	told := map[txnKeyAt]string{}
+	for _, c := range w.told {
+		told[txnKeyAt{string(c.key), c.ts}] = c.value
+	}
+	for _, c := range w.commits {
+		if v, ok := told[txnKeyAt{string(c.key), c.ts}]; c.ts > began && c.ts <= w.watched[string(c.key)] && (!ok || v != c.value) {
+			w.problem("%s was committed as %s at %d, and its watcher was told %q, %t, up to %d", c.key, c.value, c.ts, v, ok, w.watched[string(c.key)])
+		}
+	}
 	for _, r := range w.reads {
 		again, err := w.X.Get(r.key, r.ts, 0)
 		if err != nil || string(again.Value) != string(r.row.Value) || again.CommitTS != r.row.CommitTS {
@@ -193,6 +246,11 @@ func (w *TxnWorkload) check() {
 			w.problem("%s was committed as %s at %d, and there is %q@%d %v", c.key, c.value, c.ts, row.Value, row.CommitTS, err)
 		}
 	}
+}
+
+type txnKeyAt struct {
+	key string
+	ts  mvcc.Timestamp
 }
 
 // Seen says how much the workload did.

@@ -40,6 +40,7 @@ type cluster struct {
 	refused   int
 	slots     [maxSlots]slot
 	txn       txnWork
+	watchers  []*watcher
 	ttls      map[int]*ttlKey
 	faults    map[string]int
 	rows      fsm.Coverage // of the tables of states, over all processes

@@ -13,9 +13,13 @@ import (
 //	primary    one that commits in two phases commits its primary first
 //	snapshot   a read at r shows the newest version up to r: nothing commits at or below r that it missed, before or after,
 //	           and no version that somebody may still ask for was collected
+//	changes    what a replica calls complete up to a timestamp holds every commit up to it, and none comes later
 type txnMonitor struct {
 	txns map[mvcc.Timestamp]*txnSeen // by start
 	keys map[string]*keySeen
+	// changes are all commits, in the order of their timestamps, and resolved what replicas called complete, by range.
+	changes  []mvcc.Change
+	resolved []resolvedSeen
 }
 
 // txnSeen is what is known of one transaction.
@@ -179,6 +183,7 @@ func (m *monitors) newVersion(k string, c commitSeen) {
 		return
 	}
 	s.commits = append(s.commits, c)
+	m.newChange(k, c)
 	for _, r := range s.reads {
 		if r.missed(c) {
 			m.violated("snapshot", "%s is committed at %d by %d; a read at %d was answered with the version at %d", shard.Key(k), c.at, c.start, r.at, r.saw)
@@ -194,6 +199,10 @@ func (o *observer) Answered(id shard.ID, rep shard.ReplicaID, query, answer []by
 	}
 	a, err := mvcc.DecodeAnswer(answer)
 	if err != nil || a.Rejected != nil {
+		return
+	}
+	if q.Kind == mvcc.Changes {
+		o.m.toldChanges(id, rep, q, a)
 		return
 	}
 	for i, row := range a.Rows {
@@ -216,4 +225,73 @@ func (m *monitors) read(id shard.ID, rep shard.ReplicaID, k string, r readSeen) 
 		}
 	}
 	s.reads = append(s.reads, r)
+}
+
+// resolvedSeen is that all changes of a range up to a timestamp were told to somebody.
+type resolvedSeen struct {
+	r  shard.Range
+	at mvcc.Timestamp
+}
+
+// newChange holds a commit against what was called complete.
+func (m *monitors) newChange(k string, c commitSeen) {
+	x := mvcc.Change{TS: c.at, Key: shard.Key(k)}
+	at, found := slices.BinarySearchFunc(m.tx.changes, x, mvcc.Change.Compare)
+	if found {
+		return // an Add went into it
+	}
+	m.tx.changes = slices.Insert(m.tx.changes, at, x)
+	for _, r := range m.tx.resolved {
+		if c.at <= r.at && r.r.Contains(x.Key) {
+			m.violated("changes", "%s is committed at %d by %d; the changes of %s were complete up to %d", x.Key, c.at, c.start, r.r, r.at)
+		}
+	}
+}
+
+// toldChanges holds an answer against all commits that are known.
+func (m *monitors) toldChanges(id shard.ID, rep shard.ReplicaID, q *mvcc.Query, a *mvcc.Answer) {
+	m.seen["changes"]++
+	step := 1
+	if q.Previous {
+		step = 2
+	}
+	from := mvcc.Change{TS: q.After + 1}
+	if q.AfterKey != nil {
+		from = mvcc.Change{TS: q.After, Key: q.AfterKey}
+	}
+	at, found := slices.BinarySearchFunc(m.tx.changes, from, mvcc.Change.Compare)
+	if found {
+		at++
+	}
+	row := 0
+	for _, c := range m.tx.changes[at:] {
+		if !a.Range.Contains(c.Key) {
+			continue
+		}
+		told := row < len(a.Rows) && c.Compare(mvcc.Change{TS: a.Rows[row].CommitTS, Key: a.Rows[row].Key}) == 0
+		switch {
+		case told:
+			row += step
+		case c.TS <= a.Resolved:
+			m.violated("changes", "%s of %s leaves out %s at %d after %d; it says it is complete up to %d", rep, id, c.Key, c.TS, q.After, a.Resolved)
+			return
+		}
+		if c.TS > a.Resolved && row >= len(a.Rows) {
+			break
+		}
+	}
+	if row < len(a.Rows) {
+		m.violated("changes", "%s of %s tells of %s at %d, which was not committed", rep, id, a.Rows[row].Key, a.Rows[row].CommitTS)
+	}
+	m.resolvedTo(a.Range, a.Resolved)
+}
+
+func (m *monitors) resolvedTo(r shard.Range, at mvcc.Timestamp) {
+	for i := range m.tx.resolved {
+		if s := &m.tx.resolved[i]; s.r.Start.Compare(r.Start) == 0 && s.r.CompareEnd(r.End) == 0 {
+			s.at = max(s.at, at)
+			return
+		}
+	}
+	m.tx.resolved = append(m.tx.resolved, resolvedSeen{r: shard.Range{Start: r.Start.Clone(), End: r.End.Clone()}, at: at})
 }

@@ -26,6 +26,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"seats":       durationKnob(func(k *Knobs) *time.Duration { return &k.Seats }),
 	"txns":        intKnob(0, 16, func(k *Knobs) *int { return &k.Txns }),
 	"perish":      durationKnob(func(k *Knobs) *time.Duration { return &k.Perish }),
+	"watchers":    intKnob(0, 8, func(k *Knobs) *int { return &k.Watchers }),
 	"collect":     durationKnob(func(k *Knobs) *time.Duration { return &k.Collect }),
 	"hurry":       floatKnob(func(k *Knobs) *float64 { return &k.Hurry }),
 	"patience":    durationKnob(func(k *Knobs) *time.Duration { return &k.Patience }),

@@ -37,6 +37,9 @@ func (c *cluster) run() error {
 	for i := range c.knobs.Txns {
 		c.txn.clients = append(c.txn.clients, c.newTxnClient(i+1))
 	}
+	for i := range c.knobs.watchers() {
+		c.watchers = append(c.watchers, c.newWatcher(i+1))
+	}
 	for i := range 2 {
 		c.allocators = append(c.allocators, c.newAllocator(fmt.Sprintf("a%d", i+1)))
 	}
@@ -163,6 +166,9 @@ func (c *cluster) end() error {
 	if err := c.endTxns(); err != nil {
 		return err
 	}
+	if err := c.endWatches(); err != nil {
+		return err
+	}
 	return c.until("end of all clients", clientsLimit, func() bool {
 		for _, w := range c.workers {
 			if !w.done {
@@ -197,6 +203,9 @@ func (c *cluster) final() error {
 	if err := a.do("all that transactions wrote is read", readAllLimit, a.readTxns); err != nil {
 		return err
 	}
+	if err := a.do("what watchers were told is there", readAllLimit, a.checkWatches); err != nil {
+		return err
+	}
 	if err := a.do("all replicas are compared", comparedLimit, a.sameReplicas); err != nil {
 		return err
 	}
@@ -214,6 +223,9 @@ func (c *cluster) killAll() {
 		w.machine.Kill()
 	}
 	for _, x := range c.txn.clients {
+		x.machine.Kill()
+	}
+	for _, x := range c.watchers {
 		x.machine.Kill()
 	}
 	for _, a := range c.allocators {

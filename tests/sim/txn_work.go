@@ -227,7 +227,11 @@ func (x *txnClient) past(ctx context.Context) {
 	for place := range txnPlaces {
 		keys = append(keys, accountKey(place))
 	}
-	found, err := x.db.At(ts).GetMany(ctx, keys)
+	var opts []client.ReadOption
+	if x.c.w.Chance(0.6) {
+		opts = append(opts, client.ReadFromFollower())
+	}
+	found, err := x.db.At(ts, opts...).GetMany(ctx, keys)
 	x.machine.Log("past: at %d: %v", ts, err)
 	if err != nil {
 		return
