@@ -304,6 +304,45 @@ func TestBootstrapOnce(t *testing.T) {
 	}
 }
 
+// TestLateReport: a full report that arrives after its store has gone on is not taken for the newest, whichever leadership it
+// comes to; what changed since is asked for.
+func TestLateReport(t *testing.T) {
+	_, ms := members(t, 1)
+	m := ms[0]
+	steps(t, ms)
+	reg := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Addr: "a:1"}))
+	says := func(incarnation, number, since uint64, full bool) (needFull bool) {
+		t.Helper()
+		return must[*beat.Answer](t)(beatFrom(m, reg.Store, func(r *beat.Report) {
+			r.Incarnation, r.Number, r.Since, r.Full = incarnation, number, since, full
+		})).NeedFull
+	}
+	for _, c := range []struct {
+		what                       string
+		incarnation, number, since uint64
+		full, needFull             bool
+	}{
+		{"full", 7, 1, 0, true, false},
+		{"what changed since", 7, 2, 1, false, false},
+		{"the same once more", 7, 2, 1, false, false},
+		{"what changed since one that was lost", 7, 4, 3, false, true},
+		{"full, as asked for", 7, 5, 4, true, false},
+		{"an earlier one, late", 7, 1, 0, true, false},
+		{"what changed since the newest", 7, 6, 5, false, false},
+		{"another life that was not heard before", 8, 3, 2, false, true},
+		{"full, as asked for", 8, 4, 3, true, false},
+	} {
+		if got := says(c.incarnation, c.number, c.since, c.full); got != c.needFull {
+			t.Errorf("%s: asked for everything %v, want %v", c.what, got, c.needFull)
+		}
+	}
+	m.reload(m.current(), "a test wants it")
+	steps(t, ms)
+	if says(8, 2, 1, true) || !says(8, 6, 5, false) {
+		t.Error("a full report that comes late to the next leadership hides what changed since")
+	}
+}
+
 // TestHeartbeatRefusals: another cluster's store, an unknown one, a removed one.
 func TestHeartbeatRefusals(t *testing.T) {
 	_, ms := members(t, 1)

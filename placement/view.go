@@ -53,6 +53,7 @@ type storeView struct {
 	state  storeState // see storeTable; as of the last look
 	seen   env.Time   // of its last heartbeat to this leader; 0: none yet
 	last   beat.Report
+	taken  uint64   // the number of the last report that was taken, all changes before it known; see observe
 	slow   slowness // of its disk
 	far    slowness // of its network
 }
@@ -139,7 +140,11 @@ func (v *view) created() bool {
 	return len(v.pending) == 0
 }
 
-// observe takes a report. It says whether a full one is needed, because this is the first since the term began.
+// observe takes a report. It says whether a full one is needed, because changes before it are not known.
+//
+// INVARIANT: all that a store said of what it leads up to its last report that was taken is known here. A full report that
+// arrives late, after the leadership that its followers went to, would be taken for the newest, and what changed between it
+// and the next one never be heard.
 func (v *view) observe(r *beat.Report) (needFull bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -147,9 +152,17 @@ func (v *view) observe(r *beat.Report) (needFull bool) {
 	if sv == nil {
 		return true
 	}
-	needFull = sv.seen == 0 && !r.Full
-	if !needFull {
+	again := r.Incarnation == sv.last.Incarnation
+	if r.Number != 0 && again && r.Number < sv.taken {
+		return false // its sender has gone on since, and nobody waits for the answer
+	}
+	needFull = !r.Full && (sv.seen == 0 || r.Number != 0 && !(again && (r.Since == sv.taken || r.Number == sv.taken)))
+	switch {
+	case !needFull:
 		v.heardLocked(sv)
+		sv.taken = r.Number
+	case !again:
+		sv.taken = 0
 	}
 	moved := sv.record.addr != r.Addr
 	sv.last = *r

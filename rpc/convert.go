@@ -141,14 +141,14 @@ func tripFrom(t *placementv1.Trip) beat.Trip {
 func reportTo(r *beat.Report) *placementv1.HeartbeatRequest {
 	return &placementv1.HeartbeatRequest{ClusterId: uint64(r.Cluster), StoreId: uint64(r.Store), Addr: r.Addr,
 		Incarnation: r.Incarnation, Version: r.Version, UsedBytes: r.Used, FreeBytes: r.Free, CapacityBytes: r.Capacity,
-		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, Leaving: r.Leaving, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo), Rates: convert(r.Rates, rateTo), Trips: convert(r.Trips, tripTo),
+		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, Leaving: r.Leaving, Number: r.Number, Since: r.Since, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo), Rates: convert(r.Rates, rateTo), Trips: convert(r.Trips, tripTo),
 		Replicas: convert(r.Replicas, heldTo), Created: convert(r.Created, func(id shard.ID) uint64 { return uint64(id) })}
 }
 
 func reportFrom(r *placementv1.HeartbeatRequest) *beat.Report {
 	return &beat.Report{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId()), Addr: r.GetAddr(),
 		Incarnation: r.GetIncarnation(), Version: r.GetVersion(), Used: r.GetUsedBytes(), Free: r.GetFreeBytes(),
-		Capacity: r.GetCapacityBytes(), Shards: int(r.GetShards()), Leaders: int(r.GetLeaders()), MaxID: r.GetMaxId(), Leaving: r.GetLeaving(),
+		Capacity: r.GetCapacityBytes(), Shards: int(r.GetShards()), Leaders: int(r.GetLeaders()), MaxID: r.GetMaxId(), Leaving: r.GetLeaving(), Number: r.GetNumber(), Since: r.GetSince(),
 		SyncTime: time.Duration(r.GetSyncTimeUs()) * time.Microsecond, Full: r.GetFull(), Led: convert(r.GetLed(), ledFrom), Rates: convert(r.GetRates(), rateFrom), Trips: convert(r.GetTrips(), tripFrom), Replicas: convert(r.GetReplicas(), heldFrom),
 		Created: convert(r.GetCreated(), func(id uint64) shard.ID { return shard.ID(id) })}
 }

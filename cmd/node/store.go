@@ -46,11 +46,13 @@ type storeAgent struct {
 
 	// of the agent's goroutine
 	needFull bool
-	leaving  bool // placement was told that the node is
-	created  []shard.ID
-	lastBeat env.Time
-	known    map[shard.StoreID]string
-	waits    sparseLog
+	// reports counts those of this life; answered is the number of the last one that was answered.
+	reports, answered uint64
+	leaving           bool // placement was told that the node is
+	created           []shard.ID
+	lastBeat          env.Time
+	known             map[shard.StoreID]string
+	waits             sparseLog
 }
 
 // newStoreAgent opens the store's directory and reads whose it is; start does the rest.
@@ -195,6 +197,8 @@ func (a *storeAgent) heartbeat() {
 	r.Cluster, r.Addr, r.Version = a.ident.Cluster, n.addr, n.cfg.Version
 	r.Used, r.Free, r.Capacity, _ = a.engine.DiskUsage()
 	r.Created, r.Leaving = a.created, n.leaving.Load()
+	a.reports++
+	r.Number, r.Since = a.reports, a.answered
 	a.mu.Lock()
 	a.told = beat.Report{Shards: r.Shards, Leaders: r.Leaders, Used: r.Used, Free: r.Free, Capacity: r.Capacity}
 	a.mu.Unlock()
@@ -217,7 +221,7 @@ func (a *storeAgent) heartbeat() {
 		_ = n.env.Sleep(n.ctx, agentPoll)
 		return
 	}
-	a.needFull, a.created, a.leaving = answer.NeedFull, nil, r.Leaving
+	a.needFull, a.created, a.leaving, a.answered = answer.NeedFull, nil, r.Leaving, r.Number
 	if a.lastBeat.Sub(asked) <= maxTimeTrip {
 		a.store.HearTime(answer.Now)
 	}

@@ -88,6 +88,9 @@ type Report struct {
 	Version              string
 	Used, Free, Capacity uint64
 	Shards, Leaders      int
+	// Number counts the reports of one life of the store's process, from 1 on; Since is the number of the last one that was
+	// answered, which this one goes on from if it is not Full. 0: not numbered.
+	Number, Since uint64
 	// Leaving: the store's process ends in a moment. It gives its leaderships away and wants none.
 	Leaving bool
 	// SyncTime is how long a sync of its log takes, about; one that is under way for longer counts. 0: it made none.

@@ -919,6 +919,8 @@ type HeartbeatRequest struct {
 	Rates         []*ShardRates          `protobuf:"bytes,17,rep,name=rates,proto3" json:"rates,omitempty"`                                // those that changed; if full, those that are not zero
 	Trips         []*Trip                `protobuf:"bytes,18,rep,name=trips,proto3" json:"trips,omitempty"`
 	Leaving       bool                   `protobuf:"varint,19,opt,name=leaving,proto3" json:"leaving,omitempty"` // its process ends in a moment: it wants no leaderships
+	Number        uint64                 `protobuf:"varint,20,opt,name=number,proto3" json:"number,omitempty"`   // of the report, from 1 on in each life of the process; 0: not numbered
+	Since         uint64                 `protobuf:"varint,21,opt,name=since,proto3" json:"since,omitempty"`     // the number of the last one that was answered; 0: none was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1084,6 +1086,20 @@ func (x *HeartbeatRequest) GetLeaving() bool {
 		return x.Leaving
 	}
 	return false
+}
+
+func (x *HeartbeatRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 type Instruction struct {
@@ -2101,7 +2117,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"writeBytes\"9\n" +
 	"\x04Trip\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\x12\x16\n" +
-	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\x8b\x05\n" +
+	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\xb9\x05\n" +
 	"\x10HeartbeatRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
@@ -2126,7 +2142,9 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"syncTimeUs\x125\n" +
 	"\x05rates\x18\x11 \x03(\v2\x1f.skerry.placement.v1.ShardRatesR\x05rates\x12/\n" +
 	"\x05trips\x18\x12 \x03(\v2\x19.skerry.placement.v1.TripR\x05trips\x12\x18\n" +
-	"\aleaving\x18\x13 \x01(\bR\aleaving\"\xbe\x01\n" +
+	"\aleaving\x18\x13 \x01(\bR\aleaving\x12\x16\n" +
+	"\x06number\x18\x14 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05since\x18\x15 \x01(\x04R\x05since\"\xbe\x01\n" +
 	"\vInstruction\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x120\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
