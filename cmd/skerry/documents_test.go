@@ -35,6 +35,7 @@ func TestDocuments(t *testing.T) {
 	}{
 		{"README.md", []string{"Five minutes"}},
 		{"README.md", []string{"Three processes"}},
+		{"docs/operations.md", []string{"Look into a stopped node"}},
 	} {
 		t.Run(c.file+" "+c.sections[0], func(t *testing.T) {
 			name := filepath.Join("../..", c.file)
@@ -99,6 +100,7 @@ func newShell(t *testing.T, bin string) *shell {
 		_ = r.Close()
 	})
 	sh.run("set -m")
+	sh.run("PATH=$PWD/bin:$PATH")
 	sh.run("export SKERRY_ADDR=" + sh.ports[0])
 	return sh
 }
@@ -147,8 +149,7 @@ func (sh *shell) block(text string) string {
 var (
 	exitCode = regexp.MustCompile(`\s+# exit code (\d+)$`)
 	docPort  = regexp.MustCompile(`127\.0\.0\.1:440([0-3])\b`)
-	runsOn   = regexp.MustCompile(`^(bin/)?skerry (playground|server|store|placement)\b`)
-	onlyLook = regexp.MustCompile(`^(bin/)?skerry (ctl (status|\w+ (list|get))|get|scan)\b`)
+	onlyLook = regexp.MustCompile(`^(bin/)?skerry (put|ctl (status|\w+ (list|get))|get|scan)\b`)
 )
 
 // patience is how long a command that only looks is run again until it shows what the document shows.
@@ -167,7 +168,7 @@ func (sh *shell) command(cmd string, want []string) []string {
 	if strings.HasPrefix(cmd, "bin/skerry playground") {
 		cmd += " --addr " + sh.ports[0]
 	}
-	if runsOn.MatchString(cmd) {
+	if strings.HasSuffix(cmd, " &") || strings.HasPrefix(cmd, "bin/skerry playground") {
 		return sh.background(strings.TrimSuffix(cmd, " &"), want)
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
@@ -256,6 +257,7 @@ var differs = []struct {
 	to   string
 }{
 	{regexp.MustCompile(`\b[0-9a-f]{12,16}\b`), "CLUSTER"},
+	{regexp.MustCompile(`\b[0-9a-f]{7,8}\b`), "CHECKSUM"},
 	{regexp.MustCompile(`\b127\.0\.0\.1:\d+\b`), "ADDR"},
 	{regexp.MustCompile(`\d[\d,]*(\.\d+)?`), "N"},
 	{regexp.MustCompile(`\bN ?([KMGT]i)?B\b`), "N"},
