@@ -11,6 +11,45 @@ import (
 	"github.com/skerrydb/skerry/client"
 )
 
+// TestReadBeforeLock: a lock watches its key only from when it was taken. A serializable transaction that read the key
+// before, at its start, does not commit if somebody wrote it in between.
+func TestReadBeforeLock(t *testing.T) {
+	db := newTxnFixture(t).open()
+	for name, lock := range map[string]func(tx *client.Txn, k []byte) error{
+		"read for update": func(tx *client.Txn, k []byte) error { _, err := tx.GetForUpdate(k); return err },
+		"lock":            func(tx *client.Txn, k []byte) error { return tx.Lock(k) },
+	} {
+		for _, meanwhile := range []bool{false, true} {
+			k := fmt.Appendf(nil, "k-%s-%v", name, meanwhile)
+			put := func(v string) {
+				if err := db.Update(t.Context(), func(tx *client.Txn) error { return tx.Put(k, []byte(v)) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put("old")
+			tx, err := db.Begin(t.Context(), client.Serializable(), client.Pessimistic())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.GetMany([][]byte{k}); err != nil {
+				t.Fatal(err)
+			}
+			if meanwhile {
+				put("new")
+			}
+			if err := lock(tx, k); err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Put(k, []byte("mine")); err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Commit(); errors.Is(err, client.ErrConflict) != meanwhile || !meanwhile && err != nil {
+				t.Errorf("%s, written meanwhile %v: %v", name, meanwhile, err)
+			}
+		}
+	}
+}
+
 // TestWriteSkew: two transactions read both keys and write one each. Under snapshot isolation both commit; under Serializable
 // one loses.
 func TestWriteSkew(t *testing.T) {

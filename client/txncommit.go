@@ -55,7 +55,7 @@ func (t *Txn) Commit() error {
 
 // loneAdd is the one addition that a transaction consists of, if it is nothing else.
 func (t *Txn) loneAdd() (shard.Key, pending, bool) {
-	if len(t.buf.writes) != 1 || len(t.buf.held) > 0 || t.reads.beyond(nil) {
+	if len(t.buf.writes) != 1 || len(t.buf.held) > 0 || t.reads.beyond(nil, nil) {
 		return nil, pending{}, false
 	}
 	// in any order: there is one
@@ -173,7 +173,7 @@ func newCommitter(t *Txn, e *effort) *committer {
 	if len(c.keys) > mvcc.MaxSecondaries || bytes > asyncKeyBytes {
 		c.mode = mvcc.TwoPhase
 	}
-	if t.reads.beyond(c.muts) {
+	if t.reads.beyond(c.muts, c.t.buf.held) {
 		c.whole, c.mode = false, mvcc.TwoPhase // what was read is validated between the phases
 	}
 	return c
@@ -338,7 +338,7 @@ func (c *committer) second() error {
 		default:
 			return c.abandon(c.e.refusal(x), true)
 		}
-		if tries >= maxRevalidations && c.t.reads.beyond(c.muts) {
+		if tries >= maxRevalidations && c.t.reads.beyond(c.muts, c.t.buf.held) {
 			return c.abandon(c.e.conflictOf(x, "others read what it writes faster than it can validate what it read"), true)
 		}
 		if stop := c.e.pause(outpaced, x, 0); stop != nil {
@@ -349,7 +349,7 @@ func (c *committer) second() error {
 
 // validate looks at what a serializable transaction read once more, as of its commit timestamp.
 func (c *committer) validate(at Timestamp) error {
-	if !c.t.reads.beyond(c.muts) {
+	if !c.t.reads.beyond(c.muts, c.t.buf.held) {
 		return nil
 	}
 	key, err := c.t.reads.still(c.t.ctx, c.db, c.start, at, func() bool { return true })

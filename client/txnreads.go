@@ -74,8 +74,9 @@ func sumOf(d *xxhash.Digest, rows []mvcc.Row) uint64 {
 	return d.Sum64()
 }
 
-// beyond reports whether something was read that is not among the keys written: those are watched by their locks.
-func (s *readSet) beyond(muts []mvcc.Mutation) bool {
+// beyond reports whether something was read that is not watched by the lock of a key written. A pessimistic lock watches it
+// only from when it was taken, which may be after the read.
+func (s *readSet) beyond(muts []mvcc.Mutation, held map[string]bool) bool {
 	if s == nil {
 		return false
 	}
@@ -84,7 +85,7 @@ func (s *readSet) beyond(muts []mvcc.Mutation) bool {
 	}
 	n := 0
 	for i := range muts {
-		if _, ok := s.points[string(muts[i].Key)]; ok {
+		if _, ok := s.points[string(muts[i].Key)]; ok && !held[string(muts[i].Key)] {
 			n++
 		}
 	}
