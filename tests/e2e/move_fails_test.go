@@ -19,7 +19,8 @@ import (
 // until a silent target is given up, and run with SKERRY_LONG=1 only.
 func TestMovesThatFail(t *testing.T) {
 	t.Parallel()
-	c := New(t, Options{Nodes: 4, Hurtful: true, DownAfter: time.Hour, SnapshotBytesPerSecond: 2 << 20})
+	// Placement is apart: an operator is gone with the leadership of placement, and its end is looked at here.
+	c := New(t, Options{Nodes: 4, Apart: 3, Hurtful: true, DownAfter: time.Hour, SnapshotBytesPerSecond: 2 << 20})
 	m := &moves{outliving{growth: growth{t: t, c: c}, ctx: context.Background()}}
 	m.fill(8 << 20)
 	if os.Getenv("SKERRY_LONG") != "" {
