@@ -63,10 +63,8 @@ func (a *app) open(cmd *cobra.Command) (*session, error) {
 // knock finds out quickly whether nobody listens at any of the addresses, which is the commonest mistake and would
 // otherwise take the whole timeout. A node that is just being started gets a moment.
 func knock(ctx context.Context, addrs []string) error {
-	ctx, cancel := context.WithTimeout(ctx, knockTimeout)
-	defer cancel()
-	var d net.Dialer
-	for {
+	d := net.Dialer{Timeout: knockTimeout} // of its own: a dial that the end of the time cuts off says nothing of who listens
+	for end := time.Now().Add(knockTimeout); ; {
 		for _, addr := range addrs {
 			c, err := d.DialContext(ctx, "tcp", addr)
 			if err == nil {
@@ -79,6 +77,8 @@ func knock(ctx context.Context, addrs []string) error {
 		select {
 		case <-time.After(knockInterval):
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || time.Now().After(end) {
 			return fault.Errorf(fault.NobodyThere, "nobody listens at %s (connection refused); start a node there, such as `skerry playground`, or name another with --addr or SKERRY_ADDR",
 				strings.Join(addrs, ", "))
 		}
