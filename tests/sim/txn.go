@@ -104,21 +104,25 @@ func (c *cluster) perish(until time.Duration) {
 	})
 }
 
+// openDB opens the SDK on a client's machine, again and again; nil if it should stop before that.
+func (c *cluster) openDB(m *world.Machine, host *simnet.Host, stop func() bool) *client.DB {
+	for !stop() {
+		ctx, cancel := m.Env().WithTimeout(context.Background(), 5*time.Second)
+		db, err := client.Open(ctx, c.addrs(), client.WithWorld(m.Env(), host.Conn()), client.WithRetryBudget(c.knobs.Budget), client.WithCoverage(&c.rows))
+		cancel()
+		if err == nil {
+			return db
+		}
+		m.Log("open: %v", err)
+	}
+	return nil
+}
+
 func (x *txnClient) run() {
 	defer func() { x.done = true }()
 	ctx := context.Background()
-	for x.db == nil {
-		if x.stop {
-			return
-		}
-		octx, cancel := x.env.WithTimeout(ctx, 5*time.Second)
-		db, err := client.Open(octx, x.c.addrs(), client.WithWorld(x.env, x.host.Conn()), client.WithRetryBudget(x.c.knobs.Budget), client.WithCoverage(&x.c.rows))
-		cancel()
-		if err != nil {
-			x.machine.Log("open: %v", err)
-			continue
-		}
-		x.db = db
+	if x.db = x.c.openDB(x.machine, x.host, func() bool { return x.stop }); x.db == nil {
+		return
 	}
 	for !x.stop {
 		switch n := x.c.w.IntN(20); {

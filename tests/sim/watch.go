@@ -55,16 +55,7 @@ func (c *cluster) newWatcher(i int) *watcher {
 func (x *watcher) run() {
 	ctx := context.Background()
 	defer func() { x.done = true }()
-	for x.db == nil {
-		octx, cancel := x.env.WithTimeout(ctx, 5*time.Second)
-		db, err := client.Open(octx, x.c.addrs(), client.WithWorld(x.env, x.host.Conn()), client.WithRetryBudget(x.c.knobs.Budget), client.WithCoverage(&x.c.rows))
-		cancel()
-		if err != nil {
-			x.machine.Log("open: %v", err)
-			continue
-		}
-		x.db = db
-	}
+	x.db = x.c.openDB(x.machine, x.host, func() bool { return false })
 	for x.err == nil && !x.over() {
 		err := x.begin(ctx)
 		for err == nil && x.err == nil && !x.over() {
