@@ -1,6 +1,8 @@
 package mvcc
 
 import (
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -44,11 +46,5 @@ func (w *Written) silent(k shard.Key, start Timestamp) bool {
 	return w != nil && (w.complete && start > w.base || bug.WrittenFromItsBegin.On()) && *w.slot(k) < start
 }
 
-// slot is that of a key, by FNV-1a: the same in every process, so that simulated worlds replay.
-func (w *Written) slot(k shard.Key) *Timestamp {
-	h := uint64(14695981039346656037)
-	for _, b := range k {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
-	return &w.slots[(h^h>>32)%writtenSlots]
-}
+// slot is that of a key: the same in every process, so that simulated worlds replay.
+func (w *Written) slot(k shard.Key) *Timestamp { return &w.slots[xxhash.Sum64(k)%writtenSlots] }
