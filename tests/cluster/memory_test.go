@@ -34,13 +34,17 @@ func overShare(t *testing.T, s *raftstore.Store, piece int64) {
 
 // deleting is a request to delete a key of a shard.
 func (j *jam) deleting(d *shard.Descriptor, key string, timeout time.Duration) *call.Request {
+	return j.writing(d, &raw.Command{Ops: []raw.Op{{Kind: raw.Delete, Key: shard.RawKey([]byte(key))}}}, timeout)
+}
+
+// writing is a request to write to a shard that the jam's leader leads, whatever the other stores are up to.
+func (j *jam) writing(d *shard.Descriptor, cmd *raw.Command, timeout time.Duration) *call.Request {
 	t := j.c.T.(*testing.T)
-	ref := j.c.Do(j.c.Leader(d.ID), &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: d.Epoch})
+	ref := j.c.Do(j.lead, &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: d.Epoch})
 	if ref.Err != nil {
 		t.Fatal(ref.Err)
 	}
 	j.seq++
-	cmd := &raw.Command{Ops: []raw.Op{{Kind: raw.Delete, Key: shard.RawKey([]byte(key))}}}
 	return &call.Request{Kind: call.Write, Shard: d.ID, Epoch: d.Epoch, Timeout: timeout, Op: call.OpID{Client: 7, Seq: j.seq},
 		Term: ref.Term, Since: ref.Applied, Body: cmd.Append(nil)}
 }
@@ -93,8 +97,8 @@ func TestDeletesFitWhenWritesDoNot(t *testing.T) {
 // however much is written meanwhile. It catches up afterwards.
 func TestStalledFollower(t *testing.T) {
 	t.Parallel()
-	const writes, bytes = 160, 1 << 20 // more than two budgets
-	c := New(t, Options{Store: func(o *raftstore.Options) { small(o); o.HungDiskExit = time.Hour }, Engine: func(o *engine.Options) {
+	const writes, bytes = 80, 1 << 20 // more than a budget
+	c := New(t, Options{Store: func(o *raftstore.Options) { small(o); o.Tick, o.HungDiskExit = 50*time.Millisecond, time.Hour }, Engine: func(o *engine.Options) {
 		o.MemTableBytes, o.TailBytes = 64<<20, 8<<20
 	}})
 	d := c.opt.Shards[0]
@@ -102,8 +106,12 @@ func TestStalledFollower(t *testing.T) {
 	lead := c.Leader(d.ID)
 	follower := lead%3 + 1
 	c.Stores[follower].Disk.Hang()
+	j := &jam{c: c, d: d, lead: lead}
 	for i := range writes {
-		mustPut(t, c, d, fmt.Sprintf("k%d", i%8), string(make([]byte, bytes)))
+		cmd := &raw.Command{Ops: []raw.Op{{Kind: raw.Put, Key: shard.RawKey(fmt.Appendf(nil, "k%d", i%8)), Value: make([]byte, bytes)}}}
+		if rep := c.Do(lead, j.writing(d, cmd, 5*time.Second)); rep.Err != nil {
+			t.Fatal(rep.Err)
+		}
 		overShare(t, c.Stores[lead].Store, 4*bytes)
 		overShare(t, c.Stores[follower].Store, 4<<20)
 	}
