@@ -19,8 +19,8 @@ const (
 	// takenUnit is in what units a stream takes memory from the store's budget, so that small replies, which are sent at
 	// once, do not touch what all streams share.
 	takenUnit = 256 << 10
-	// pauseBytes of small answers, which cannot be refused, have a stream take no more requests.
-	pauseBytes = 1 << 20
+	// pausePart of that has a stream take no more requests: the answers to some of them cannot be refused.
+	pausePart = 2
 	// replyBytes is more than an answer takes beside its body.
 	replyBytes = 64
 	// slowWait is what a client is told to wait whose answers pile up.
@@ -106,7 +106,7 @@ func (r *replies) holdLocked(n int64) {
 func (r *replies) paused() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.memory != nil && !r.closed && r.waiting+r.sending > min(pauseBytes, r.limit)
+	return r.memory != nil && !r.closed && r.waiting+r.sending > r.limit/pausePart
 }
 
 // await returns when requests may be taken.
