@@ -40,9 +40,9 @@ const (
 	overloadValueBytes = 16 << 10
 	overloadPatience   = 2 * time.Second // of one put of the generator
 	// overloadBudget is each store's, small, so that a short test gets to its end.
-	overloadBudget      = 128 << 20
-	overloadCacheBytes  = 16 << 20
-	overloadTableBytes  = 16 << 20
+	overloadBudget     = 128 << 20
+	overloadCacheBytes = 16 << 20
+	overloadTableBytes = 16 << 20
 	// overloadSlack is what a process may take beside its budget and what it took before: the cache and the memtables, which
 	// may not have been full by then, and what the collector leaves behind.
 	overloadSlack = overloadCacheBytes + 4*overloadTableBytes + 64<<20
