@@ -46,7 +46,7 @@ const memberHeartbeatTicks = 3
 
 // What a member uses beside its map of shards. Its records are few, and heartbeats of stores do not go through its log.
 const (
-	memberMemory        = 128 << 20 // see package budget
+	memberMemory        = 64 << 20 // see package budget
 	memberCacheBytes    = 16 << 20
 	memberMemTableBytes = 16 << 20
 )

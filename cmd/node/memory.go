@@ -14,7 +14,7 @@ import (
 
 // restBytes is what a process with a node takes beside everything that has a setting: the program, connections, what some
 // thousand replicas take at rest, and what the collector leaves behind.
-const restBytes = 256 << 20
+const restBytes = 192 << 20
 
 // memTables is how many memtables an engine may have at a time.
 const memTables = 4
