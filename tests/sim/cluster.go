@@ -26,13 +26,15 @@ type cluster struct {
 	monitors   *monitors
 	auditor    *auditor
 	ambush     *ambush
-	calm       bool // everything is healed: no new faults
-	era        int  // counts how often everything was healed
+	echo       *echo // nil: none
+	calm       bool  // everything is healed: no new faults
+	era        int   // counts how often everything was healed
 	allocators []*allocator
 	given      given
 	replacing  bool // a store was removed and is not made up for yet
 	draining   bool // a store was drained and is not yet used again
 	reseating  bool // placement's members are being changed
+	collecting int  // orders under way to move the safe point
 
 	time      int64 // of the history: a number for each beginning and end
 	ops       []porcupine.Operation
