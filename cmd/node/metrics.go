@@ -100,9 +100,7 @@ func (c *collector) storeAgent(out chan<- prometheus.Metric, a *storeAgent) {
 	room := s.Room()
 	c.emit(out, "disk_level", float64(room.Level), id)
 	c.emit(out, "disk_refused_total", float64(room.RefusedCommands), id)
-	if room.Low != 0 {
-		c.emit(out, "disk_low_bytes", float64(room.Low), id)
-	}
+	c.emit(out, "disk_low_bytes", float64(room.Low), id)
 	if told.Capacity == 0 || !heard {
 		return // nothing was reported yet
 	}

@@ -47,7 +47,7 @@ func Metrics() []Metric {
 		{"placement_silence_seconds", Gauge, labelsStore, "Time since placement last answered the store."},
 		{"disk_hung", Gauge, labelsStore, "Whether the disk owes the store a sync for longer than an election timeout, 0 or 1."},
 		{"disk_level", Gauge, labelsStore, "How much room the store's disk has: 0 enough, 1 below the low mark (nothing is added), 2 below the reserve (nothing is replicated to it either)."},
-		{"disk_low_bytes", Gauge, labelsStore, "The low mark: below so many free bytes the store adds nothing; absent if its filesystem cannot tell."},
+		{"disk_low_bytes", Gauge, labelsStore, "The low mark: below so many free bytes the store adds nothing; 0 if its filesystem cannot tell."},
 		{"disk_refused_total", Counter, labelsStore, "Commands that were refused because a disk is nearly full."},
 		{"disk_free_bytes", Gauge, labelsStore, "Bytes free on the store's filesystem, at its last heartbeat."},
 		{"disk_capacity_bytes", Gauge, labelsStore, "Bytes of the store's filesystem, at its last heartbeat."},
