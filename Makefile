@@ -73,6 +73,9 @@ placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards
 	SKERRY_PLACEMENTSIM=1 go test ./placement -count=1 -run TestMemory -v
 	SKERRY_PLACEMENTSIM=1 nice go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
+overload: ## a disk that stalls for a minute, clients that take no answers, a hundred scans and four times too many puts, all at once
+	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run TestOverload -v -timeout 20m
+
 operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
 	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -parallel 1 -v -timeout 40m
 
@@ -86,4 +89,4 @@ nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MIN
 nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
 	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate nemesis nemesis-txn
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate overload nemesis nemesis-txn

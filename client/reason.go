@@ -21,6 +21,7 @@ const (
 	behind               // the replica is behind what we know
 	notThere             // the store holds no such shard
 	busy                 // a bound was reached
+	fullDisk             // a store's disk is nearly full
 	outdated             // the write named a term or an index that the leader cannot vouch for
 	overwritten          // another leader's entry took the place of ours
 	noTime               // the store has not heard placement's time lately
@@ -55,7 +56,7 @@ func (r reason) backoff() (free int, base, longest time.Duration) {
 		return 0, 2 * time.Millisecond, 200 * time.Millisecond
 	case outpaced:
 		return 2, 2 * time.Millisecond, 100 * time.Millisecond
-	case noTime:
+	case noTime, fullDisk:
 		return 0, 100 * time.Millisecond, time.Second
 	}
 	return 1, 10 * time.Millisecond, time.Second
@@ -86,6 +87,8 @@ func classify(err error) reason {
 		return behind
 	case as[*shard.ServerBusyError](err):
 		return busy
+	case as[*shard.DiskFullError](err):
+		return fullDisk
 	case as[*shard.RefreshError](err):
 		return outdated
 	case as[*shard.NotFoundError](err):

@@ -101,6 +101,13 @@ func (e *Engine) Metrics() Metrics {
 // boundlessBytes is what a filesystem without a size, as one in memory, is said to hold.
 const boundlessBytes = 1 << 40
 
+// Free is how many bytes the store's filesystem has free for us, and how many in all; ok is false if it cannot tell, as
+// one in memory cannot. It asks nothing but the filesystem.
+func (e *Engine) Free() (free, total uint64, ok bool) {
+	u, err := e.fs.GetDiskUsage(e.dir)
+	return u.AvailBytes, u.TotalBytes, err == nil && u.TotalBytes > 0
+}
+
 // DiskUsage returns how many bytes the store's files take, and how many its filesystem has free for us and in all.
 func (e *Engine) DiskUsage() (used, free, total uint64, err error) {
 	if err := e.check(); err != nil {

@@ -67,7 +67,7 @@ func (s *Store) readClosed(r *replica, c *Call) bool {
 	default:
 		s.metrics.closedReads.Add(1)
 		r.observeAnswered(c, body)
-		c.reply(&call.Reply{Body: body})
+		c.answer(&call.Reply{Body: body})
 	}
 	return true
 }

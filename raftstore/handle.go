@@ -23,6 +23,7 @@ func (s *Store) Handle(asks []call.Ask) {
 	now := s.env.Now()
 	due := s.stamp(now)
 	var leased []leasedRead
+	leasedBytes := 0
 	lots := make([][]Call, len(s.workers))
 	for i := range asks {
 		c := Call{Ask: asks[i], due: due}
@@ -41,12 +42,29 @@ func (s *Store) Handle(asks []call.Ask) {
 		if c.Req.Kind == call.Read {
 			s.observeRead(&c)
 			r.lastRead.Store(int64(now))
+			if !c.inline() {
+				if err := s.hold(&c); err != nil {
+					c.fail(err)
+					continue
+				}
+			}
 			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, &leased) {
+				if n := len(leased); n > 0 {
+					leasedBytes += len(leased[n-1].body)
+				}
+				if leasedBytes > maxLeasedBytes {
+					s.finishLeased(leased, lots)
+					leased, leasedBytes = nil, 0
+				}
 				continue
 			}
 			if s.readClosed(r, &c) {
 				continue
 			}
+		}
+		if err := s.hold(&c); err != nil {
+			c.fail(err)
+			continue
 		}
 		w := r.w.index
 		lots[w] = append(lots[w], c)
@@ -84,6 +102,7 @@ func (s *Store) check(c *Call) error {
 		if cmd.HasTTL() && c.due == 0 {
 			return shard.ErrNoFreshTime
 		}
+		c.grows = rawGrows(cmd)
 		if c.Req.Op == (call.OpID{}) {
 			return &shard.InvalidError{Why: "a write needs an op id"}
 		}
@@ -96,7 +115,10 @@ func (s *Store) check(c *Call) error {
 			return &shard.InvalidError{Why: "the query cannot be decoded: " + err.Error()}
 		}
 		c.query = q
-		return q.Check()
+		if err := q.Check(); err != nil {
+			return err
+		}
+		q.MaxBytes = s.pageBytes(q.MaxBytes, raw.MaxPageBytes)
 	case call.Barrier:
 		return s.checkBarrier(c)
 	case call.Outcome:
@@ -162,6 +184,9 @@ func (c *Call) inline() bool {
 	return c.query.Kind == raw.Get && len(c.query.Keys) <= maxInlineKeys
 }
 
+// maxLeasedBytes is how many bytes of values wait for the clock to be read once for all of them.
+const maxLeasedBytes = 1 << 20
+
 // maxInlineKeys is how many keys a point read may ask for before it leaves the stream handler.
 const maxInlineKeys = 16
 
@@ -174,11 +199,15 @@ func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
 	for i := range leased {
 		l := &leased[i]
 		if !l.r.holds(l.v, now) {
+			if err := s.hold(&l.call); err != nil {
+				l.call.fail(err)
+				continue
+			}
 			lots[l.r.w.index] = append(lots[l.r.w.index], l.call)
 			continue
 		}
 		l.r.observeServed(&l.call, l.applied, l.body)
-		l.call.reply(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
+		l.call.answer(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
 	}
 	s.metrics.leasedReads.Add(uint64(len(leased)))
 }

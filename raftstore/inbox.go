@@ -7,17 +7,18 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 )
 
 // Bounds of an inbox. A worker that waits for its disk takes nothing out, so without them a hung disk would fill the
-// memory. What does not fit is refused (calls) or lost (frames), which both sides of the network are ready for.
+// memory. What does not fit is refused (calls) or lost (messages), which both sides of the network are ready for. Bytes are
+// bounded by the store's budget: those of calls before they come here (hold), those of frames in postMessages.
 const (
-	maxInboxCalls     = 64 << 10
-	maxInboxCallBytes = 128 << 20
-	maxInboxFrames    = 128 << 20 // bytes of frames that messages alias
-	maxInboxControls  = 64 << 10
+	maxInboxCalls    = 64 << 10
+	maxInboxMessages = 256 << 10
+	maxInboxControls = 64 << 10
 )
 
 // inbox is everything that waits for a worker. One lock is taken per incoming frame, not per message, and the worker
@@ -41,7 +42,7 @@ type input struct {
 	tasks    []func()
 	tick     bool
 
-	callBytes, frameBytes int
+	frameBytes int64 // taken from the budget, until the pass is over
 }
 
 // message is a raft message from another store.
@@ -90,19 +91,14 @@ func (w *worker) post(f func(in *input)) {
 
 // postCalls hands calls to the worker. After an error they are still the caller's, and nothing happened.
 func (w *worker) postCalls(lot []Call) error {
-	bytes := 0
-	for i := range lot {
-		bytes += len(lot[i].Req.Body)
-	}
 	w.inbox.mu.Lock()
 	in := &w.inbox.in
 	err := w.inbox.over
-	if err == nil && len(in.calls) > 0 && (len(in.calls)+len(lot) > maxInboxCalls || in.callBytes+bytes > maxInboxCallBytes) {
+	if err == nil && len(in.calls) > 0 && len(in.calls)+len(lot) > maxInboxCalls {
 		err = &shard.ServerBusyError{Store: w.store.id, Why: "too many requests wait for a worker", Wait: busyWait}
 	}
 	if err == nil {
 		in.calls = append(in.calls, lot...)
-		in.callBytes += bytes
 	}
 	w.inbox.mu.Unlock()
 	if err == nil {
@@ -118,20 +114,33 @@ func (w *worker) again(c Call) {
 	}
 }
 
-// postMessages hands the messages of one frame to the worker, and reports false if they were lost.
-func (w *worker) postMessages(lot []message, frameBytes int) bool {
+// postMessages hands the messages of one frame to the worker, and returns how many were lost.
+//
+// INVARIANT: what brings no entries is not refused for want of memory. Acknowledgements, votes and heartbeats alias next to
+// nothing of the frame, and others give memory back when they are heard.
+func (w *worker) postMessages(lot []message, frameBytes int) (lost int) {
+	all, bytes := len(lot), int64(frameBytes)
+	memory := w.store.memory
+	if !memory.Take(budget.Inbound, bytes) {
+		bytes = 0
+		lot = slices.DeleteFunc(lot, func(m message) bool { return len(m.msg.GetEntries()) > 0 })
+	}
 	w.inbox.mu.Lock()
 	in := &w.inbox.in
-	ok := w.inbox.over == nil && (in.frameBytes == 0 || in.frameBytes+frameBytes <= maxInboxFrames)
-	if ok {
+	if w.inbox.over != nil || len(in.messages) > maxInboxMessages {
+		lot = nil
+	}
+	if len(lot) > 0 {
 		in.messages = append(in.messages, lot...)
-		in.frameBytes += frameBytes
+		in.frameBytes += bytes
 	}
 	w.inbox.mu.Unlock()
-	if ok {
+	if len(lot) > 0 {
 		w.wake.Wake()
+	} else {
+		memory.Give(budget.Inbound, bytes)
 	}
-	return ok
+	return all - len(lot)
 }
 
 // task runs f on the worker, in a later pass, or never if the worker ends first: nobody may depend on it to be answered.

@@ -129,7 +129,7 @@ func (r *replica) heir(given map[shard.StoreID]int) (best shard.Replica, ok bool
 func (s *Store) quiet() bool {
 	s.readers.mu.Lock()
 	defer s.readers.mu.Unlock()
-	return s.inflight.Load() == 0 && s.readers.live == 0
+	return s.Inflight() == 0 && s.readers.live == 0
 }
 
 // Leaderless counts the replicas here that know of no leader.

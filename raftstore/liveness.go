@@ -47,6 +47,7 @@ type otherStore struct {
 	heard       env.Time
 	lastSync    time.Duration // how long ago it finished a sync, as it said
 	live        bool
+	lowUntil    env.Time // its disk is nearly full, as it said, see space.go
 	way         way
 }
 
@@ -175,6 +176,7 @@ func (l *liveness) suspect(now env.Time) {
 			gone = append(gone, id)
 		}
 	}
+	l.countLowLocked(now)
 	l.mu.Unlock()
 	for _, id := range gone {
 		l.store.logger.Warn("another store is suspected", "other", id)

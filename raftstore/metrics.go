@@ -1,6 +1,10 @@
 package raftstore
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/skerrydb/skerry/internal/budget"
+)
 
 // Metrics counts what a store does. Safe to read at any time.
 type Metrics struct {
@@ -31,8 +35,8 @@ type Counter struct {
 	Value uint64
 }
 
-// Inflight is how many bytes of writes are between their admission and their answer.
-func (s *Store) Inflight() int64 { return s.inflight.Load() }
+// Inflight is how many bytes of memory are held by writes between their arrival and their answer.
+func (s *Store) Inflight() int64 { return s.memory.Used(budget.Writes) + s.memory.Used(budget.Deletes) }
 
 // Counters reads all of them, in a fixed order.
 func (s *Store) Counters() []Counter {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
 	"github.com/skerrydb/skerry/shard"
@@ -15,10 +16,8 @@ const (
 	// maxEntryBytes closes an entry to further commands: one entry is one unit of replication, and a follower that
 	// needs it holds it in memory whole. A single larger command still gets an entry of its own.
 	maxEntryBytes = 1 << 20
-	// maxInflightBytes bounds the commands between Handle and their reply, over all shards of a store.
-	maxInflightBytes = 256 << 20
-	// maxShardInflightBytes keeps one shard without a quorum from taking all of maxInflightBytes.
-	maxShardInflightBytes = 64 << 20
+	// shardPart of the share of writes is what one shard may take, so that one without a quorum leaves the others some.
+	shardPart = 2
 	// maxWaitingReads bounds reads that wait for a round or a clock entry, per shard.
 	maxWaitingReads = 64 << 10
 	// maxCancelled bounds the attempts that were answered "never" in the current terms, over all shards of a store.
@@ -29,9 +28,11 @@ const (
 	maxOutcomeBytes = 256
 	// truncateBytes says, beside Options.LogEntries, when the log is worth cutting.
 	truncateBytes = 8 << 20
-	// maxLagBytes ends all patience with those who hold back truncation. Twice what a shard may have under way: a follower
-	// that is behind by no more than that needs no snapshot.
-	maxLagBytes = 2 * maxShardInflightBytes
+	// maxLagBytes ends all patience with those who hold back truncation. Twice what a shard may have under way with a whole
+	// budget: a follower that is behind by no more than that needs no snapshot.
+	maxLagBytes = 128 << 20
+	// maxPassBytes ends a round of a pass: what many replicas have to write at once, after a pause, goes in several batches.
+	maxPassBytes = 16 << 20
 	// lagFactor times Options.LogEntries is how far a live follower may hold back truncation before it gets a snapshot
 	// instead: 65,536 entries by default.
 	lagFactor = 16
@@ -84,6 +85,12 @@ type Options struct {
 	// SplitWork is the work in a second (beat.Rates: requests, and their bytes) from which on this store wants the shards
 	// that it leads to be split; zero is never.
 	SplitWork float64
+	// Memory is the store's budget of memory; nil is one of budget.DefaultBytes. The bounds above that are in bytes are
+	// parts of it.
+	Memory *budget.Budget
+	// LowSpace is below how many free bytes of the disk nothing is added any more, see space.go; zero: a part of the disk's
+	// size, below zero: the disk is not looked at.
+	LowSpace int64
 	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
 	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
@@ -119,6 +126,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.LogEntries == 0 {
 		o.LogEntries = DefaultLogEntries
+	}
+	if o.Memory == nil {
+		o.Memory = budget.New(0)
 	}
 	if o.HungDiskExit <= 0 {
 		o.HungDiskExit = DefaultHungDiskExit

@@ -12,6 +12,7 @@ const (
 	frameRaft    byte = 1 // raft messages, encoded by package group
 	frameLive    byte = 2 // one store heartbeat to another store, see liveness.go
 	frameControl byte = 3 // sleep and destroy, see control.go
+	frameSpace   byte = 4 // the sender's disk is nearly full, see space.go
 )
 
 // maxFrameBytes closes a frame to further messages. One message of any size still fits.

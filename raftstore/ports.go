@@ -3,6 +3,7 @@ package raftstore
 import (
 	"context"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -28,8 +29,12 @@ type Call struct {
 	query  *raw.Query   // of raw reads: the body, decoded
 	txn    *txnCall     // of transactions, and of barriers at a timestamp
 	due    shard.Millis // of reads: what is expired by then was expired when the read arrived (rule 10)
-	bytes  int64        // admitted for this call
-	expire int64        // env.Time after which nobody waits any more; 0 is never
+	bytes  int64        // admitted for this call, of its shard's bound
+	held   int64        // bytes of kind, taken from memory; see hold
+	kind   budget.Kind
+	memory *budget.Budget
+	grows  bool  // of writes: it adds data, see grows.go
+	expire int64 // env.Time after which nobody waits any more; 0 is never
 	// clock: the read met a key that was due when it arrived, and waits for the shard's time to pass due.
 	clock bool
 	// began is the observer's, see Observer.ReadBegan; 0 without one.
@@ -38,6 +43,15 @@ type Call struct {
 	watch *watchWait
 }
 
-func (c *Call) reply(rep *call.Reply) { c.To.Complete(c.ID, rep) }
+func (c *Call) reply(rep *call.Reply) {
+	c.letGo()
+	c.To.Complete(c.ID, rep)
+}
 
-func (c *Call) fail(err error) { c.To.Complete(c.ID, &call.Reply{Err: err}) }
+func (c *Call) fail(err error) { c.reply(&call.Reply{Err: err}) }
+
+// answer replies to a read.
+func (c *Call) answer(rep *call.Reply) {
+	rep.Read = true
+	c.reply(rep)
+}

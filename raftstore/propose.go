@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
@@ -47,6 +48,11 @@ func (r *replica) admitWrite(c *Call) error {
 	if err := r.checkEpoch(req.Epoch, false); err != nil {
 		return err
 	}
+	if c.grows {
+		if err := r.refuseGrowth(); err != nil {
+			return err
+		}
+	}
 	if c.txn != nil {
 		return r.admitBytes(c) // rule T7: it may come again
 	}
@@ -62,19 +68,17 @@ func (r *replica) admitWrite(c *Call) error {
 	return r.admitBytes(c)
 }
 
-// admitBytes reserves the memory of a write until its reply.
+// admitBytes counts what a write holds among that of its shard, until its reply. What only takes away is bounded by the
+// share of its kind alone.
 func (r *replica) admitBytes(c *Call) error {
-	req := c.Req
-	c.bytes = int64(len(req.Body)) + 128
-	if r.inflight+c.bytes > maxShardInflightBytes {
-		c.bytes = 0
+	if c.kind != budget.Writes {
+		return nil
+	}
+	if r.inflight > 0 && r.inflight+c.held > r.w.store.shardBytes {
+		r.w.store.memory.Refuse(c.kind)
 		return &shard.ServerBusyError{Store: r.w.store.id, Why: "too many writes wait for " + r.id.String(), Wait: busyWait}
 	}
-	if r.w.store.inflight.Add(c.bytes) > maxInflightBytes {
-		r.w.store.inflight.Add(-c.bytes)
-		c.bytes = 0
-		return &shard.ServerBusyError{Store: r.w.store.id, Why: "too many writes wait for their logs", Wait: busyWait}
-	}
+	c.bytes = c.held
 	r.inflight += c.bytes
 	return nil
 }

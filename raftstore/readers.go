@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
@@ -89,8 +90,13 @@ func (s *Store) runRead(j *readJob) {
 		c.fail(err)
 		return
 	}
+	if !s.hasRoom(c) {
+		c.fail(s.noMemory(budget.Replies))
+		return
+	}
 	applied := j.r.applied.Load()
 	body, needsClock, err := s.evaluate(j.r, c, j.desc)
+	c.holdAnswer(body)
 	switch {
 	case err != nil:
 		c.fail(s.readError(err))

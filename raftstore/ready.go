@@ -6,6 +6,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
@@ -137,6 +138,8 @@ func (w *worker) commitLogs() {
 			return
 		}
 		w.store.metrics.logBatches.Add(1)
+		it.bytes = int64(it.batch.Bytes())
+		w.store.memory.Add(budget.Batches, it.bytes)
 	}
 	if o := w.store.opt.Observer; o != nil {
 		o.LogWritten()

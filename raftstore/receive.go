@@ -25,6 +25,8 @@ func (s *Store) Receive(from shard.StoreID, frame []byte) {
 		err = s.live.receive(from, body)
 	case frameControl:
 		err = s.receiveControl(from, body)
+	case frameSpace:
+		err = s.live.hearSpace(from, body)
 	default:
 		s.metrics.droppedMessages.Add(1)
 	}
@@ -37,16 +39,45 @@ func (s *Store) Receive(from shard.StoreID, frame []byte) {
 func (s *Store) receiveRaft(from shard.StoreID, frame []byte) error {
 	lots := make([][]message, len(s.workers))
 	err := group.DecodeFrame(frame, func(id shard.ID, m *raftpb.Message) error {
+		unpin(m, len(frame))
 		w := s.worker(id).index
 		lots[w] = append(lots[w], message{id: id, msg: m, from: from})
 		return nil
 	})
 	for i, lot := range lots {
-		if len(lot) > 0 && !s.workers[i].postMessages(lot, len(frame)) {
-			s.metrics.droppedMessages.Add(uint64(len(lot)))
+		if len(lot) > 0 {
+			s.metrics.droppedMessages.Add(uint64(s.workers[i].postMessages(lot, len(frame))))
 		}
 	}
 	return err
+}
+
+// A message of which less than one part in pinPart of a large frame is made takes its entries out of it.
+const (
+	pinFrameBytes = 128 << 10
+	pinPart       = 16
+)
+
+// unpin copies the entries of a message that would keep a frame in memory which holds much else. Logs keep their newest
+// entries for long: those of a shard of small values would keep all that came beside them for a shard of large ones.
+func unpin(m *raftpb.Message, frameBytes int) {
+	entries := m.GetEntries()
+	if frameBytes < pinFrameBytes || len(entries) == 0 {
+		return
+	}
+	n := 0
+	for _, e := range entries {
+		n += len(e.GetData())
+	}
+	if n >= frameBytes/pinPart {
+		return
+	}
+	own := make([]byte, 0, n)
+	for _, e := range entries {
+		at := len(own)
+		own = append(own, e.GetData()...)
+		e.Data = own[at:len(own):len(own)]
+	}
 }
 
 // birth creates an uninitialised replica on the first message for it: it has no data and waits for a snapshot.

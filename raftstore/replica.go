@@ -193,7 +193,6 @@ func (r *replica) fail(c *Call, err error) {
 func (r *replica) release(c *Call) {
 	if c.bytes != 0 {
 		r.inflight -= c.bytes
-		r.w.store.inflight.Add(-c.bytes)
 		c.bytes = 0
 	}
 }

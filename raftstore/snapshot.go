@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
@@ -100,7 +101,7 @@ func (p *snapshots) begin(o *outgoing) {
 	header := snapshotHeader{from: p.store.id, shard: o.r.id, desc: meta.Desc, applied: meta.Applied, msg: o.msg}
 	ok = p.store.goTask("snapshot", func() {
 		start := p.store.env.Now()
-		err := p.store.transport.SendSnapshot(p.store.ctx, to, header.append(nil), src.Next)
+		err := p.store.transport.SendSnapshot(p.store.ctx, to, header.append(nil), p.counted(src.Next, engine.DefaultChunkBytes))
 		src.Close()
 		p.store.logger.Info("snapshot sent", "shard", o.r.id, "to", to, "index", meta.Applied.Index,
 			"took", p.store.env.Now().Sub(start), "err", err)
@@ -108,6 +109,15 @@ func (p *snapshots) begin(o *outgoing) {
 	})
 	if !ok {
 		src.Close() // closing: nobody waits for a report any more
+	}
+}
+
+// counted is next while a chunk of it is in hand.
+func (p *snapshots) counted(next func() ([]byte, error), bytes int64) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		p.store.memory.Add(budget.Snapshots, bytes)
+		defer p.store.memory.Give(budget.Snapshots, bytes)
+		return next()
 	}
 }
 
@@ -313,7 +323,7 @@ func (w *worker) checkHeader(h *snapshotHeader) error {
 	if r.held {
 		return &shard.ServerBusyError{Store: s.id, Why: "another snapshot of this shard is being installed", Wait: time.Second}
 	}
-	return nil
+	return w.refuseSnapshot(r)
 }
 
 // unhold gives up the placeholder if this reception has it, and keeps it from getting one.
@@ -396,7 +406,10 @@ func (rec *reception) stage(ctx context.Context, next func() ([]byte, error)) er
 				return err
 			}
 		}
-		if err := rec.write(chunk, last); err != nil || last {
+		s.memory.Add(budget.Snapshots, int64(len(chunk)))
+		err = rec.write(chunk, last)
+		s.memory.Give(budget.Snapshots, int64(len(chunk)))
+		if err != nil || last {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -56,16 +57,17 @@ type Store struct {
 	// placeholders hold ranges that are being received or destroyed, by shard.
 	placeholders map[shard.ID]placeholder
 
-	roundCtx    atomic.Uint64 // unique contexts of read rounds
-	inflight    atomic.Int64  // bytes of admitted writes
-	cancelled   atomic.Int64  // attempts answered "never", see outcome.go
-	gens        atomic.Uint64
-	safe        atomic.Uint64 // the cluster's safe point, see HearSafePoint
-	recentBytes atomic.Int64  // of what is remembered of latest changes, see watched.go
-	unreported  atomic.Bool   // a replica has something to report to placement
-	hung        atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
-	stall       stall         // the ticker's own
-	broke       atomic.Pointer[error]
+	roundCtx   atomic.Uint64 // unique contexts of read rounds
+	memory     *budget.Budget
+	shardBytes int64 // of Writes, that one shard may hold
+	space      space
+	cancelled  atomic.Int64 // attempts answered "never", see outcome.go
+	gens       atomic.Uint64
+	safe       atomic.Uint64 // the cluster's safe point, see HearSafePoint
+	unreported atomic.Bool   // a replica has something to report to placement
+	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
+	stall      stall         // the ticker's own
+	broke      atomic.Pointer[error]
 }
 
 // Open recovers every replica of an engine and starts to drive them. The engine stays the caller's to close, after
@@ -73,6 +75,9 @@ type Store struct {
 func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
+	s.memory = o.Memory
+	s.shardBytes = s.memory.Share(budget.Writes) / shardPart
+	s.space.store = s
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks = env.NewGroup(o.Env, "store-tasks")
 	s.roused = o.Env.NewEvent("roused")
@@ -95,6 +100,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.live = live
+	s.space.look()
 	if err := s.recover(); err != nil {
 		return nil, err
 	}
@@ -111,6 +117,9 @@ func (s *Store) start() {
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
 	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
+	if s.opt.LowSpace >= 0 {
+		s.goTask("space", s.space.run)
+	}
 }
 
 // enter keeps Close from returning before leave is called; false if the store is closing already. Whoever uses the

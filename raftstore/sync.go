@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 )
 
@@ -28,6 +29,7 @@ type syncItem struct {
 	batch    *engine.LogBatch
 	promises []afterSync
 	since    env.Time // when it was handed over, for rule 5
+	bytes    int64    // of batch, taken from the budget
 }
 
 // syncLoop waits for log batches in the order in which they were committed and delivers what they promised.
@@ -184,6 +186,7 @@ func (l *syncLoop) deliver(items []syncItem) {
 
 	for i := range items {
 		it := &items[i]
+		l.store.memory.Give(budget.Batches, it.bytes)
 		it.w.post(func(in *input) {
 			for _, p := range it.promises {
 				if len(p.local) > 0 {
@@ -202,6 +205,7 @@ func (l *syncLoop) abandon() {
 		if it.batch != nil {
 			_ = it.batch.Wait() // the engine is still open; nobody is told
 		}
+		l.store.memory.Give(budget.Batches, it.bytes)
 	}
 	l.queue = nil
 }

@@ -70,6 +70,7 @@ func (s *Store) checkTxnWrite(c *Call) error {
 		return &shard.InvalidError{Why: "a command of a transaction has no op id: it is known by its keys and start timestamp"}
 	}
 	c.txn = &txnCall{cmd: cmd, floor: mvcc.NeedsFloor(c.Req.Body)}
+	c.grows = txnGrows(cmd)
 	return s.checkTimestamp(c.Req.Shard, mvcc.Latest(cmd), c.due, maxAheadMillis)
 }
 
@@ -82,6 +83,7 @@ func (s *Store) checkTxnRead(c *Call) error {
 	if err := q.Check(); err != nil {
 		return err
 	}
+	q.MaxBytes = s.pageBytes(q.MaxBytes, mvcc.MaxPageBytes)
 	c.txn = &txnCall{query: q, ts: q.TS}
 	if q.Kind == mvcc.Checksum {
 		c.txn.ts = 0

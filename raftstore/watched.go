@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/shard"
@@ -18,10 +19,9 @@ import (
 
 // Bounds of what is remembered, and for how long after the last question.
 const (
-	maxRecent           = 16 << 10 // changes of a shard
-	maxRecentBytes      = 2 << 20  // of keys, of a shard
-	maxRecentStoreBytes = 64 << 20 // of all shards of a store
-	recentKeptFor       = 20 * time.Second
+	maxRecent      = 16 << 10 // changes of a shard
+	maxRecentBytes = 2 << 20  // of keys, of a shard
+	recentKeptFor  = 20 * time.Second
 	// maxParkedWatches bounds the questions that a shard keeps.
 	maxParkedWatches = 1024
 )
@@ -116,7 +116,7 @@ func (r *replica) endWatch() {
 	wd.countLocked()
 	wd.mu.Unlock()
 	for i := range parked {
-		parked[i].call.reply(&parked[i].rep)
+		parked[i].call.answer(&parked[i].rep)
 	}
 }
 
@@ -165,7 +165,7 @@ func (wd *watched) release(f func(p *parkedWatch) bool) {
 	})
 	wd.mu.Unlock()
 	for i := range out {
-		out[i].call.reply(&out[i].rep)
+		out[i].call.answer(&out[i].rep)
 	}
 }
 
@@ -187,16 +187,16 @@ func (wd *watched) add(k shard.Key, ts mvcc.Timestamp) {
 	wd.ring.Add(k, ts)
 	wd.arrived[wd.seq%uint64(len(wd.arrived))] = k.Clone()
 	wd.seq++
-	for wd.countLocked() > maxRecentStoreBytes && wd.ring.Drop() {
+	for wd.countLocked(); wd.store.memory.Used(budget.Changes) > wd.store.memory.Share(budget.Changes) && wd.ring.Drop(); {
+		wd.countLocked()
 	}
 }
 
-// countLocked tells the store how much memory the ring takes, and returns how much all rings of the store take.
-func (wd *watched) countLocked() int64 {
+// countLocked tells the store how much memory the ring takes.
+func (wd *watched) countLocked() {
 	n := wd.ring.Bytes()
-	all := wd.store.recentBytes.Add(int64(n - wd.counted))
+	wd.store.memory.Add(budget.Changes, int64(n-wd.counted))
 	wd.counted = n
-	return all
 }
 
 func (wd *watched) completed() bool {
@@ -276,6 +276,6 @@ type watchWait struct {
 // replyOrPark answers a read, or keeps the answer for a moment.
 func replyOrPark(c *Call, rep *call.Reply) {
 	if wt := c.watch; wt == nil || !wt.wd.park(parkedWatch{call: *c, rep: *rep, part: wt.part, until: wt.until}, wt.seen) {
-		c.reply(rep)
+		c.answer(rep)
 	}
 }

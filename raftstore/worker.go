@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -102,6 +103,8 @@ func (w *worker) runOnce() bool {
 		w.tick()
 	}
 	w.pass()
+	w.store.memory.Give(budget.Inbound, in.frameBytes)
+	in.frameBytes = 0
 	return true
 }
 
@@ -114,11 +117,31 @@ func (w *worker) pass() {
 		for _, r := range dirty {
 			r.dirty = false
 			w.drain(r)
+			if w.staged() > maxPassBytes {
+				w.commit()
+			}
 		}
-		w.out.flush(w.store)
-		w.commitLogs()
-		w.commitStates()
+		w.commit()
 	}
+}
+
+// commit ends a round: what there is to send leaves before our own disk is asked for anything.
+func (w *worker) commit() {
+	w.out.flush(w.store)
+	w.commitLogs()
+	w.commitStates()
+}
+
+// staged is how many bytes the round's batches hold.
+func (w *worker) staged() int {
+	n := 0
+	if w.logs != nil {
+		n += w.logs.Bytes()
+	}
+	if w.states != nil {
+		n += w.states.Bytes()
+	}
+	return n
 }
 
 // drain takes everything out of a group that it has to say.
@@ -176,6 +199,10 @@ func (w *worker) step(m message) {
 	if m.msg.GetType() == raftpb.MsgSnap {
 		// INVARIANT (rule 17): raft sees a MsgSnap only after its data is staged, see stepSnapshot. In a frame it comes
 		// without data, from a store that does not know better.
+		w.store.metrics.droppedMessages.Add(1)
+		return
+	}
+	if w.dropsGrowth(m.msg) {
 		w.store.metrics.droppedMessages.Add(1)
 		return
 	}
@@ -263,6 +290,7 @@ func (w *worker) stop(err error) {
 	for i := range in.calls {
 		in.calls[i].fail(err)
 	}
+	w.store.memory.Give(budget.Inbound, in.frameBytes)
 	in.reset()
 	for _, by := range w.applied {
 		by.abandon(errAbandoned)

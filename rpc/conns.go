@@ -14,7 +14,10 @@ import (
 // Sizes of gRPC. Windows are large because one stream carries what hundreds of callers ask for; the largest message is
 // one value of 8 MiB with its entry, or one full frame behind it.
 const (
-	windowBytes     = 64 << 20
+	windowBytes = 64 << 20
+	// receiveBytes is what a caller may send on a stream before the server has taken it: it waits in the server's memory if
+	// the server does not read from a stream (see replies.await).
+	receiveBytes    = 8 << 20
 	bufferBytes     = 128 << 10
 	maxMessageBytes = 64 << 20
 )

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -32,6 +33,7 @@ type testStore struct {
 	// snapshot takes a snapshot; nil reads it to its end.
 	snapshot func(ctx context.Context, header []byte, next func() ([]byte, error)) error
 	got      []byte // see snapshotBytes
+	memory   *budget.Budget
 }
 
 func newTestStore(id shard.StoreID) *testStore {
@@ -39,6 +41,8 @@ func newTestStore(id shard.StoreID) *testStore {
 }
 
 func (s *testStore) ID() shard.StoreID { return s.id }
+
+func (s *testStore) Memory() *budget.Budget { return s.memory }
 
 func (s *testStore) Handle(asks []call.Ask) {
 	for _, a := range asks {

@@ -28,12 +28,7 @@ func (g *gather) add(f func(frame []byte) []byte) bool {
 		g.mu.Unlock()
 		return false
 	}
-	first := len(g.frame) == 0 && len(g.full) == 0
-	g.frame = f(g.frame)
-	if len(g.frame) >= maxGatherBytes {
-		g.full = append(g.full, g.frame)
-		g.frame = nil
-	}
+	first := g.addLocked(f)
 	g.mu.Unlock()
 	if first {
 		g.wake.Wake()
@@ -41,10 +36,25 @@ func (g *gather) add(f func(frame []byte) []byte) bool {
 	return true
 }
 
+// addLocked is add under mu, of a gather that is not closed. It reports whether the sender must be woken.
+func (g *gather) addLocked(f func(frame []byte) []byte) bool {
+	first := len(g.frame) == 0 && len(g.full) == 0
+	g.frame = f(g.frame)
+	if len(g.frame) >= maxGatherBytes {
+		g.full = append(g.full, g.frame)
+		g.frame = nil
+	}
+	return first
+}
+
 // take returns the frames that are ready, in order.
 func (g *gather) take() [][]byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.takeLocked()
+}
+
+func (g *gather) takeLocked() [][]byte {
 	out := g.full
 	if len(g.frame) > 0 {
 		out = append(out, g.frame)

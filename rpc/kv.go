@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"strconv"
@@ -18,6 +19,13 @@ type kvServer struct {
 	s *Server
 }
 
+// A request of which less than one part in pinPart of a large frame is made has a copy of its body: should it wait, it would
+// keep all the others' in memory.
+const (
+	pinFrameBytes = 1 << 20
+	pinPart       = 16
+)
+
 // Stream takes frames of requests and answers in frames of replies, as they come.
 func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
 	if id, err := headerID(stream.Context(), headerStore); err == nil && shard.StoreID(id) == clockStore {
@@ -27,11 +35,14 @@ func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
 	if err != nil {
 		return err
 	}
-	out := &replies{gather{wake: k.s.env.NewEvent("replies")}}
+	out := newReplies(k.s.env, store.ID(), store.Memory())
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	k.s.env.Go("kv-replies", func() { out.run(ctx, stream) })
 	for {
+		if err := out.await(ctx); err != nil {
+			return err
+		}
 		f, err := stream.Recv()
 		if err != nil {
 			if err == io.EOF {
@@ -42,6 +53,9 @@ func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
 		var asks []call.Ask
 		err = call.DecodeRequests(f.GetData(), func(id uint64, r *call.Request) error {
 			req := *r
+			if n := len(f.GetData()); n > pinFrameBytes && len(req.Body) < n/pinPart {
+				req.Body = bytes.Clone(req.Body)
+			}
 			asks = append(asks, call.Ask{ID: id, Req: &req, To: out})
 			return nil
 		})
@@ -49,25 +63,6 @@ func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
 			return &shard.InvalidError{Why: "malformed frame: " + err.Error()}
 		}
 		store.Handle(asks)
-	}
-}
-
-// replies gathers what is to be said on one client's stream.
-type replies struct{ gather }
-
-// Complete implements call.Completer.
-func (r *replies) Complete(id uint64, rep *call.Reply) {
-	r.add(func(frame []byte) []byte { return call.AppendReply(frame, id, rep) })
-}
-
-func (r *replies) run(ctx context.Context, stream kvv1.KV_StreamServer) {
-	defer r.close()
-	for r.wake.Wait(ctx, 0) == nil {
-		for _, frame := range r.take() {
-			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
-				return
-			}
-		}
 	}
 }
 

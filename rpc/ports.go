@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 	"github.com/skerrydb/skerry/shard/call"
@@ -19,6 +20,8 @@ type Store interface {
 	Receive(from shard.StoreID, frame []byte)
 	// ReceiveSnapshot returns when the snapshot is installed or found not to be needed.
 	ReceiveSnapshot(ctx context.Context, header []byte, next func() ([]byte, error)) error
+	// Memory is the budget of what is under way for the store; nil counts nothing.
+	Memory() *budget.Budget
 }
 
 // Placement is what a placement member serves: *placement.Server. A member that does not lead returns a

@@ -41,7 +41,7 @@ type Server struct {
 func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
 	s := &Server{env: e, stores: make(map[shard.StoreID]Store)}
 	opts := []grpc.ServerOption{
-		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
+		grpc.InitialWindowSize(receiveBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ReadBufferSize(bufferBytes), grpc.WriteBufferSize(bufferBytes),
 		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.ConnectionTimeout(handshakeTimeout),

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
@@ -17,10 +18,17 @@ import (
 	"github.com/skerrydb/skerry/shard/call"
 )
 
-// Bounds of what waits for one stream to another store. Raft sends again what is dropped.
+// Bounds of what waits for one stream to another store, beside the store's budget of memory. Raft sends again what is
+// dropped.
 const (
 	maxBulkBytes   = 64 << 20
 	maxUrgentBytes = 4 << 20
+	// smallFrameBytes is up to where a frame may wait also if there is no memory left: it acknowledges, and others give
+	// memory back when they hear that.
+	smallFrameBytes = 16 << 10
+	// linkPart of the share of frames is what those to one store may take, so that one that takes none leaves the others
+	// theirs.
+	linkPart = 2
 )
 
 // Backoff of a stream that broke: a store that restarts is wanted at once, one that is gone costs little.
@@ -39,6 +47,7 @@ type Transport struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
+	memory  *budget.Budget // nil: nothing is counted
 	cluster shard.ClusterID
 	addrs   map[shard.StoreID]string
 	streams map[link]*frameStream
@@ -70,6 +79,13 @@ func (t *Transport) SetAddr(id shard.StoreID, addr string) {
 	}
 }
 
+// SetMemory has frames that wait take memory from a budget. Call it before the first Send.
+func (t *Transport) SetMemory(b *budget.Budget) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.memory = b
+}
+
 // SetCluster makes the id known that handshakes carry.
 func (t *Transport) SetCluster(id shard.ClusterID) {
 	t.mu.Lock()
@@ -95,9 +111,12 @@ func (t *Transport) Send(to shard.StoreID, urgent bool, frame []byte) {
 	t.mu.Lock()
 	s := t.streams[key]
 	if s == nil {
-		s = &frameStream{t: t, key: key, wake: t.env.NewEvent("frames"), limit: maxBulkBytes}
-		if urgent {
+		s = &frameStream{t: t, key: key, wake: t.env.NewEvent("frames"), limit: maxBulkBytes, memory: t.memory, urgent: urgent}
+		switch {
+		case urgent:
 			s.limit = maxUrgentBytes
+		case t.memory != nil:
+			s.limit = min(s.limit, int(t.memory.Share(budget.Outbound)/linkPart))
 		}
 		t.streams[key] = s
 		t.env.Go("frames", s.run)
@@ -114,9 +133,12 @@ type frameStream struct {
 	wake  env.Event
 	limit int
 
+	memory *budget.Budget // nil: nothing is counted
+	urgent bool
+
 	mu    sync.Mutex
 	queue [][]byte
-	bytes int
+	bytes int                // of queue, taken from memory
 	end   context.CancelFunc // of the last session, nil before the first
 }
 
@@ -131,7 +153,7 @@ func (s *frameStream) hangUp() {
 
 func (s *frameStream) add(frame []byte) {
 	s.mu.Lock()
-	if s.bytes+len(frame) > s.limit && len(s.queue) > 0 {
+	if !s.holdLocked(len(frame)) {
 		s.mu.Unlock()
 		return
 	}
@@ -144,12 +166,47 @@ func (s *frameStream) add(frame []byte) {
 	}
 }
 
-func (s *frameStream) take() [][]byte {
+// holdLocked takes memory for a frame, and reports whether it may wait.
+//
+// INVARIANT: what an election, or an acknowledgement, needs is not refused for want of memory, nor is a frame of any size
+// on a stream on which none waits: else entries that fill memory elsewhere might never be replicated.
+func (s *frameStream) holdLocked(n int) bool {
+	if s.bytes+n > s.limit && len(s.queue) > 0 {
+		s.memory.Refuse(budget.Outbound)
+		return false
+	}
+	if s.urgent || n <= smallFrameBytes || len(s.queue) == 0 {
+		s.memory.Add(budget.Outbound, int64(n))
+		return true
+	}
+	return s.memory.Take(budget.Outbound, int64(n))
+}
+
+// take returns the frames that wait, and how many bytes they took from memory.
+func (s *frameStream) take() ([][]byte, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := s.queue
+	q, n := s.queue, s.bytes
 	s.queue, s.bytes = nil, 0
-	return q
+	return q, n
+}
+
+// flush sends the frames that wait.
+func (s *frameStream) flush(stream raftv1.Raft_FramesClient) error {
+	frames, n := s.take()
+	defer s.memory.Give(budget.Outbound, int64(n))
+	for _, frame := range frames {
+		if err := stream.Send(&raftv1.Frame{Data: frame}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop forgets the frames that wait.
+func (s *frameStream) drop() {
+	_, n := s.take()
+	s.memory.Give(budget.Outbound, int64(n))
 }
 
 // run connects, sends, and connects again, until the transport closes.
@@ -161,7 +218,7 @@ func (s *frameStream) run() {
 		if s.t.env.Now().Sub(start) > 2*maxReconnect {
 			wait = minReconnect
 		}
-		s.take() // what waited is old by now
+		s.drop() // what waited is old by now
 		if s.t.env.Sleep(s.t.ctx, wait) != nil {
 			return
 		}
@@ -198,10 +255,8 @@ func (s *frameStream) session() {
 		s.wake.Wake()
 	})
 	for {
-		for _, frame := range s.take() {
-			if stream.Send(&raftv1.Frame{Data: frame}) != nil {
-				return
-			}
+		if s.flush(stream) != nil {
+			return
 		}
 		if s.wake.Wait(ctx, 0) != nil {
 			return

@@ -10,7 +10,7 @@ import (
 // Errors come in three classes that are never mixed:
 //
 //   - routing: the request does not belong here, or not now. Nothing happened. The error carries what the caller needs
-//     to go on (NotLeader, StaleEpoch, NotReady, ShardNotFound, ServerBusy, Refresh, UseTwoPhase).
+//     to go on (NotLeader, StaleEpoch, NotReady, ShardNotFound, ServerBusy, DiskFull, Refresh, UseTwoPhase).
 //   - rejected: a deterministic answer, the same on every replica (KeyNotInShard, InvalidRequest); or one that follows from
 //     the request and the time alone (TooNew).
 //   - broken: the store cannot go on (Broken).
@@ -71,6 +71,22 @@ type ServerBusyError struct {
 
 func (e *ServerBusyError) Error() string {
 	return fmt.Sprintf("%s: busy: %s; try again in %s", e.Store, e.Why, e.Wait)
+}
+
+// DiskFullError says that the disk of a store is nearly full: its shards take nothing that adds data, but deletes, reads,
+// and moves to other stores. Nothing happened. Free and Low are what is free there and what must be, in bytes; zero if the
+// store is not the one that answers.
+type DiskFullError struct {
+	Store     StoreID
+	Free, Low uint64
+}
+
+func (e *DiskFullError) Error() string {
+	left := ""
+	if e.Low != 0 {
+		left = fmt.Sprintf(" (%d MiB free, %d MiB are kept)", e.Free>>20, e.Low>>20)
+	}
+	return fmt.Sprintf("%s: the disk is nearly full%s; delete keys, move shards to other stores, or add a store", e.Store, left)
 }
 
 // RefreshError says that an attempt of a write named a term or an index that this leader cannot vouch for. Nothing

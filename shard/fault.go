@@ -20,6 +20,9 @@ func (*NotFoundError) FaultCode() fault.Code { return fault.NoSuchShard }
 func (*ServerBusyError) FaultCode() fault.Code { return fault.ServerBusy }
 
 // FaultCode implements fault.Coded.
+func (*DiskFullError) FaultCode() fault.Code { return fault.DiskLow }
+
+// FaultCode implements fault.Coded.
 func (*RefreshError) FaultCode() fault.Code { return fault.Refresh }
 
 // FaultCode implements fault.Coded.

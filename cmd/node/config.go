@@ -103,6 +103,11 @@ type PlacementConfig struct {
 // StoreConfig is this node's store.
 type StoreConfig struct {
 	CacheBytes, MemTableBytes int64
+	// MemoryBudget is the memory for what is under way, see package budget; zero is budget.DefaultBytes.
+	MemoryBudget int64
+	// LowSpace is below how many free bytes of the disk the store takes no more data; zero: a part of the disk's size, below
+	// zero: the disk is not looked at. See raftstore.Options.
+	LowSpace int64
 	// SnapshotBytesPerSecond limits snapshots received; 0 is no limit.
 	SnapshotBytesPerSecond int64
 	// SplitBytes is the size from which on shards are split; zero is DefaultSplitBytes, less than zero is never.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/placement/operator"
@@ -22,6 +23,7 @@ import (
 type member struct {
 	n         *Node
 	engine    *engine.Engine
+	memory    *budget.Budget
 	waits     sparseLog
 	transport Transport // of the agent's goroutine, once open
 
@@ -42,13 +44,21 @@ const agentPoll = 100 * time.Millisecond
 // memberHeartbeatTicks lie between raft heartbeats of shard 1, which never sleeps: three chances per election timeout.
 const memberHeartbeatTicks = 3
 
+// What a member uses beside its map of shards. Its records are few, and heartbeats of stores do not go through its log.
+const (
+	memberMemory        = 64 << 20 // see package budget
+	memberCacheBytes    = 16 << 20
+	memberMemTableBytes = 16 << 20
+)
+
 // newMember opens the member's directory; start does the rest.
 func newMember(n *Node) (*member, error) {
-	e, err := n.openEngine(partPlacement, engine.Options{CacheBytes: 16 << 20, MemTableBytes: 16 << 20})
+	memory := budget.New(memberMemory)
+	e, err := n.openEngine(partPlacement, engine.Options{CacheBytes: memberCacheBytes, MemTableBytes: memberMemTableBytes, TailBytes: memory.Share(budget.Logs)})
 	if err != nil {
 		return nil, err
 	}
-	return &member{n: n, engine: e, waits: newSparseLog(n.env, n.log), addresses: newAddresses()}, nil
+	return &member{n: n, engine: e, memory: memory, waits: newSparseLog(n.env, n.log), addresses: newAddresses()}, nil
 }
 
 // start begins, goes on, or asks to join. beside is whose the node's store directory is, zero if nobody's yet. The caller
@@ -105,6 +115,7 @@ func (m *member) start(beside engine.Ident) error {
 func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	n, c := m.n, m.n.cfg.Placement
 	m.transport = n.wire.Transport(self, m.knownCluster())
+	m.transport.SetMemory(m.memory)
 	list := memberList(m.current)
 	for _, b := range list {
 		m.transport.SetAddr(b.Store, b.Addr)
@@ -115,7 +126,8 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	}
 	store, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
 		Logger: n.log.With("member", uint64(self)), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
-		LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		// Placement must go on when a disk is nearly full: by it shards are moved away.
+		Memory: m.memory, LowSpace: -1, LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,12 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 )
@@ -95,6 +97,10 @@ func (c *collector) storeAgent(out chan<- prometheus.Metric, a *storeAgent) {
 	without, _ := s.Leaderless()
 	c.emit(out, "leaderless", float64(without), id)
 	c.emit(out, "disk_hung", truth(s.Hung()), id)
+	room := s.Room()
+	c.emit(out, "disk_level", float64(room.Level), id)
+	c.emit(out, "disk_refused_total", float64(room.RefusedCommands), id)
+	c.emit(out, "disk_low_bytes", float64(room.Low), id)
 	if told.Capacity == 0 || !heard {
 		return // nothing was reported yet
 	}
@@ -113,10 +119,26 @@ func (c *collector) part(out chan<- prometheus.Metric, part string, s *raftstore
 	}
 	c.emit(out, "inflight_bytes", float64(s.Inflight()), labels...)
 	m := e.Metrics()
+	c.memory(out, s.Memory(), &m, labels...)
 	for _, k := range c.engine {
 		c.emit(out, k.Name, k.read(&m), labels...)
 	}
 	c.syncHistogram(out, m.Sync, labels...)
+}
+
+// memory collects the budget. What the newest entries of logs take is the engine's to say.
+func (c *collector) memory(out chan<- prometheus.Metric, b *budget.Budget, m *engine.Metrics, labels ...string) {
+	c.emit(out, "memory_budget_bytes", float64(b.Limit()), labels...)
+	for _, k := range budget.Kinds() {
+		used := float64(b.Used(k))
+		if k == budget.Logs {
+			used = float64(m.TailBytes)
+		}
+		of := append(slices.Clone(labels), k.String())
+		c.emit(out, "memory_share_bytes", float64(b.Share(k)), of...)
+		c.emit(out, "memory_used_bytes", used, of...)
+		c.emit(out, "memory_refused_total", float64(b.Refused(k)), of...)
+	}
 }
 
 // syncHistogram emits how long log batches took to be written and synced. The last bucket of the engine counts

@@ -31,6 +31,7 @@ var (
 	labelsNone  []string
 	labelsStore = []string{"store"}
 	labelsPart  = []string{"store", "part"} // part is store or placement
+	labelsKind  = []string{"store", "part", "kind"}
 )
 
 // Metrics are all that a node has beside those of Go and of the process.
@@ -45,6 +46,9 @@ func Metrics() []Metric {
 		{"leaderless", Gauge, labelsStore, "Replicas of the store that know no leader."},
 		{"placement_silence_seconds", Gauge, labelsStore, "Time since placement last answered the store."},
 		{"disk_hung", Gauge, labelsStore, "Whether the disk owes the store a sync for longer than an election timeout, 0 or 1."},
+		{"disk_level", Gauge, labelsStore, "How much room the store's disk has: 0 enough, 1 below the low mark (nothing is added), 2 below the reserve (nothing is replicated to it either)."},
+		{"disk_low_bytes", Gauge, labelsStore, "The low mark: below so many free bytes the store adds nothing; 0 if its filesystem cannot tell."},
+		{"disk_refused_total", Counter, labelsStore, "Commands that were refused because a disk is nearly full."},
 		{"disk_free_bytes", Gauge, labelsStore, "Bytes free on the store's filesystem, at its last heartbeat."},
 		{"disk_capacity_bytes", Gauge, labelsStore, "Bytes of the store's filesystem, at its last heartbeat."},
 
@@ -67,7 +71,11 @@ func Metrics() []Metric {
 		{"watch_recent_total", Counter, labelsPart, "Questions for changes that were answered from what is remembered of the latest."},
 		{"watch_scans_total", Counter, labelsPart, "Questions for changes for which all versions of a range were looked through."},
 		{"closed_reads_total", Counter, labelsPart, "Reads at a timestamp that a replica answered without asking its leader."},
-		{"inflight_bytes", Gauge, labelsPart, "Bytes of writes between their admission and their answer."},
+		{"inflight_bytes", Gauge, labelsPart, "Bytes of memory held by writes between their arrival and their answer."},
+		{"memory_budget_bytes", Gauge, labelsPart, "Memory that the store may use for what is under way."},
+		{"memory_share_bytes", Gauge, labelsKind, "The part of that for one kind of work."},
+		{"memory_used_bytes", Gauge, labelsKind, "What is used of it."},
+		{"memory_refused_total", Counter, labelsKind, "Requests and frames of a kind that did not fit: refused, or lost if they came from another store."},
 	}
 	for _, m := range engineMetrics() {
 		out = append(out, m.Metric)

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"time"
+
+	"github.com/skerrydb/skerry/raftstore"
 )
 
 // placementSilence is how long placement may not answer this node's store before that is worth a note.
@@ -56,6 +58,14 @@ func (a *storeAgent) readiness(r *Readiness) {
 	}
 	if s.Hung() {
 		r.Not = append(r.Not, fmt.Sprintf("the disk of %s does not finish a sync: it leads nothing until it does", s.ID()))
+	}
+	if room := s.Room(); room.Level != raftstore.Roomy {
+		r.Notes = append(r.Notes, fmt.Sprintf("the disk of %s is nearly full: %d MiB free, and below %d MiB (--low-space) it takes no more data; delete keys, move shards away, or add a store",
+			s.ID(), room.Free>>20, room.Low>>20))
+	}
+	for _, k := range s.Memory().Full() {
+		r.Notes = append(r.Notes, fmt.Sprintf("the memory of %s for %s is used up, %d MiB of %d: more of them are refused (--memory-budget)",
+			s.ID(), k, s.Memory().Used(k)>>20, s.Memory().Share(k)>>20))
 	}
 	silent := a.n.env.Now().Sub(heardAt)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fault"
@@ -32,6 +33,7 @@ const instructTimeout = 5 * time.Second
 type storeAgent struct {
 	n      *Node
 	engine *engine.Engine
+	memory *budget.Budget
 
 	mu        sync.Mutex
 	ident     engine.Ident
@@ -58,11 +60,12 @@ type storeAgent struct {
 // newStoreAgent opens the store's directory and reads whose it is; start does the rest.
 func newStoreAgent(n *Node) (*storeAgent, error) {
 	c := n.cfg.Store
-	e, err := n.openEngine(partStore, engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes})
+	memory := budget.New(c.MemoryBudget)
+	e, err := n.openEngine(partStore, engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes, TailBytes: memory.Share(budget.Logs)})
 	if err != nil {
 		return nil, err
 	}
-	a := &storeAgent{n: n, engine: e, needFull: true, busy: make(map[shard.ID]bool), known: make(map[shard.StoreID]string), waits: newSparseLog(n.env, n.log)}
+	a := &storeAgent{n: n, engine: e, memory: memory, needFull: true, busy: make(map[shard.ID]bool), known: make(map[shard.StoreID]string), waits: newSparseLog(n.env, n.log)}
 	if a.ident, _, err = e.Ident(); err != nil {
 		_ = e.Close()
 		return nil, fmt.Errorf("open store: %w", err)
@@ -90,13 +93,14 @@ func (a *storeAgent) start() error {
 func (a *storeAgent) openStore() error {
 	n, c := a.n, a.n.cfg.Store
 	t := n.wire.Transport(a.ident.Store, a.ident.Cluster)
+	t.SetMemory(a.memory)
 	if err := a.loadAddrs(t); err != nil {
 		return err
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
 		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), SplitWork: c.splitWork(), LogEntries: c.LogEntries,
-		Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Memory: a.memory, LowSpace: c.LowSpace, Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
@@ -44,6 +45,8 @@ type Transport interface {
 	raftstore.Transport
 	SetAddr(id shard.StoreID, addr string)
 	SetCluster(id shard.ClusterID)
+	// SetMemory says from what budget frames take memory while they wait. Call it before the first Send.
+	SetMemory(b *budget.Budget)
 	Close()
 }
 

@@ -63,7 +63,7 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 			return c, errors.New("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
-			SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad))}
+			MemoryBudget: memoryBudget(v), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad))}
 	}
 	return c, checkUnused(&c, v)
 }
@@ -85,6 +85,14 @@ func orNever[T int | int64](bound T) T {
 		return -1
 	}
 	return bound
+}
+
+// memoryBudget is a part of the machine's memory, unless somebody chose it.
+func memoryBudget(v *config.Values) int64 {
+	if n := v.Size(keyMemoryBudget); n > 0 {
+		return n
+	}
+	return node.DefaultMemoryBudget()
 }
 
 // minDownAfter leaves a store time to start again.

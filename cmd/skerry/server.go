@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -99,6 +101,9 @@ func (a *app) nodeCmd(r role, keys []string) *cobra.Command {
 func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) error {
 	log := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
 	c.Logger, c.Version = log, version().Version
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(c.MemoryBytes())
+	}
 	n, err := node.Start(ctx, c)
 	if err != nil {
 		return err

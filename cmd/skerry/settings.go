@@ -34,6 +34,8 @@ const (
 	keySplitKeysFile = "split-keys-file"
 	keyCache         = "cache"
 	keyMemTable      = "mem-table"
+	keyMemoryBudget  = "memory-budget"
+	keyLowSpace      = "low-space"
 	keySnapshotRate  = "snapshot-rate"
 	keySplitSize     = "split-size"
 	keySplitLoad     = "split-load"
@@ -72,6 +74,8 @@ func settings() *config.Registry {
 		config.Setting{Key: keySplitKeysFile, Kind: config.Text, Usage: "file with one split key per line"},
 		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data"},
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
+		config.Setting{Key: keyMemoryBudget, Kind: config.Size, Usage: "memory for what is under way (default a quarter of the machine's, at most 1GiB)"},
+		config.Setting{Key: keyLowSpace, Kind: config.Size, Usage: "below so many free bytes of its disk a store takes no more data (default a twentieth of the disk)"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never"},
 		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
@@ -95,7 +99,7 @@ var (
 	clientKeys    = []string{keyAddr, keyTimeout, keyTLS, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName}
 	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyStopTimeout, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
-	storeKeys     = []string{keyCache, keyMemTable, keySnapshotRate, keySplitSize, keySplitLoad}
+	storeKeys     = []string{keyCache, keyMemTable, keyMemoryBudget, keyLowSpace, keySnapshotRate, keySplitSize, keySplitLoad}
 )
 
 func checkAddr(text string) error {

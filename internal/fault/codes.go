@@ -57,6 +57,7 @@ const (
 
 	DiskFailed Code = "SK5001"
 	DiskHangs  Code = "SK5002"
+	DiskLow    Code = "SK5003"
 
 	PlainText    Code = "SK6001"
 	NoCert       Code = "SK6002"
@@ -184,6 +185,7 @@ func disks() []Entry {
 	return []Entry{
 		{DiskFailed, "a write or a sync failed, and the store stopped: going on could lose what it promised", "the disk is full, or fails", "`no space left on device`: make room and start it again. Anything else: replace the disk and the store"},
 		{DiskHangs, "the disk did not finish a sync for so long that the store gave up", "a disk, a controller or a network volume that hangs", "find out why, and start it again when it works; its shards were led elsewhere after a second"},
+		{DiskLow, "the disk of a store is nearly full: what adds data is refused, deletes and moves are not; nothing happened", "more data than the store's disk can hold, or other files on it; see `--low-space`", "delete keys, move shards away (`skerry ctl shard move`), add a store, or make room; writes go on by themselves"},
 	}
 }
 

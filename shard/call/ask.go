@@ -6,6 +6,13 @@ type Completer interface {
 	Complete(id uint64, rep *Reply)
 }
 
+// Roomy is a Completer that knows whether one more answer to a read would be in vain, because the client does not take
+// those that it has.
+type Roomy interface {
+	Completer
+	Room() bool
+}
+
 // Ask is one request on its way to a store's replica, and who waits for the reply.
 type Ask struct {
 	ID  uint64 // the Completer's own number for it

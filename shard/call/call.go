@@ -83,6 +83,9 @@ type Reply struct {
 	Term    uint64
 	Applied uint64
 	Body    []byte
+	// Read says that this is the answer to a read: whoever carries it to the client may refuse the read instead, for
+	// nothing happened. It does not cross the wire.
+	Read bool
 }
 
 // NeverError answers Outcome: the attempt had no effect and will never have one. It is true for ever.

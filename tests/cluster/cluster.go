@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/engine"
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
@@ -185,8 +186,19 @@ func (c *Cluster) Stop(id shard.StoreID) {
 	s, e := m.Store, m.Engine
 	c.set(m, nil, nil, nil)
 	_ = s.Close()
+	c.checkMemory(s)
 	if err := e.Close(); err != nil {
 		c.T.Errorf("close engine of %s: %v", id, err)
+	}
+}
+
+// checkMemory holds a closed store against what it took from its budget: everything was given back.
+func (c *Cluster) checkMemory(s *raftstore.Store) {
+	c.T.Helper()
+	for _, k := range budget.Kinds() {
+		if n := s.Memory().Used(k); n != 0 && k != budget.Changes {
+			c.T.Errorf("%s closed and holds %d bytes for %s", s.ID(), n, k)
+		}
 	}
 }
 
@@ -201,6 +213,7 @@ func (c *Cluster) Crash(id shard.StoreID, unsyncedPercent int) {
 	c.set(m, nil, nil, nil)
 	m.Disk.Release()
 	_ = s.Close()
+	c.checkMemory(s)
 	_ = e.Close()
 	m.FS = clone
 }
@@ -319,12 +332,13 @@ func Definite(err error) bool {
 		never *call.NeverError
 		nl    *shard.NotLeaderError
 		busy  *shard.ServerBusyError
+		full  *shard.DiskFullError
 		ref   *shard.RefreshError
 		over  *shard.OverwrittenError
 		ready *shard.NotReadyError
 		none  *shard.NotFoundError
 	)
-	return errors.As(err, &never) || errors.As(err, &nl) || errors.As(err, &busy) || errors.As(err, &ref) ||
+	return errors.As(err, &never) || errors.As(err, &nl) || errors.As(err, &busy) || errors.As(err, &full) || errors.As(err, &ref) ||
 		errors.As(err, &over) || errors.As(err, &ready) || errors.As(err, &none)
 }
 

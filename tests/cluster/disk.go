@@ -6,12 +6,31 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Disk is a filesystem whose syncs can be made to hang, as a failing disk's do.
+// Disk is a filesystem whose syncs can be made to hang, as a failing disk's do, and that says how full it is, if it was told.
 type Disk struct {
 	vfs.FS
 
-	mu   sync.Mutex
-	hung chan struct{} // closed when syncs go on; nil: they do not hang
+	mu    sync.Mutex
+	hung  chan struct{}  // closed when syncs go on; nil: they do not hang
+	usage *vfs.DiskUsage // nil: what the filesystem below says
+}
+
+// SetFree says how many of how many bytes are free.
+func (d *Disk) SetFree(free, total uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.usage = &vfs.DiskUsage{AvailBytes: free, TotalBytes: total, UsedBytes: total - free}
+}
+
+// GetDiskUsage implements vfs.FS.
+func (d *Disk) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	d.mu.Lock()
+	usage := d.usage
+	d.mu.Unlock()
+	if usage != nil {
+		return *usage, nil
+	}
+	return d.FS.GetDiskUsage(path)
 }
 
 // NewDisk makes a disk over fs.

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
 	"syscall"
@@ -46,6 +47,8 @@ type Child struct {
 	Hurtful                 bool   // disks and clocks do what orders say
 	Bug                     string // planted, in a build with the tag bugs
 	MemTableBytes           int64
+	MemoryBudget            int64
+	CacheBytes              int64
 	SplitBytes              int64
 	SnapshotBytesPerSecond  int64
 	DownAfter               time.Duration
@@ -72,6 +75,14 @@ func Main(m *testing.M) {
 		}
 		os.Exit(c.run())
 	}
+	if text := os.Getenv(loadEnv); text != "" {
+		var l overloadLoad
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		os.Exit(l.main())
+	}
 	os.Exit(m.Run())
 }
 
@@ -82,7 +93,7 @@ func (c *Child) run() int {
 	}
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store: &node.StoreConfig{MemTableBytes: c.MemTableBytes, SplitBytes: c.SplitBytes,
+		Store: &node.StoreConfig{MemTableBytes: c.MemTableBytes, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
 			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)
@@ -104,6 +115,9 @@ func (c *Child) run() int {
 	if c.Member != 0 {
 		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores,
 			DownAfter: c.DownAfter, CollectGarbage: c.Hurtful}
+	}
+	if c.MemoryBudget != 0 {
+		debug.SetMemoryLimit(cfg.MemoryBytes())
 	}
 	cfg.Wire = newLinkWire(cfg.Env, c.Via)
 	n, err := node.Start(context.Background(), cfg)

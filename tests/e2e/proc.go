@@ -45,7 +45,13 @@ type Options struct {
 	Bug string
 	// MemTableBytes is the size of the stores' memtables; 0 is the default.
 	MemTableBytes int64
-	Verbose       bool
+	// MemoryBudget and CacheBytes are the stores'; 0 is the default. With a budget the runtime of each node is told how much
+	// memory it may take, as the command does.
+	MemoryBudget, CacheBytes int64
+	// Direct has everybody reach the nodes without proxies: nothing can be cut, and whatever keeps the test busy does not
+	// keep the nodes from hearing each other.
+	Direct  bool
+	Verbose bool
 }
 
 // Cluster is a set of processes on this machine.
@@ -115,8 +121,11 @@ func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p := &Proc{c: c, Index: i}
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
 		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes - o.Late, Lossy: o.Lossy,
-		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes,
+		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes, MemoryBudget: o.MemoryBudget, CacheBytes: o.CacheBytes,
 		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond}
+	if o.Direct {
+		p.child.Advertise, p.child.Via = listen[i], nil
+	}
 	return p
 }
 

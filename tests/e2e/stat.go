@@ -61,3 +61,19 @@ func (p *Proc) Stat() (Stat, bool) {
 	_, err = fmt.Sscan(string(text), &s.Goroutines, &s.Heap)
 	return s, err == nil
 }
+
+// Resident is how many bytes of memory a process has, 0 if there is none.
+func (p *Proc) Resident() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	mem, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	_, _ = fmt.Sscan(string(mem), &size, &resident)
+	return resident * int64(os.Getpagesize())
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -22,6 +23,7 @@ type transport struct {
 
 func (t *transport) SetAddr(id shard.StoreID, addr string) { t.addrs[id] = addr }
 func (t *transport) SetCluster(id shard.ClusterID)         { t.cluster = id }
+func (t *transport) SetMemory(*budget.Budget)              {}
 func (t *transport) Close()                                { t.closed = true }
 
 // Send sends a frame.
