@@ -270,5 +270,8 @@ func (e *effort) stopped(why error) *Error {
 	case errors.Is(why, context.Canceled):
 		return e.fail(why, nil)
 	}
+	if n := e.lasts; n > 0 && isForeign(e.last[(n-1)%keptReasons].err) {
+		why = fmt.Errorf("%w: %w", why, e.last[(n-1)%keptReasons].err) // the one that somebody has to do something about
+	}
 	return e.fail(ErrUnavailable, why)
 }

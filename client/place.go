@@ -197,6 +197,9 @@ func (p *place) sameClusterLocked(id shard.ClusterID) error {
 		return &shard.WrongClusterError{Want: id, Have: p.cluster}
 	}
 	p.cluster = id
+	if c, ok := p.db.conn.(clusterConn); ok {
+		c.SetCluster(id)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -56,7 +57,7 @@ type Node struct {
 // Start makes a node that listens; a store joins its cluster in the background, see Ready.
 func Start(_ context.Context, c Config) (*Node, error) {
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, fault.With(fault.BadConfig, err)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -142,7 +143,11 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 	}
 	e, err := engine.Open(dir, o)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", part, err)
+		err = fmt.Errorf("open %s: %w", part, err)
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) && fault.Of(err) == "" {
+			return nil, fault.Errorf(fault.BadDir, "%w; name a directory that can be written (--data)", err)
+		}
+		return nil, err
 	}
 	return e, nil
 }
