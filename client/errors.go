@@ -211,8 +211,12 @@ func (e *effort) refuse(why, hint string) *Error {
 // asked of, says nothing to the caller.
 func (e *effort) rejected(err error) *Error {
 	var invalid *shard.InvalidError
-	if errors.As(err, &invalid) {
+	var wrong *shard.WrongClusterError
+	switch {
+	case errors.As(err, &invalid):
 		err = invalid
+	case errors.As(err, &wrong):
+		err = wrong
 	}
 	out := e.fail(ErrInvalid, err)
 	if as[*shard.WrongClusterError](err) {

@@ -125,7 +125,7 @@ func (p *place) askFor(ctx context.Context, each time.Duration, f func(ctx conte
 		}
 	}
 	if err := p.discover(ctx); err != nil {
-		return errors.Join(last, err)
+		return fmt.Errorf("%w; %w", last, err)
 	}
 	return last
 }

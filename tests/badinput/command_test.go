@@ -64,10 +64,12 @@ func (r *run) command(line string, more ...string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cliPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", `exec "$0" `+line, bin)
+	cmd := exec.CommandContext(ctx, "sh", "-c", "exec skerry "+line)
 	cmd.Dir = r.dir
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "SKERRY_") {
+		if path, ok := strings.CutPrefix(e, "PATH="); ok {
+			cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(bin)+":"+path)
+		} else if !strings.HasPrefix(e, "SKERRY_") {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}

@@ -82,7 +82,7 @@ func started(t *testing.T, c node.Config) (*node.Node, *client.DB) {
 func (w *directory) environ() []string { return []string{"SKERRY_LISTEN=" + w.port} }
 
 func (w *directory) before(r *run) {
-	w.serves, w.opened = true, false
+	w.serves, w.opened = false, false
 	if err := os.CopyFS(r.data(), os.DirFS(w.fixture)); err != nil {
 		r.Fatal(err)
 	}
@@ -201,11 +201,17 @@ func (r *run) occupied(line string) error {
 	if err != nil {
 		r.Fatal(err)
 	}
-	err = r.command(line)
+	err = r.opening(line)
 	if cerr := n.Close(); cerr != nil {
 		r.Error(cerr)
 	}
 	return err
+}
+
+// opening runs a command that opens the copy before it is refused.
+func (r *run) opening(line string) error {
+	r.w.(*directory).serves = true
+	return r.command(line)
 }
 
 // busyPort runs a command while somebody listens on the port that the node is to have.
@@ -250,7 +256,7 @@ func (r *run) wrongJoin() error {
 	if err := other.Ready(r.ctx()); err != nil {
 		r.Fatal(err)
 	}
-	return r.command("store --data d --log-level error --join " + other.Addr())
+	return r.opening("store --data d --log-level error --join " + other.Addr())
 }
 
 // jumpingClock is the real world with a wall clock that somebody sets.
@@ -265,6 +271,7 @@ func (c jumpingClock) Wall() time.Time { return c.Real.Wall().Add(time.Duration(
 // grow, what was written stays, and writes go on.
 func (r *run) clockJumps() error {
 	r.Helper()
+	r.w.(*directory).serves = true
 	cfg := lone(r.data())
 	clock := jumpingClock{by: new(atomic.Int64)}
 	cfg.Env = clock

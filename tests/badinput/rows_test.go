@@ -101,7 +101,7 @@ func (r *run) resolveGone() error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Lock(key); err != nil {
+	if _, err := tx.GetForUpdate(key); !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
 	now, err := db.Timestamp(ctx)

@@ -261,18 +261,20 @@ var table = []Section{
 			}},
 		{Name: "query of garbage", Does: "a read that cannot be decoded", Code: fault.Refused, Says: []string{"invalid request"}, Helps: "quer", Safe: "nothing was read",
 			Run: func(r *run) error { return r.ask("a", func(q *call.Request) { q.Body = []byte{7, 7, 7} }) }},
-		{Name: "stale route", Does: "a read with an older epoch of its shard", Code: fault.StaleEpoch, Says: []string{"stale epoch"}, Helps: "1 current descriptor(s)", Safe: "nothing happened; the answer carries what is current, and the SDK goes on by it",
+		{Name: "stale route", Does: "a read with an older epoch of its shard", Code: fault.StaleEpoch, Says: []string{"stale epoch"}, Helps: "current descriptor(s)", Safe: "nothing happened; the answer carries what is current, and the SDK goes on by it",
 			Run: func(r *run) error {
 				return r.ask("a", func(q *call.Request) { q.Epoch.Version--; q.Body = getBody("a") })
 			}},
-		{Name: "too new a route", Does: "a read with a newer epoch than its shard's", Code: fault.NotReady, Says: []string{"not ready at epoch"}, Helps: "behind", Safe: "nothing happened; the SDK keeps its route and asks again",
+		{Name: "too new a route", Does: "a read with a newer epoch than its shard's", Code: fault.NotReady, Says: []string{"not ready at epoch"}, Helps: "the request knows a newer epoch", Safe: "nothing happened; the SDK keeps its route and asks again",
 			Run: func(r *run) error {
 				return r.ask("a", func(q *call.Request) { q.Epoch.Version += 7; q.Body = getBody("a") })
 			}},
 		{Name: "key of another shard", Does: "a read of z sent to the shard of a", Code: fault.KeyOutside, Says: []string{"is outside"}, Helps: "key", Safe: "nothing was read; the SDK cuts its request again",
 			Run: func(r *run) error { return r.ask("a", func(q *call.Request) { q.Body = getBody("z") }) }},
 		{Name: "request to a shard that is not there", Does: "a read of shard s987654", Code: fault.NoSuchShard, Says: []string{"s987654: not on"}, Helps: "not on", Safe: "nothing happened; the SDK asks placement",
-			Run: func(r *run) error { return r.ask("a", func(q *call.Request) { q.Shard = shard.ID(unknown) }) }},
+			Run: func(r *run) error {
+				return r.ask("a", func(q *call.Request) { q.Shard, q.Body = shard.ID(unknown), getBody("a") })
+			}},
 		{Name: "store of another cluster", Does: "raft frames of a store of another cluster", Code: fault.WrongCluster, Says: []string{"wrong cluster"}, Helps: "the other side is", Safe: "not one frame is looked at",
 			Run: func(r *run) error {
 				return r.raftStream(headers("skerry-store", r.firstStore(), "skerry-from", 1, "skerry-cluster", 12345), []byte{1})
@@ -383,14 +385,15 @@ var table = []Section{
 				r.spoil(func() { r.replace("store/STORE", "format 1", "format 2") })
 				return r.command("server --data d --log-level error")
 			}},
-		{Name: "store of another cluster", Does: "`skerry server --data d` where d/store is of another cluster than d/placement", Code: fault.DirCluster, Says: []string{"the store directory belongs to cluster abcdef0123456789"}, Helps: "move one of them away", Safe: "neither was changed: each goes on with its own",
+		{Name: "directory of another cluster", Does: "`skerry server --data d` where d/store is of another cluster than d/placement", Code: fault.DirCluster, Says: []string{"the store directory belongs to cluster abcdef0123456789"}, Helps: "move it away, or name the right directory (--data)", Safe: "neither was changed: each goes on with its own",
 			Run: func(r *run) error {
 				r.spoil(r.otherIdent)
 				return r.refusedAgain("server --data d --log-level error")
 			}},
 		{Name: "join of another cluster", Does: "`skerry store --data d --join` with an address of another cluster", Code: fault.DirCluster, Says: []string{"the store directory belongs to cluster", "but placement is of cluster"}, Helps: "check the addresses (--join) and the directory (--data)", Safe: noOpened,
 			Run: (*run).wrongJoin},
-		{Name: "wrong member number", CLI: "placement --data d --member-id 2 --bootstrap --log-level error", Code: fault.MemberOther, Says: []string{"belongs to member 1, not to member 2"}, Helps: "--member-id", Safe: noOpened},
+		{Name: "wrong member number", Does: "`skerry placement --data d --member-id 2` where d is of member 1", Code: fault.MemberOther, Says: []string{"belongs to member 1, not to member 2"}, Helps: "--member-id", Safe: noOpened,
+			Run: func(r *run) error { return r.opening("placement --data d --member-id 2 --bootstrap --log-level error") }},
 		{Name: "member with an empty directory", CLI: "placement --data empty --member-id 1 --log-level error", Code: fault.DirEmpty, Says: []string{"the placement directory is empty"}, Helps: "start with --bootstrap to begin a new cluster, or with --join to bring a new member to one", Safe: "no second cluster is begun"},
 		{Name: "lost placement beside a store", Does: "`skerry server --data d --bootstrap` where d/placement was lost", Code: fault.DirEmpty, Says: []string{"the placement directory is empty, but the store directory beside it belongs to cluster"}, Helps: "this node must not begin another cluster", Safe: "no second cluster is begun; the store keeps its data",
 			Run: func(r *run) error {
