@@ -45,7 +45,7 @@ func StartPlayground(ctx context.Context, c PlaygroundConfig) (*Playground, erro
 		c.Replicas = min(3, c.Stores)
 	}
 	if c.Replicas > c.Stores {
-		return nil, fault.Errorf(fault.BadConfig, "%d replicas need as many stores, there are %d", c.Replicas, c.Stores)
+		return nil, fault.Errorf(fault.BadConfig, "%d replicas need as many stores, there are %d; start more (--stores), or ask for fewer (--replicas)", c.Replicas, c.Stores)
 	}
 	p := &Playground{}
 	for i := range c.Stores {

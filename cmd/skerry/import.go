@@ -88,6 +88,9 @@ func (a *app) importFrom(ctx context.Context, s *session, path string, f *import
 		if f.checkpoint != "" {
 			again = "the same command goes on from there"
 		}
+		if fault.Of(err) == "" { // not the cluster's fault: what is in the source
+			again = "correct it, and " + again
+		}
 		return fault.With(fault.BadSource, fmt.Errorf("import %s: %w; %s keys are written, %s", path, err, output.Count(sum.Keys), again))
 	}
 	fmt.Fprintf(a.err, "imported %s\n", sum)

@@ -105,7 +105,9 @@ func (a *app) openTarget(path string, said transfer.Format, prefix []byte, overw
 		if path == standardStream {
 			return nil, false, usagef("a tree cannot be written to standard output; name a directory")
 		}
-		if t, err = transfer.NewTreeTarget(path, prefix, overwrite); err != nil {
+		if t, err = transfer.NewTreeTarget(path, prefix, overwrite); fault.Of(err) != "" {
+			return nil, false, err
+		} else if err != nil {
 			return nil, false, fault.Errorf(fault.BadTarget, "export: %w; name a directory that can be written", err)
 		}
 		return t, true, nil

@@ -108,7 +108,8 @@ in tests/badinput; each is done there, or by the test that stands in its place, 
 			if does == "" {
 				does = code("skerry " + c.CLI)
 			}
-			if text := seen[c.Name]; text != "" && c.Sees == "" {
+			does += c.given()
+			if text := strings.TrimSuffix(seen[c.Name], " ["+string(c.Code)+"]"); text != "" && c.Sees == "" {
 				sees = code(text)
 				if c.Code != "" {
 					sees = string(c.Code) + ": " + sees
@@ -123,6 +124,26 @@ in tests/badinput; each is done there, or by the test that stands in its place, 
 		}
 	}
 	return b.String()
+}
+
+// given is what a command line gets beside its words.
+func (c *Case) given() string {
+	var out []string
+	// in any order: sorted below
+	for name, text := range c.Files {
+		out = append(out, name+" is "+code(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "⏎")))
+	}
+	slices.Sort(out)
+	switch {
+	case len(c.In) > 1000:
+		out = append(out, fmt.Sprintf("%d bytes on standard input", len(c.In)))
+	case c.In != "":
+		out = append(out, code(strings.ReplaceAll(strings.TrimSuffix(c.In, "\n"), "\n", "⏎"))+" on standard input")
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(out, "; ")
 }
 
 // code is a text as it is, which may have backticks.

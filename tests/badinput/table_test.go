@@ -200,7 +200,7 @@ var table = []Section{
 				s := r.shard("a")
 				return r.command(fmt.Sprintf("ctl shard move %s --from %s --to %s", s.ID, s.Replicas[0].Store, unknown))
 			}},
-		{Name: "move onto a replica", Does: "`skerry ctl shard move` to a store that has a replica of the shard", Code: fault.Invalid, Says: []string{"has a replica of"}, Helps: "never two of one shard lie on one store", Safe: "the shard stays where it is",
+		{Name: "move onto a replica", Does: "`skerry ctl shard move` to a store that has a replica of the shard", Code: fault.Invalid, Says: []string{"has a replica of"}, Helps: "name one without", Safe: "the shard stays where it is",
 			Run: func(r *run) error {
 				s := r.shard("a")
 				return r.command(fmt.Sprintf("ctl shard move %s --from %s --to %s", s.ID, s.Replicas[0].Store, s.Replicas[1].Store))
@@ -223,7 +223,7 @@ var table = []Section{
 			}},
 		{Name: "rules that are no JSON", CLI: "ctl rules set rules.json", Files: map[string]string{"rules.json": `{"replicas": 3,`}, Code: fault.BadUsage, Says: []string{"rules in rules.json"}, Helps: "ctl rules --help` shows their form", Safe: "the rules stay"},
 		{Name: "rules with an unknown word", CLI: "ctl rules set rules.json", Files: map[string]string{"rules.json": `{"replica": 3}`}, Code: fault.BadUsage, Says: []string{`unknown field "replica"`}, Helps: "ctl rules --help` shows their form", Safe: "the rules stay"},
-		{Name: "rules that cannot be met", CLI: "ctl rules set rules.json", Files: map[string]string{"rules.json": `{"replicas": 9}`}, Code: fault.Invalid, Says: []string{"9 replicas"}, Helps: "there are 3", Safe: "the rules stay"},
+		{Name: "rules that cannot be met", CLI: "ctl rules set rules.json", Files: map[string]string{"rules.json": `{"replicas": 9}`}, Code: fault.Invalid, Says: []string{"9 replicas", "there are 3"}, Helps: "add stores, or ask for fewer", Safe: "the rules stay"},
 		{Name: "rules file that is not there", CLI: "ctl rules set missing.json", Code: fault.BadUsage, Says: []string{"no such file or directory"}, Helps: "name a file that can be read", Safe: "the rules stay"},
 		{Name: "pause of a year", CLI: "ctl pause-scheduling --for 8760h", Code: fault.Invalid, Says: []string{"a pause of 8760h0m0s"}, Helps: "it can be up to 24h0m0s, and be prolonged", Safe: "nothing was paused"},
 		{Name: "scatter of a reversed range", CLI: "ctl shard scatter --start z --end a", Code: fault.Invalid, Says: []string{"ends before it begins"}, Helps: "swap its bounds", Safe: "nothing was moved"},
@@ -316,7 +316,7 @@ var table = []Section{
 			Run: func(r *run) error { return r.command("get user/42 --timeout 1s --addr " + r.mute()) }},
 		{Name: "server of something else", Does: "`skerry get user/42 --timeout 1s` at the address of a web server", Code: fault.Unavailable, Says: []string{"unavailable"}, Helps: "check the addresses, and that the nodes run", Safe: "nothing was read",
 			Run: func(r *run) error { return r.command("get user/42 --timeout 1s --addr " + r.web()) }},
-		{Name: "address that became another cluster's", Does: "`Put` by a client whose node's address is another cluster's by now, with a store and a shard of the same numbers", Code: fault.WrongCluster, Says: []string{"wrong cluster"}, Helps: "nothing happened; try again later", Safe: "nothing was written there",
+		{Name: "address that became another cluster's", Does: "`Put` by a client whose node's address is another cluster's by now, with a store and a shard of the same numbers", Code: fault.WrongCluster, Says: []string{"wrong cluster"}, Helps: "give the client the addresses of this one", Safe: "nothing was written there",
 			Run: (*run).takenOver},
 		{Name: "order to another cluster", Does: "`PauseScheduling` by such a client", Code: fault.WrongCluster, Says: []string{"wrong cluster"}, Helps: "name nodes of one cluster", Safe: "nothing was done there",
 			Run: (*run).orderTakenOver},
@@ -348,17 +348,17 @@ var table = []Section{
 		{Name: "address that nobody can dial", CLI: "server --memory --listen 0.0.0.0:4400 --join 10.0.0.1:4400", Code: fault.BadConfig, Says: []string{"--listen 0.0.0.0:4400"}, Helps: "--advertise host:port", Safe: nothingStarted},
 		{Name: "advertised address that nobody can dial", CLI: "server --memory --advertise 0.0.0.0:4400", Code: fault.BadConfig, Says: []string{"--advertise 0.0.0.0:4400: others cannot dial that"}, Helps: "name this machine and the port", Safe: nothingStarted},
 		{Name: "stores given up at once", CLI: "server --down-after 1s", Code: fault.BadConfig, Says: []string{"--down-after 1s"}, Helps: "at least 10s", Safe: nothingStarted},
-		{Name: "more replicas than stores", CLI: "playground --stores 2 --replicas 3", Code: fault.BadConfig, Says: []string{"3 replicas need as many stores"}, Helps: "there are 2", Safe: nothingStarted},
+		{Name: "more replicas than stores", CLI: "playground --stores 2 --replicas 3", Code: fault.BadConfig, Says: []string{"3 replicas need as many stores, there are 2"}, Helps: "start more (--stores), or ask for fewer", Safe: nothingStarted},
 		{Name: "key without a certificate", CLI: "server --memory --tls-key n.key", Code: fault.BadConfig, Says: []string{"needs a certificate and its key"}, Helps: "give --tls-cert and --tls-key", Safe: nothingStarted},
 		{Name: "no workload", CLI: "bench fly", Code: fault.BadUsage, Says: []string{`unknown workload "fly"`}, Helps: "put", Safe: nothingDone},
 	}},
 	{Title: "Import and export", World: "cluster", Cases: []Case{
 		{Name: "import of what is not there", CLI: "import missing.jsonl", Code: fault.BadSource, Says: []string{"no such file or directory"}, Helps: "name a file or directory that can be read", Safe: nothingWritten},
-		{Name: "import of a broken line", CLI: "import bad.jsonl", Files: map[string]string{"bad.jsonl": "{\"key\":\"import/1\",\"value\":\"1\"}\n{\"key\":\"import/2\",\n"}, Code: fault.BadSource, Says: []string{"record 2", "keys are written"}, Helps: "start it again", Safe: "the text says how many keys were written before it; started again the import writes the same values"},
-		{Name: "import of a line without a value", CLI: "import bad.jsonl", Files: map[string]string{"bad.jsonl": "{\"key\":\"canary/0\"}\n"}, Code: fault.BadSource, Says: []string{"neither value nor value_base64 is given"}, Helps: "start it again", Safe: "the key holds what it held"},
-		{Name: "import of an empty key", CLI: "import bad.jsonl", Files: map[string]string{"bad.jsonl": "{\"key\":\"\",\"value\":\"1\"}\n"}, Code: fault.BadSource, Says: []string{"record 1: the key is empty"}, Helps: "start it again", Safe: nothingWritten},
+		{Name: "import of a broken line", CLI: "import bad.jsonl", Files: map[string]string{"bad.jsonl": "{\"key\":\"import/1\",\"value\":\"1\"}\n{\"key\":\"import/2\",\n"}, Code: fault.BadSource, Says: []string{"record 2", "keys are written"}, Helps: "correct it, and start it again", Safe: "the text says how many keys were written before it; started again the import writes the same values"},
+		{Name: "import of a line without a value", CLI: "import bad.jsonl", Files: map[string]string{"bad.jsonl": "{\"key\":\"canary/0\"}\n"}, Code: fault.BadSource, Says: []string{"neither value nor value_base64 is given"}, Helps: "correct it, and start it again", Safe: "the key holds what it held"},
+		{Name: "import of an empty key", CLI: "import bad.jsonl", Files: map[string]string{"bad.jsonl": "{\"key\":\"\",\"value\":\"1\"}\n"}, Code: fault.BadSource, Says: []string{"record 1: the key is empty"}, Helps: "correct it, and start it again", Safe: nothingWritten},
 		{Name: "import of a table without names", CLI: "import bad.csv", Files: map[string]string{"bad.csv": "canary/0,x\n"}, Code: fault.BadSource, Says: []string{"the first line must name the columns"}, Helps: "such as key,value", Safe: "the key holds what it held"},
-		{Name: "import of bad base64", CLI: "import bad.csv", Files: map[string]string{"bad.csv": "key,value,encoding\n%%%,x,base64\n"}, Code: fault.BadSource, Says: []string{"illegal base64 data"}, Helps: "start it again", Safe: nothingWritten},
+		{Name: "import of bad base64", CLI: "import bad.csv", Files: map[string]string{"bad.csv": "key,value,encoding\n%%%,x,base64\n"}, Code: fault.BadSource, Says: []string{"the key is not base64"}, Helps: "correct it, and start it again", Safe: nothingWritten},
 		{Name: "import of an unknown format", CLI: "import things.xml", Files: map[string]string{"things.xml": "<a/>"}, Code: fault.BadUsage, Says: []string{"unknown format"}, Helps: "say --format tree, jsonl or csv", Safe: nothingWritten},
 		{Name: "checkpoint of another import", CLI: "import good.jsonl --checkpoint pos", Files: map[string]string{"good.jsonl": "{\"key\":\"import/1\",\"value\":\"1\"}\n", "pos": "{\"schema_version\":1,\"source\":\"jsonl:/other\"}"}, Code: fault.BadSource, Says: []string{"is of another import"}, Helps: "remove it or name another file", Safe: nothingWritten},
 		{Name: "checkpoint that is none", CLI: "import good.jsonl --checkpoint pos", Files: map[string]string{"good.jsonl": "{\"key\":\"import/1\",\"value\":\"1\"}\n", "pos": "garbage"}, Code: fault.BadSource, Says: []string{"checkpoint pos"}, Helps: "remove it to import from the beginning", Safe: nothingWritten},
@@ -432,8 +432,8 @@ var table = []Section{
 			Run: func(r *run) error {
 				return r.command("put stranger x --tls-ca tls/ca.crt --addr " + r.w.(*secure).plain)
 			}},
-		{Name: "key of another certificate", CLI: "server --memory --tls-cert tls/me.crt --tls-key tls/other.key", Code: fault.CertFiles, Says: []string{"read the certificates"}, Helps: "--tls-cert, --tls-key", Safe: nothingStarted},
-		{Name: "certificate that is not there", CLI: "put stranger x --tls-ca tls/ca.crt --tls-cert missing.crt --tls-key tls/me.key", Code: fault.CertFiles, Says: []string{"no such file or directory"}, Helps: "--tls-cert, --tls-key", Safe: nothingSent},
+		{Name: "key of another certificate", CLI: "server --memory --tls-cert tls/me.crt --tls-key tls/other.key", Code: fault.CertFiles, Says: []string{"read the certificates", "--tls-cert, --tls-key"}, Helps: "the key that belongs to the certificate", Safe: nothingStarted},
+		{Name: "certificate that is not there", CLI: "put stranger x --tls-ca tls/ca.crt --tls-cert missing.crt --tls-key tls/me.key", Code: fault.CertFiles, Says: []string{"no such file or directory", "--tls-cert, --tls-key"}, Helps: "give files that can be read", Safe: nothingSent},
 	}},
 	{Title: "Disks, networks and clocks that fail", Cases: []Case{
 		{Name: "dead majority", Does: "reads and writes while most stores of a shard are away", Code: fault.Unavailable, Sees: "`unavailable`, or `outcome unknown` for a write that was under way, when the time is over", Says: []string{"nothing happened; try again later", "outcome unknown: the write may or may not have happened"}, Safe: "everything that was acknowledged; it goes on when a majority is back", Test: "client.TestNoQuorum"},
