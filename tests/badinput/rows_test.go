@@ -158,7 +158,7 @@ func (r *run) foreign() (lost, own *client.DB) {
 
 func (r *run) takenOver() error {
 	lost, own := r.foreign()
-	ctx, cancel := contextFor(3 * time.Second)
+	ctx, cancel := contextFor(time.Second)
 	defer cancel()
 	err := lost.Put(ctx, []byte("k"), []byte("2"))
 	if v, gerr := own.Get(r.ctx(), []byte("k")); gerr != nil || string(v) != "theirs" {
@@ -169,7 +169,7 @@ func (r *run) takenOver() error {
 
 func (r *run) orderTakenOver() error {
 	lost, own := r.foreign()
-	ctx, cancel := contextFor(3 * time.Second)
+	ctx, cancel := contextFor(time.Second)
 	defer cancel()
 	err := lost.Admin().PauseScheduling(ctx, time.Hour)
 	if s, serr := own.Admin().Scheduling(r.ctx()); serr != nil || s.Paused != 0 {

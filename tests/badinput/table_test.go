@@ -187,7 +187,9 @@ var table = []Section{
 			Run: (*run).resolveGone},
 	}},
 	{Title: "Administration", World: "cluster", Cases: []Case{
-		{Name: "unknown shard", CLI: "ctl shard split s987654 --half", Code: fault.UnknownShard, Says: []string{"no such shard"}, Helps: "list them with `skerry ctl shard list`", Safe: nothingDone},
+		{Name: "unknown shard", CLI: "ctl shard move s987654 --from st1000 --to st1001", Code: fault.Invalid, Says: []string{"there is no shard s987654"}, Helps: "'skerry ctl shard list' shows them", Safe: nothingDone},
+		{Name: "unknown shard in the SDK", Does: "`ShardByID` of a shard that does not exist", Code: fault.UnknownShard, Says: []string{"no such shard"}, Helps: "list them with `skerry ctl shard list`", Safe: nothingDone,
+			Run: func(r *run) error { _, err := r.admin().ShardByID(r.ctx(), shard.ID(unknown)); return err }},
 		{Name: "shard that is no number", CLI: "ctl shard split users --half", Code: fault.BadUsage, Says: []string{`"users" is not a shard`}, Helps: "write its number, such as s1001", Safe: nothingDone},
 		{Name: "split outside the shard", Does: "`skerry ctl shard split` of the shard of a at z", Code: fault.Invalid, Says: []string{"a key lies outside"}, Helps: "`skerry ctl shard get KEY` shows the shard of a key", Safe: "the shard is whole",
 			Run: func(r *run) error { return r.command("ctl shard split " + r.shard("a").ID.String() + " --key z") }},
