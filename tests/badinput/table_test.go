@@ -279,14 +279,14 @@ var table = []Section{
 			}},
 		{Name: "store of another cluster", Does: "raft frames of a store of another cluster", Code: fault.WrongCluster, Says: []string{"wrong cluster"}, Helps: "the other side is", Safe: "not one frame is looked at",
 			Run: func(r *run) error {
-				return r.raftStream(headers("skerry-store", r.firstStore(), "skerry-from", 1, "skerry-cluster", 12345), []byte{1})
+				return r.raftStream(r.of().c.Addrs()[0], headers("skerry-store", r.firstStore(), "skerry-from", 1, "skerry-cluster", 12345), []byte{1})
 			}},
 		{Name: "raft frames of garbage", Does: "raft frames of garbage", Sees: "nothing: they are dropped and counted", Safe: "the store goes on",
 			Run: func(r *run) error {
-				return r.raftStream(r.raftHeaders(), nil, []byte{1}, bytes.Repeat([]byte{0xff}, 64), []byte{1, 1, 1}, []byte{1, 4, 0, 0, 0, 0, 0, 0, 3})
+				return r.raftFrames(nil, []byte{1}, bytes.Repeat([]byte{0xff}, 64), []byte{1, 1, 1}, []byte{1, 4, 0, 0, 0, 0, 0, 0, 3})
 			}},
 		{Name: "raft heartbeat response with a short context", Does: "raft heartbeat responses with contexts of 0 to 16 bytes, on which raft itself panics", Sees: "nothing: those of another length than 8 are dropped", Safe: "the store goes on",
-			Run: func(r *run) error { return r.raftStream(r.raftHeaders(), r.shortContexts()...) }},
+			Run: func(r *run) error { return r.raftFrames(r.shortContexts()...) }},
 		{Name: "order that nobody knows", Does: "an order to placement with an unknown word", Code: fault.Refused, Says: []string{"the order is not understood here"}, Helps: "unknown field", Safe: nothingDone,
 			Run: func(r *run) error { return r.order(`{"frobnicate":{}}`) }},
 		{Name: "order for nothing", Does: "an empty order to placement", Code: fault.Refused, Says: []string{"invalid request"}, Helps: "the order asks for nothing", Safe: nothingDone,

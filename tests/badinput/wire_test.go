@@ -84,10 +84,10 @@ func (r *run) firstStore() uint64 {
 	return uint64(info.Stores[0])
 }
 
-// raftStream sends frames of another store, and returns how the server ends the stream.
-func (r *run) raftStream(h metadata.MD, frames ...[]byte) error {
+// raftStream sends frames of another store to a node, and returns how it ends the stream.
+func (r *run) raftStream(addr string, h metadata.MD, frames ...[]byte) error {
 	r.Helper()
-	stream, err := raftv1.NewRaftClient(r.dial(r.of().c.Addrs()[0])).Frames(metadata.NewOutgoingContext(r.ctx(), h))
+	stream, err := raftv1.NewRaftClient(r.dial(addr)).Frames(metadata.NewOutgoingContext(r.ctx(), h))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -100,25 +100,37 @@ func (r *run) raftStream(h metadata.MD, frames ...[]byte) error {
 	return nil
 }
 
-// raftHeaders say that the frames come from another store of the cluster.
-func (r *run) raftHeaders() metadata.MD {
+// raftFrames sends frames to the store that leads the shard of canaries, as if they came from another store of the cluster.
+func (r *run) raftFrames(frames ...[]byte) error {
 	r.Helper()
-	info, err := r.of().conns.Node(r.of().c.Addrs()[0]).Info(r.ctx())
+	s, addr := r.leader("canary/0")
+	info, err := r.of().conns.Node(addr).Info(r.ctx())
 	if err != nil {
 		r.Fatal(err)
 	}
-	return headers("skerry-store", r.firstStore(), "skerry-from", r.firstStore()+1, "skerry-cluster", uint64(info.Cluster))
+	from := s.Replicas[0].Store
+	if from == s.Leader.Store {
+		from = s.Replicas[1].Store
+	}
+	return r.raftStream(addr, headers("skerry-store", uint64(s.Leader.Store), "skerry-from", uint64(from), "skerry-cluster", uint64(info.Cluster)), frames...)
 }
 
-// shortContexts are raft heartbeat responses with every length of context that raft does not expect, from every replica of a
-// shard to every other.
+// shortContexts are raft heartbeat responses with contexts that raft does not expect, from every other replica of a shard to its
+// leader, in the leader's term.
 func (r *run) shortContexts() (out [][]byte) {
+	r.Helper()
+	if err := r.db().Put(r.ctx(), []byte("awake"), nil); err != nil {
+		r.Fatal(err)
+	}
+	if _, err := r.db().Get(r.ctx(), []byte("awake")); err != nil { // by a round of heartbeats, or a lease that one gave
+		r.Fatal(err)
+	}
 	s := r.shard("canary/0")
 	for _, from := range s.Replicas {
-		for _, to := range s.Replicas {
-			for n := range 17 {
-				m := &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(from.ID)), To: new(uint64(to.ID)),
-					Term: new(s.Term), Context: make([]byte, n)}
+		for n := range 17 {
+			m := &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(from.ID)), To: new(uint64(s.Leader.ID)),
+				Term: new(s.Term), Context: make([]byte, n)}
+			if from.ID != s.Leader.ID {
 				out = append(out, append(group.AppendMessage(nil, s.ID, m), 1))
 			}
 		}
