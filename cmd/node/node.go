@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -75,7 +76,11 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	}
 	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
-		return nil, fault.Errorf(fault.PortInUse, "listen on %s: %w; is another node running there?", c.Listen, err)
+		hint := "name an address of this machine (--listen)"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			hint = "is another node running there?"
+		}
+		return nil, fault.Errorf(fault.PortInUse, "listen on %s: %w; %s", c.Listen, err, hint)
 	}
 	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, guard: guard, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {

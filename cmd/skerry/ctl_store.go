@@ -150,7 +150,11 @@ func parseID[T ~uint64](noun, letters, text string) (T, error) {
 		if noun[0] == 'o' {
 			article = "an"
 		}
-		return 0, usagef("%q is not %s %s; write its number, such as %s1001", text, article, noun, letters)
+		example := letters + "1001"
+		if letters == "m" {
+			example = "2" // members are numbers, and the first ones small
+		}
+		return 0, usagef("%q is not %s %s; write its number, such as %s", text, article, noun, example)
 	}
 	return T(n), nil
 }
