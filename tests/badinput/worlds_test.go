@@ -29,7 +29,6 @@ type cluster struct {
 	c     *embed.Cluster
 	conns *rpc.Conns
 	calls *rpc.Calls
-	sum   client.Sum
 }
 
 // canaries are keys that stay, in both shards.
