@@ -3,6 +3,7 @@ package badinput
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func canaries() (out [][]byte) {
 func inCluster(t *testing.T) world {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := embed.Open(ctx, embed.SplitKeys("m"), embed.Tick(50*time.Millisecond))
+	c, err := embed.Open(ctx, embed.SplitKeys("m"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,13 +140,20 @@ func (r *run) leader(key string) (client.ShardInfo, string) {
 	return s, ""
 }
 
-// ask sends one request to the leader of the shard of a key, as the SDK does, after change has spoilt it.
+// ask sends one request to the leader of the shard of a key, as the SDK does, after change has spoilt it; to the next one, if
+// another replica leads by then.
 func (r *run) ask(key string, change func(*call.Request)) error {
 	r.Helper()
-	s, addr := r.leader(key)
-	req := &call.Request{Kind: call.Read, Shard: s.ID, Epoch: s.Epoch, Timeout: 5 * time.Second}
-	change(req)
-	return r.of().calls.Call(r.ctx(), addr, s.Leader.Store, req).Err
+	for {
+		s, addr := r.leader(key)
+		req := &call.Request{Kind: call.Read, Shard: s.ID, Epoch: s.Epoch, Timeout: 5 * time.Second}
+		change(req)
+		err := r.of().calls.Call(r.ctx(), addr, s.Leader.Store, req).Err
+		if !errors.As(err, new(*shard.NotLeaderError)) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond) // placement hears of leaders by heartbeats
+	}
 }
 
 // placement is the member that leads.
