@@ -73,7 +73,7 @@ type run struct {
 }
 
 // patience bounds one row.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func (r *run) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

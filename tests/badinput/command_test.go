@@ -52,7 +52,7 @@ func (e *cliError) FaultCode() fault.Code { return e.code }
 var codeAtEnd = regexp.MustCompile(` \[(SK\d{4})\]$`)
 
 // cliPatience bounds a command; none of these should run for long.
-const cliPatience = 20 * time.Second
+const cliPatience = 40 * time.Second
 
 // command runs a command line of the program in the row's directory, by a shell's rules for words, and returns what it says
 // if it fails. Whatever it says else is in the test's log.

@@ -252,7 +252,7 @@ var table = []Section{
 				return r.kvStream(headers("skerry-store", r.firstStore()), make([]byte, 65<<20))
 			}},
 		{Name: "endless streams", Does: "200 streams of a client that say nothing and never end", Sees: "nothing: others are served", Safe: "they cost a goroutine each, and end with their connection", Run: (*run).silentStreams},
-		{Name: "slow reader", Does: "a client that asks for 128 MiB and does not read the answers", Sees: "nothing: others are served, and it gets its answers when it reads", Safe: "no answer is lost", Run: (*run).slowReader},
+		{Name: "slow reader", Does: "a client that asks for 32 MiB and does not read the answers", Sees: "nothing: others are served, and it gets its answers when it reads", Safe: "no answer is lost", Run: (*run).slowReader},
 		{Name: "unknown kind of request", Does: "a request of a kind that does not exist", Code: fault.Refused, Says: []string{"invalid request"}, Helps: "kind", Safe: "nothing reached the log",
 			Run: func(r *run) error { return r.ask("a", func(q *call.Request) { q.Kind = 99 }) }},
 		{Name: "write without a name", Does: "a raw write without the id of its attempt", Code: fault.Refused, Says: []string{"invalid request"}, Helps: "id", Safe: "nothing reached the log",

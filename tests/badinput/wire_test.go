@@ -159,7 +159,7 @@ func getBody(key string) []byte {
 // slowReader asks for far more than fits a stream's window and reads none of it; others are served meanwhile, and then it
 // gets all its answers.
 func (r *run) slowReader() error {
-	const asked, size = 128, 1 << 20
+	const asked, size = 64, 512 << 10
 	r.Helper()
 	if err := r.db().Put(r.ctx(), []byte("slow"), make([]byte, size)); err != nil {
 		return err
