@@ -25,15 +25,16 @@ lint: ## vet, staticcheck, formatting
 	$(BIN)/staticcheck ./...
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not formatted:"; echo "$$unformatted"; exit 1; }
 
-generate: ## Go code from the .proto files, docs/states.md from the tables of states, docs/errors.md and docs/metrics.md from theirs
+generate: ## Go code from the .proto files, docs/states.md from the tables of states, docs/errors.md, docs/metrics.md and docs/bad-input.md from theirs
 	go run -C internal/tools ./protogen ../../proto
 	go test ./tests/states ./internal/fault -run TestDocument -rewrite
 	go test ./cmd/node -run TestMetricsDocument -rewrite
+	go test ./tests/badinput -run TestTable -rewrite
 
 verify: ## generated code is fresh, modules are tidy
 	$(MAKE) -s generate
 	go mod tidy -diff
-	git diff --exit-code -- proto docs/states.md docs/errors.md docs/metrics.md
+	git diff --exit-code -- proto docs/states.md docs/errors.md docs/metrics.md docs/bad-input.md
 
 bench: build ## put, get, scan, ycsb-a and what small transactions cost, on three stores in one process, on disk
 	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \

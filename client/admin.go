@@ -178,10 +178,10 @@ func (a *Admin) Shard(ctx context.Context, key []byte) (ShardInfo, error) {
 			return shardInfo(&r.Routes[i]), nil
 		}
 	}
-	return ShardInfo{}, refuse("look up shard", key, ErrNotFound, "placement knows no shard that holds this key", "wait for the cluster to be set up")
+	return ShardInfo{}, refuse("look up shard", key, ErrNoShard, "placement knows no shard that holds this key", "wait for the cluster to be set up")
 }
 
-// ShardByID describes a shard. It looks through all of them if the client does not know where the shard lies.
+// ShardByID describes a shard, or returns ErrNoShard. It looks through all of them if the client does not know where the shard lies.
 func (a *Admin) ShardByID(ctx context.Context, id shard.ID) (ShardInfo, error) {
 	if rt, ok := a.db.routes.get(id); ok {
 		r, err := a.locate(ctx, "look up shard", rt.desc.Range.Start, 1)
@@ -199,7 +199,7 @@ func (a *Admin) ShardByID(ctx context.Context, id shard.ID) (ShardInfo, error) {
 			return s, err
 		}
 	}
-	return ShardInfo{}, refuse("look up shard "+id.String(), nil, ErrNotFound, "placement knows no such shard", "list them with `skerry ctl shard list`")
+	return ShardInfo{}, refuse("look up shard "+id.String(), nil, ErrNoShard, "placement does not know it", "list them with `skerry ctl shard list`")
 }
 
 func shardInfo(r *beat.Route) ShardInfo {
@@ -303,7 +303,7 @@ func (a *Admin) TransferLeader(ctx context.Context, id shard.ID, to shard.StoreI
 			return nil
 		}
 		if isRejected(err) {
-			return e.fail(ErrInvalid, err)
+			return e.rejected(err)
 		}
 		if stop := e.learn(&rt, from, err); stop != nil {
 			return e.stopped(stop)
@@ -333,8 +333,8 @@ func (a *Admin) RemoveStore(ctx context.Context, id shard.StoreID) error {
 		if err == nil {
 			return nil
 		}
-		if isRejected(err) {
-			return e.fail(ErrInvalid, err)
+		if isRejected(err) || isForeign(err) {
+			return e.rejected(err)
 		}
 		if stop := e.pause(noRoute, err, 0); stop != nil {
 			return e.stopped(stop)

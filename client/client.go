@@ -91,7 +91,7 @@ func (db *DB) connect(ctx context.Context) error {
 			}
 		}
 		if as[*shard.WrongClusterError](err) {
-			return e.fail(ErrInvalid, err)
+			return e.rejected(err)
 		}
 		var insecure *rpc.SecurityError
 		if errors.As(err, &insecure) { // trying again would not help, and would hide why

@@ -465,7 +465,7 @@ func testAdmin(t *testing.T, ctx context.Context, db *client.DB) {
 		t.Fatalf("shard of h: %+v", s)
 	}
 	_, err = a.ShardByID(ctx, 99)
-	wantErr(t, err, client.ErrNotFound)
+	wantErr(t, err, client.ErrNoShard)
 	lead := leaderOf(t, ctx, a, 3)
 	to := lead%3 + 1
 	must(t, a.TransferLeader(ctx, 3, to))

@@ -17,7 +17,7 @@ import (
 // TestEveryErrorHasACode: all sentinels and typed errors that a caller may see, and each code is in the table.
 func TestEveryErrorHasACode(t *testing.T) {
 	for _, err := range []error{
-		ErrNotFound, ErrConflict, ErrAmbiguous, ErrCrossShard, ErrKeyTooLarge, ErrValueTooLarge, ErrInvalid, ErrUnavailable, ErrClosed,
+		ErrNotFound, ErrNoShard, ErrConflict, ErrAmbiguous, ErrCrossShard, ErrKeyTooLarge, ErrValueTooLarge, ErrInvalid, ErrUnavailable, ErrClosed,
 		ErrTooOld, ErrTxnTooLarge, ErrTxnDone, ErrReadOnly, ErrNotCounter, &TxnConflictError{},
 		&shard.NotLeaderError{}, &shard.StaleEpochError{}, &shard.NotReadyError{}, &shard.NotFoundError{}, &shard.ServerBusyError{},
 		&shard.RefreshError{}, &shard.OverwrittenError{}, &shard.KeyNotInShardError{}, &shard.InvalidError{}, &shard.AmbiguousError{},

@@ -39,13 +39,20 @@ type Conn interface {
 	Close() error
 }
 
+// clusterConn is a Conn that lets servers of other clusters refuse what is sent to them. The cluster is known before the first
+// request to a store.
+type clusterConn interface{ SetCluster(shard.ClusterID) }
+
 // rpcConn is Conn over gRPC.
 type rpcConn struct {
 	conns *rpc.Conns
 	calls *rpc.Calls
 }
 
-var _ Conn = (*rpcConn)(nil)
+var (
+	_ Conn        = (*rpcConn)(nil)
+	_ clusterConn = (*rpcConn)(nil)
+)
 
 func newRPCConn(e env.Env, cfg *tls.Config) *rpcConn {
 	conns := rpc.NewConns(cfg)
@@ -55,6 +62,8 @@ func newRPCConn(e env.Env, cfg *tls.Config) *rpcConn {
 func (c *rpcConn) Call(ctx context.Context, addr string, store shard.StoreID, req *call.Request) call.Reply {
 	return c.calls.Call(ctx, addr, store, req)
 }
+
+func (c *rpcConn) SetCluster(id shard.ClusterID) { c.conns.SetCluster(id) }
 
 func (c *rpcConn) Node(ctx context.Context, addr string) (rpc.NodeInfo, error) {
 	return c.conns.Node(addr).Info(ctx)

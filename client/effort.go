@@ -270,5 +270,10 @@ func (e *effort) stopped(why error) *Error {
 	case errors.Is(why, context.Canceled):
 		return e.fail(why, nil)
 	}
+	if n := e.lasts; n > 0 && isForeign(e.last[(n-1)%keptReasons].err) {
+		err := e.fail(ErrUnavailable, fmt.Errorf("%w: %w", why, e.last[(n-1)%keptReasons].err)) // that somebody has to do something about
+		err.Hint = "nothing happened; an address is another cluster's by now: give the client the addresses of this one"
+		return err
+	}
 	return e.fail(ErrUnavailable, why)
 }

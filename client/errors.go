@@ -18,6 +18,8 @@ import (
 var (
 	// ErrNotFound is returned by Get and GetTTL for a key that does not exist or is expired.
 	ErrNotFound = fault.New(fault.NotFound, "key not found")
+	// ErrNoShard is returned by calls of Admin for a shard that does not exist.
+	ErrNoShard = fault.New(fault.UnknownShard, "no such shard")
 	// ErrConflict is returned by conditional writes: a condition did not hold and nothing was written. The error is also
 	// a *ConflictError with the current value.
 	ErrConflict = fault.New(fault.Conflict, "condition did not hold, nothing was written")
@@ -196,6 +198,31 @@ func refuse(op string, key []byte, kind error, why, hint string) error {
 		e.Cause = errors.New(why)
 	}
 	return e
+}
+
+// refuse makes the error of an effort that cannot succeed because of what was asked for.
+func (e *effort) refuse(why, hint string) *Error {
+	err := e.fail(ErrInvalid, errors.New(why))
+	err.Hint = hint
+	return err
+}
+
+// rejected makes the error of what a store or placement refused for good. What stands around the reason, such as whom it was
+// asked of, says nothing to the caller.
+func (e *effort) rejected(err error) *Error {
+	var invalid *shard.InvalidError
+	var wrong *shard.WrongClusterError
+	switch {
+	case errors.As(err, &invalid):
+		err = invalid
+	case errors.As(err, &wrong):
+		err = wrong
+	}
+	out := e.fail(ErrInvalid, err)
+	if as[*shard.WrongClusterError](err) {
+		out.Hint = "the addresses are of more than one cluster, or of another one than before: name nodes of one cluster"
+	}
+	return out
 }
 
 // hint says what to do about an error of this kind.

@@ -30,7 +30,10 @@ func (a *Admin) GC(ctx context.Context) (GCSettings, error) { return a.setGC(ctx
 
 // SetGCKeep says how far back reads stay possible, and so how long overwritten versions are kept.
 func (a *Admin) SetGCKeep(ctx context.Context, keep time.Duration) (GCSettings, error) {
-	ms := uint64(max(keep.Milliseconds(), 0))
+	if keep < 0 {
+		return GCSettings{}, refuse("set how long versions are kept", nil, ErrInvalid, fmt.Sprintf("versions are to be kept for %s", keep), "give at least a second")
+	}
+	ms := uint64(keep.Milliseconds())
 	return a.setGC(ctx, beat.GCOrder{KeepMillis: &ms})
 }
 
@@ -74,7 +77,7 @@ func (a *Admin) SetSafePoint(ctx context.Context, ts Timestamp) (SafePoints, err
 		return SafePoints{}, err
 	}
 	if ts > now {
-		return SafePoints{}, e.fail(ErrInvalid, fmt.Errorf("timestamp %d lies in the future, above %d", ts, now))
+		return SafePoints{}, e.future(ts, now)
 	}
 	return a.moveSafePoints(ctx, beat.SafePoints{Safe: uint64(ts)})
 }
@@ -102,7 +105,7 @@ func (a *Admin) CollectGarbage(ctx context.Context, keep time.Duration) (SafePoi
 	}
 	back := shard.Millis(keep.Milliseconds())
 	if keep < 0 || back >= now.Millis() {
-		return SafePoints{}, e.fail(ErrInvalid, fmt.Errorf("versions are to be kept for %s", keep))
+		return SafePoints{}, e.refuse(fmt.Sprintf("versions are to be kept for %s", keep), "give zero or more, and not more than the cluster's clock shows")
 	}
 	// Issued timestamps are even, and now is one.
 	p, err := a.moveSafePoints(ctx, beat.SafePoints{Safe: uint64(min(now, mvcc.AtMillis(now.Millis()-back)) &^ 1)})
@@ -205,7 +208,12 @@ func lockOf(l mvcc.LockInfo) Lock {
 
 // ResolveLock finishes a lock's transaction if it is decided or its life is over; it waits for that as long as the retry
 // budget lasts.
-func (a *Admin) ResolveLock(ctx context.Context, l Lock) error { return a.settleLock(ctx, &l.info) }
+func (a *Admin) ResolveLock(ctx context.Context, l Lock) error {
+	if len(l.info.Key) == 0 {
+		return refuse("resolve a lock", nil, ErrInvalid, "it is none that Locks gave", "take it from Locks")
+	}
+	return a.settleLock(ctx, &l.info)
+}
 
 func (a *Admin) settleLock(ctx context.Context, l *mvcc.LockInfo) error {
 	e := a.db.begin(ctx, "resolve a lock", l.Key)

@@ -58,8 +58,8 @@ func (a *Admin) order(ctx context.Context, what string, o *beat.Order) (*beat.Ou
 		if err == nil {
 			return out, nil
 		}
-		if isRejected(err) {
-			return nil, e.fail(ErrInvalid, err)
+		if isRejected(err) || isForeign(err) {
+			return nil, e.rejected(err)
 		}
 		if stop := e.pause(noRoute, err, 0); stop != nil {
 			return nil, e.stopped(stop)
@@ -99,6 +99,9 @@ func (a *Admin) ScatterShards(ctx context.Context, ids ...shard.ID) ([]OperatorI
 
 // ScatterRange has the shards that hold keys of a range spread over the stores as if there were no others.
 func (a *Admin) ScatterRange(ctx context.Context, r Range) ([]OperatorInfo, error) {
+	if err := checkRange("scatter shards", r); err != nil {
+		return nil, err
+	}
 	full := r.whole()
 	out, err := a.order(ctx, "scatter shards", &beat.Order{Scatter: &beat.ScatterOrder{Range: true, Start: full.Start, End: full.End}})
 	if err != nil {
@@ -176,7 +179,7 @@ func (a *Admin) Rules(ctx context.Context) ([]byte, error) {
 // SetRules gives other rules, which are checked first; with DryRun they are only checked. It returns them as they are kept.
 func (a *Admin) SetRules(ctx context.Context, rules []byte) ([]byte, error) {
 	if !json.Valid(rules) {
-		return nil, refuse("set the placement rules", nil, ErrInvalid, "they are not JSON", "see docs/placement.md")
+		return nil, refuse("set the placement rules", nil, ErrInvalid, "they are not JSON", "write them as docs/placement.md says")
 	}
 	out, err := a.order(ctx, "set the placement rules", &beat.Order{Rules: &beat.RulesOrder{Set: rules}})
 	if err != nil {

@@ -125,7 +125,7 @@ func (p *place) askFor(ctx context.Context, each time.Duration, f func(ctx conte
 		}
 	}
 	if err := p.discover(ctx); err != nil {
-		return errors.Join(last, err)
+		return fmt.Errorf("%w; %w", last, err)
 	}
 	return last
 }
@@ -197,6 +197,9 @@ func (p *place) sameClusterLocked(id shard.ClusterID) error {
 		return &shard.WrongClusterError{Want: id, Have: p.cluster}
 	}
 	p.cluster = id
+	if c, ok := p.db.conn.(clusterConn); ok {
+		c.SetCluster(id)
+	}
 	return nil
 }
 

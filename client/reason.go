@@ -91,7 +91,7 @@ func classify(err error) reason {
 		return fullDisk
 	case as[*shard.RefreshError](err):
 		return outdated
-	case as[*shard.NotFoundError](err):
+	case as[*shard.NotFoundError](err), isForeign(err): // the address is another cluster's by now; ours may be elsewhere
 		return notThere
 	case as[*shard.OverwrittenError](err):
 		return overwritten
@@ -111,8 +111,11 @@ func classify(err error) reason {
 
 // isRejected reports an answer that is the same wherever it is asked.
 func isRejected(err error) bool {
-	return as[*shard.InvalidError](err) || as[*shard.WrongClusterError](err)
+	return as[*shard.InvalidError](err)
 }
+
+// isForeign reports an answer of another cluster: nothing happened.
+func isForeign(err error) bool { return as[*shard.WrongClusterError](err) }
 
 // isUnknown reports that the fate of an attempt will never be known.
 func isUnknown(err error) bool { return as[*shard.AmbiguousError](err) }

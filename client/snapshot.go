@@ -35,7 +35,7 @@ func (db *DB) Stale(ctx context.Context, d time.Duration) (*Snapshot, error) {
 		return nil, err
 	}
 	if d < 0 || shard.Millis(d.Milliseconds()) > ts.Millis() {
-		return nil, refuse("read stale", nil, ErrInvalid, fmt.Sprintf("%s ago is no moment of the past", d), "")
+		return nil, refuse("read stale", nil, ErrInvalid, fmt.Sprintf("%s ago is no moment of the past", d), "give a time above zero, such as time.Second")
 	}
 	return db.At(ts.Ago(shard.Millis(d.Milliseconds())), ReadFromFollower()), nil
 }
@@ -57,16 +57,21 @@ func (s *Snapshot) check(e *effort) error {
 			return err
 		}
 		if s.v.ts > now {
-			return e.fail(ErrInvalid, fmt.Errorf("timestamp %d lies in the future, above %d", s.v.ts, now))
+			return e.future(s.v.ts, now)
 		}
 	}
 	if s.v.ts == 0 {
-		return e.fail(ErrInvalid, fmt.Errorf("timestamp 0 was never issued"))
+		return e.refuse("timestamp 0 was never issued", "fetch one with Timestamp (`skerry ctl ts`)")
 	}
 	s.mu.Lock()
 	s.checked = true
 	s.mu.Unlock()
 	return nil
+}
+
+// future refuses a timestamp that was not issued yet.
+func (e *effort) future(ts, now Timestamp) *Error {
+	return e.refuse(fmt.Sprintf("timestamp %d lies in the future, above %d", ts, now), "fetch one with Timestamp (`skerry ctl ts`)")
 }
 
 // Get reads one key. A key that did not exist is ErrNotFound.

@@ -45,7 +45,11 @@ func (a *Admin) splitKeys(ctx context.Context, id shard.ID, key func([]byte) sha
 // SplitInto cuts a shard into so many parts of about equal size (fewer, if it holds too few keys), and returns them as
 // Split does. If it returns ErrAmbiguous the shard may have been cut: look before asking again.
 func (a *Admin) SplitInto(ctx context.Context, id shard.ID, parts int) ([]ShardInfo, error) {
-	return a.split(ctx, fmt.Sprintf("split %s into %d", id, parts), id, nil, parts)
+	op := fmt.Sprintf("split %s into %d", id, parts)
+	if parts < 2 {
+		return nil, refuse(op, nil, ErrInvalid, fmt.Sprintf("%d parts are no split", parts), "give at least 2")
+	}
+	return a.split(ctx, op, id, nil, parts)
 }
 
 // split asks the leader. The request names the epoch: a shard that was cut meanwhile, by an earlier attempt of this call
@@ -73,7 +77,7 @@ func (a *Admin) split(ctx context.Context, op string, id shard.ID, at []shard.Ke
 				return a.parts(ctx, whole.Range)
 			}
 			if !rt.desc.Range.Contains(at[0]) || !rt.desc.Range.Contains(at[len(at)-1]) {
-				return nil, e.fail(ErrInvalid, fmt.Errorf("a key lies outside %s, which holds %s", id, rt.desc.Range))
+				return nil, e.refuse(fmt.Sprintf("a key lies outside %s, which holds %s", id, rt.desc.Range), "`skerry ctl shard get KEY` shows the shard of a key")
 			}
 		}
 		from := e.pick(&rt, false)
@@ -93,7 +97,7 @@ func (a *Admin) split(ctx context.Context, op string, id shard.ID, at []shard.Ke
 		var stale *shard.StaleEpochError
 		switch {
 		case isRejected(err):
-			return nil, e.fail(ErrInvalid, err)
+			return nil, e.rejected(err)
 		case errors.As(err, &stale) && into > 0 && silent:
 			return nil, e.fail(ErrAmbiguous, err)
 		case classify(err) == unanswered:
@@ -114,7 +118,7 @@ const newShardPatience = 3 * time.Second
 func (a *Admin) newShard(ctx context.Context, id shard.ID) (ShardInfo, error) {
 	for end := a.db.env.Now().Add(newShardPatience); ; {
 		s, err := a.ShardByID(ctx, id)
-		if err == nil || !errors.Is(err, ErrNotFound) || a.db.env.Now() > end {
+		if err == nil || !errors.Is(err, ErrNoShard) || a.db.env.Now() > end {
 			return s, err
 		}
 		c, sc := a.db.scopes.enter(ctx, 0)

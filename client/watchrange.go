@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -136,7 +135,7 @@ func (w *watch) begin(r Range, from Timestamp) error {
 		return err
 	}
 	if from > now {
-		return e.fail(ErrInvalid, fmt.Errorf("timestamp %d lies in the future, above %d", from, now))
+		return e.future(from, now)
 	}
 	for {
 		t := target{first: rest.Start}

@@ -27,7 +27,7 @@ const (
 )
 
 // ErrInUse is returned by Open if another process, or another engine of this one, holds the directory.
-var ErrInUse = fault.New(fault.DirInUse, "the directory is in use by another process")
+var ErrInUse = fault.New(fault.DirInUse, "the directory is in use by another process; stop it, or name another directory (--data)")
 
 // ErrNotStore is returned by Open for a directory that holds something else than a store.
 var ErrNotStore = fault.New(fault.DirForeign, "the directory is not empty and holds no store")

@@ -116,7 +116,7 @@ func (s *Server) move(ctx context.Context, l *leadership, m *beat.MoveOrder, dry
 	case !slices.Contains(voters, m.From):
 		return nil, invalidf("%s has no replica of %s to move; it is on %s", m.From, m.Shard, join(voters))
 	case held && r.Role != shard.Learner:
-		return nil, invalidf("%s has a replica of %s already, and never two of one shard lie on one store", m.To, m.Shard)
+		return nil, invalidf("%s has a replica of %s already, and never two of one shard lie on one store; name one without", m.To, m.Shard)
 	case to.Capacity > 0 && to.Free < sh.Bytes:
 		return nil, invalidf("%s has %d bytes free and %s about %d", m.To, to.Free, m.Shard, sh.Bytes)
 	}
@@ -362,7 +362,7 @@ func (v *view) infeasible(rules *schedule.Rules) string {
 		return n
 	}
 	if n := able(nil); n < rules.Replicas {
-		return fmt.Sprintf("%d replicas need as many stores, there are %d", rules.Replicas, n)
+		return fmt.Sprintf("%d replicas need as many stores, there are %d; add stores, or ask for fewer", rules.Replicas, n)
 	}
 	for i := range rules.Ranges {
 		r := &rules.Ranges[i]

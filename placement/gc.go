@@ -65,7 +65,7 @@ func (s *Server) setGC(ctx context.Context, l *leadership, o *beat.GCOrder, dry 
 	if o.KeepMillis != nil {
 		want.KeepMillis = *o.KeepMillis
 		if want.KeepMillis < uint64(minGCKeep.Milliseconds()) || want.KeepMillis > uint64(maxGCKeep.Milliseconds()) {
-			return nil, invalidf("versions are to be kept for %d ms; give at least %s and at most %s", want.KeepMillis, minGCKeep, maxGCKeep)
+			return nil, invalidf("versions are to be kept for %d s; give at least %s and at most %s", want.KeepMillis/1000, minGCKeep, maxGCKeep)
 		}
 	}
 	if o.Paused != nil {

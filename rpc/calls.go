@@ -180,8 +180,12 @@ func (s *callStream) receive(stream kvv1.KV_StreamClient) {
 
 // fail ends the stream for good.
 func (s *callStream) fail(err error) {
-	// Whatever ended the stream is no answer to the calls that waited on it: what became of each is not known.
-	if err == nil || !errors.Is(err, shard.ErrUnavailable) {
+	// Whatever ended the stream is no answer to the calls that waited on it: what became of each is not known. But a server of
+	// another cluster ends a stream before it looks at anything that came on it.
+	var foreign *shard.WrongClusterError
+	if errors.As(err, &foreign) {
+		err = fmt.Errorf("%s: %w", s.what(), foreign)
+	} else if err == nil || !errors.Is(err, shard.ErrUnavailable) {
 		err = fmt.Errorf("%s: stream ended (%v): %w", s.what(), err, shard.ErrUnavailable)
 	}
 	s.mu.Lock()

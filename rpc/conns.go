@@ -1,14 +1,20 @@
 package rpc
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/skerrydb/skerry/shard"
 )
 
 // Sizes of gRPC. Windows are large because one stream carries what hundreds of callers ask for; the largest message is
@@ -26,6 +32,8 @@ const (
 // Safe for concurrent use.
 type Conns struct {
 	tls *tls.Config
+
+	cluster atomic.Uint64 // see SetCluster
 
 	mu     sync.Mutex
 	conns  map[string]*grpc.ClientConn
@@ -49,6 +57,7 @@ func (c *Conns) get(addr string) (*grpc.ClientConn, error) {
 		return cc, nil
 	}
 	cc, err := grpc.NewClient("passthrough:///"+addr, append(newWatched(addr, c.tls).options(),
+		grpc.WithChainUnaryInterceptor(c.nameUnary), grpc.WithChainStreamInterceptor(c.nameStream),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
@@ -61,6 +70,28 @@ func (c *Conns) get(addr string) (*grpc.ClientConn, error) {
 	}
 	c.conns[addr] = cc
 	return cc, nil
+}
+
+// SetCluster says which cluster the other sides must be of: from then on a server of another one refuses every call, because
+// an address may have been given to somebody else, with stores and shards of the same numbers. Zero, as at the beginning, is
+// any cluster.
+func (c *Conns) SetCluster(id shard.ClusterID) { c.cluster.Store(uint64(id)) }
+
+// named adds the cluster to a call's header, unless the caller did.
+func (c *Conns) named(ctx context.Context) context.Context {
+	id := c.cluster.Load()
+	if md, _ := metadata.FromOutgoingContext(ctx); id == 0 || len(md.Get(headerCluster)) > 0 {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, headerCluster, strconv.FormatUint(id, 10))
+}
+
+func (c *Conns) nameUnary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(c.named(ctx), method, req, reply, cc, opts...)
+}
+
+func (c *Conns) nameStream(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return open(c.named(ctx), d, cc, method, opts...)
 }
 
 // Close closes all connections; calls under way end with ErrUnavailable.

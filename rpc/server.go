@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/skerrydb/skerry/internal/env"
 	adminv1 "github.com/skerrydb/skerry/proto/skerry/admin/v1"
@@ -45,7 +47,7 @@ func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
 		grpc.ReadBufferSize(bufferBytes), grpc.WriteBufferSize(bufferBytes),
 		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.UnaryInterceptor(unaryErrors), grpc.StreamInterceptor(streamErrors),
+		grpc.ChainUnaryInterceptor(unaryErrors, s.knownUnary), grpc.ChainStreamInterceptor(streamErrors, s.knownStream),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 	}
@@ -112,6 +114,35 @@ func (s *Server) checkCluster(theirs shard.ClusterID) error {
 		return &shard.WrongClusterError{Want: theirs, Have: s.cluster}
 	}
 	return nil
+}
+
+// checkHeader refuses whoever names another cluster; who names none may be one who does not know it yet.
+//
+// INVARIANT: this comes before anything of a call is looked at, so that a refusal says that nothing happened.
+func (s *Server) checkHeader(ctx context.Context) error {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if len(md.Get(headerCluster)) == 0 {
+		return nil
+	}
+	id, err := headerID(ctx, headerCluster)
+	if err != nil {
+		return err
+	}
+	return s.checkCluster(shard.ClusterID(id))
+}
+
+func (s *Server) knownUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+	if err := s.checkHeader(ctx); err != nil {
+		return nil, err
+	}
+	return h(ctx, req)
+}
+
+func (s *Server) knownStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+	if err := s.checkHeader(ss.Context()); err != nil {
+		return err
+	}
+	return h(srv, ss)
 }
 
 func (s *Server) store(id shard.StoreID) (Store, error) {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -141,6 +143,9 @@ func (c *StoreConfig) splitWork() float64 {
 const maxMemberID = 5
 
 func (c *Config) check() error {
+	if err := c.checkAddrs(); err != nil {
+		return err
+	}
 	if c.Placement == nil && c.Store == nil {
 		return fmt.Errorf("a node needs a role: placement, store, or both")
 	}
@@ -175,6 +180,40 @@ func (c *Config) check() error {
 		return fmt.Errorf("a store without a placement member on its node needs addresses of placement (--join)")
 	}
 	return nil
+}
+
+// checkAddrs refuses addresses that others cannot dial: they would dial themselves, or each other.
+func (c *Config) checkAddrs() error {
+	if c.Advertise != "" && !dialable(c.Advertise, true) {
+		return fmt.Errorf("--advertise %s: others cannot dial that; name this machine and the port", c.Advertise)
+	}
+	p := c.Placement
+	alone := len(c.Join) == 0 && (p == nil || len(p.Members) < 2)
+	if c.Advertise == "" && !alone && !dialable(c.Listen, false) {
+		return fmt.Errorf("--listen %s is on all addresses of this machine, and others must know which to dial: say it with --advertise host:port", c.Listen)
+	}
+	if p == nil {
+		return nil
+	}
+	at := make(map[string]uint64)
+	for _, id := range slices.Sorted(maps.Keys(p.Members)) {
+		addr := p.Members[id]
+		if other := at[addr]; other != 0 {
+			return fmt.Errorf("members %d and %d are both at %s (--members): each needs an address of its own", other, id, addr)
+		}
+		at[addr] = id
+	}
+	return nil
+}
+
+// dialable reports whether another machine may be able to dial an address.
+func dialable(addr string, port bool) bool {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return true // whoever dials or listens says more
+	}
+	ip, err := netip.ParseAddr(host)
+	return host != "" && (err != nil || !ip.IsUnspecified()) && (!port || p != "0")
 }
 
 func (c *Config) checkJoin() error {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -56,7 +58,7 @@ type Node struct {
 // Start makes a node that listens; a store joins its cluster in the background, see Ready.
 func Start(_ context.Context, c Config) (*Node, error) {
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, fault.With(fault.BadConfig, err)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -74,7 +76,11 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	}
 	server, err := c.Wire.Listen(c.Listen)
 	if err != nil {
-		return nil, fault.Errorf(fault.PortInUse, "listen on %s: %w; is another node running there?", c.Listen, err)
+		hint := "name an address of this machine (--listen)"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			hint = "is another node running there?"
+		}
+		return nil, fault.Errorf(fault.PortInUse, "listen on %s: %w; %s", c.Listen, err, hint)
 	}
 	n := &Node{cfg: c, env: c.Env, log: c.Logger, addr: c.Advertise, done: make(chan struct{}), wire: c.Wire, server: server, guard: guard, tasks: env.NewGroup(c.Env, "node-tasks")}
 	if n.addr == "" {
@@ -142,7 +148,11 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 	}
 	e, err := engine.Open(dir, o)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", part, err)
+		err = fmt.Errorf("open %s: %w", part, err)
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) && fault.Of(err) == "" {
+			return nil, fault.Errorf(fault.BadDir, "%w; name a directory that can be written (--data)", err)
+		}
+		return nil, err
 	}
 	return e, nil
 }

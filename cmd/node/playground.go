@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -44,7 +45,7 @@ func StartPlayground(ctx context.Context, c PlaygroundConfig) (*Playground, erro
 		c.Replicas = min(3, c.Stores)
 	}
 	if c.Replicas > c.Stores {
-		return nil, fmt.Errorf("%d replicas need as many stores, there are %d", c.Replicas, c.Stores)
+		return nil, fault.Errorf(fault.BadConfig, "%d replicas need as many stores, there are %d; start more (--stores), or ask for fewer (--replicas)", c.Replicas, c.Stores)
 	}
 	p := &Playground{}
 	for i := range c.Stores {
@@ -83,11 +84,11 @@ func (p *Playground) startNode(ctx context.Context, c *PlaygroundConfig, i int) 
 func nthAddr(first string, i int) (string, error) {
 	host, port, err := net.SplitHostPort(first)
 	if err != nil {
-		return "", fmt.Errorf("address %q: %w", first, err)
+		return "", fault.Errorf(fault.BadConfig, "address %q: %w", first, err)
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil {
-		return "", fmt.Errorf("address %q: the port must be a number", first)
+		return "", fault.Errorf(fault.BadConfig, "address %q: the port must be a number", first)
 	}
 	if n != 0 {
 		n += i

@@ -79,7 +79,7 @@ func (a *storeAgent) start() error {
 	if a.ident.Cluster != 0 {
 		if m := a.n.member; m != nil && m.knownCluster() != 0 && m.knownCluster() != a.ident.Cluster {
 			return fault.Errorf(fault.DirCluster, "the store directory belongs to cluster %s as %s, the placement directory beside it to cluster %s: "+
-				"one of them is not this node's (--data)", a.ident.Cluster, a.ident.Store, m.knownCluster())
+				"one of them is not this node's; move it away, or name the right directory (--data)", a.ident.Cluster, a.ident.Store, m.knownCluster())
 		}
 		if err := a.openStore(); err != nil {
 			return fmt.Errorf("open %s: %w", a.ident.Store, err)

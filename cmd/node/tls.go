@@ -34,7 +34,7 @@ func (t *TLS) Client() (*tls.Config, error) {
 	}
 	cfg, err := t.info().ClientConfig()
 	if err != nil {
-		return nil, fault.Errorf(fault.CertFiles, "read the certificates (--tls-cert, --tls-key, --tls-ca): %w", err)
+		return nil, fault.Errorf(fault.CertFiles, "read the certificates (--tls-cert, --tls-key, --tls-ca): %w; give files that can be read, and the key that belongs to the certificate", err)
 	}
 	return cfg, nil
 }
@@ -46,7 +46,7 @@ func (t *TLS) guard(log *slog.Logger) (*rpc.Guard, error) {
 	}
 	cfg, err := t.info().ServerConfig()
 	if err != nil {
-		return nil, fault.Errorf(fault.CertFiles, "read the certificates (--tls-cert, --tls-key, --tls-ca): %w", err)
+		return nil, fault.Errorf(fault.CertFiles, "read the certificates (--tls-cert, --tls-key, --tls-ca): %w; give files that can be read, and the key that belongs to the certificate", err)
 	}
 	return rpc.NewGuard(cfg, log), nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // adminHeaderTimeout bounds how long a connection may take to say what it wants.
@@ -30,7 +31,7 @@ func startAdmin(addr string, n *node.Node, log *slog.Logger) (*adminServer, erro
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s (--admin): %w", addr, err)
+		return nil, fault.Errorf(fault.PortInUse, "listen on %s (--admin): %w; stop what listens there, or name another with --admin", addr, err)
 	}
 	if g := n.Guard(); g != nil {
 		l = g.Listener(l)

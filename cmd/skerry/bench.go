@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/internal/bench"
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/progress"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // benchTickInterval is how often a running benchmark says how it is going.
@@ -80,7 +80,7 @@ is what users feel when the cluster stalls.`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 == (f.workload != "") {
-			return errors.New("name one workload: " + bench.Names())
+			return usagef("name one workload: %s", bench.Names())
 		}
 		name := strings.Join(append(args, f.workload), "")
 		if name == txnCost {
@@ -88,10 +88,10 @@ is what users feel when the cluster stalls.`,
 		}
 		w, err := bench.ByName(name)
 		if err != nil {
-			return err
+			return fault.With(fault.BadUsage, err)
 		}
 		if f.cleanup && f.o.Prefix == "" {
-			return errors.New("--cleanup without a prefix would delete all keys of the cluster; give a --prefix")
+			return usagef("--cleanup without a prefix would delete all keys of the cluster; give a --prefix")
 		}
 		f.o.Workload, f.o.ValueSize, f.o.Distribution = w, int(f.valueSize), bench.Distribution(f.distribution)
 		return a.withDB(cmd, func(ctx context.Context, s *session) error { return a.bench(ctx, s, &f) })
@@ -124,18 +124,18 @@ func (a *app) bench(ctx context.Context, s *session, f *benchFlags) error {
 		load.Done()
 	}
 	if err != nil {
-		return fmt.Errorf("bench %s: %w", o.Workload.Name, err)
+		return fault.With(fault.BadUsage, fmt.Errorf("bench %s: %w", o.Workload.Name, err))
 	}
 	if f.cleanup {
 		if err := cleanUp(ctx, s, &o); err != nil {
-			return fmt.Errorf("clean up: %w", err)
+			return fmt.Errorf("clean up: %w; `%s del --prefix %s --yes` goes on", err, a.name, output.Escape([]byte(o.Prefix)))
 		}
 	}
 	if err := printResult(a, res, *f.output); err != nil {
 		return err
 	}
 	if res.Operations == 0 {
-		return fmt.Errorf("bench %s: not one operation succeeded: %s", o.Workload.Name, res.FirstError)
+		return fault.Errorf(fault.Unavailable, "bench %s: not one operation succeeded: %s", o.Workload.Name, res.FirstError)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/bench"
 	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // txnCost is a benchmark of several measurements, in turns, instead of one workload.
@@ -25,7 +26,7 @@ func (a *app) benchCost(ctx context.Context, s *session, f *benchFlags) error {
 	o.Window = max(o.Window, 10*time.Millisecond)
 	res, err := bench.TxnCost(ctx, s.DB, o)
 	if err != nil {
-		return fmt.Errorf("bench %s: %w", txnCost, err)
+		return fault.With(fault.BadUsage, fmt.Errorf("bench %s: %w", txnCost, err))
 	}
 	if *f.output == output.JSON {
 		return output.WriteJSON(a.out, res)

@@ -43,7 +43,7 @@ func (a *app) open(cmd *cobra.Command) (*session, error) {
 	}
 	s := &session{addrs: strings.Join(v.List(keyAddr), ","), timeout: v.Duration(keyTimeout)}
 	if s.timeout <= 0 {
-		return nil, fmt.Errorf("--timeout must be above zero")
+		return nil, usagef("--timeout must be above zero, such as 10s")
 	}
 	if s.tls, err = clientTLS(v); err != nil {
 		return nil, err
@@ -112,7 +112,8 @@ func (b *byteForm) key(text string) ([]byte, error) {
 	if b.hex {
 		return b.decode(text)
 	}
-	return output.Unescape(text)
+	key, err := output.Unescape(text)
+	return key, fault.With(fault.BadUsage, err)
 }
 
 // value reads a value. Values are taken as they are typed, because a backslash in one is more often meant than not.
@@ -126,7 +127,7 @@ func (b *byteForm) value(text string) ([]byte, error) {
 func (b *byteForm) decode(text string) ([]byte, error) {
 	out, err := hex.DecodeString(text)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not hexadecimal; leave --hex out for text", text)
+		return nil, usagef("%q is not hexadecimal; leave --hex out for text", text)
 	}
 	return out, nil
 }

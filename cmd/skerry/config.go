@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 func (a *app) configCmd() *cobra.Command {
@@ -79,7 +80,7 @@ func (a *app) configCheckCmd() *cobra.Command {
 		}
 		c, err := nodeConfig(roleServer, v)
 		if err != nil {
-			return fmt.Errorf("all settings can be read, but `skerry server` could not use them: %w", err)
+			return fault.Errorf(fault.BadConfig, "all settings can be read, but `skerry server` could not use them: %w", err)
 		}
 		what := "a store and a placement member"
 		if c.Placement == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/status"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -216,5 +217,5 @@ func clusterID(ctx context.Context, s *session) (string, error) {
 		}
 		errs = append(errs, m.err)
 	}
-	return "", fmt.Errorf("no placement member says which cluster this is: %w", errors.Join(errs...))
+	return "", fault.With(fault.Unavailable, fmt.Errorf("no placement member says which cluster this is: %w; `skerry ctl status` says what is wrong", errors.Join(errs...)))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/progress"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -65,9 +66,9 @@ func (a *app) awaitEmpty(ctx context.Context, s *session, id shard.StoreID) erro
 		st, err := findStore(ctx, s, id)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s still holds %d replicas; the drain goes on: %w", id, last, ctx.Err())
+			return goesOnf("%s still holds %d replicas; the drain goes on: %w", id, last, ctx.Err())
 		case err == nil && !st.Draining:
-			return fmt.Errorf("%s is %s and not drained any more", id, st.State)
+			return fault.Errorf(fault.NotReached, "%s is %s and not drained any more: somebody ended that; drain it again", id, st.State)
 		case err == nil && p == nil:
 			all, last = st.Shards, st.Shards
 			p = progress.New(progress.Options{Out: a.err, Terminal: isTerminal(a.err), Verb: "drain " + id.String(), Keys: int64(all), Noun: "replicas"})
@@ -95,7 +96,7 @@ func findStore(ctx context.Context, s *session, id shard.StoreID) (client.StoreI
 			return st, nil
 		}
 	}
-	return client.StoreInfo{}, fmt.Errorf("there is no store %s; see `ctl store list`", id)
+	return client.StoreInfo{}, fault.Errorf(fault.Invalid, "there is no store %s; `skerry ctl store list` shows them", id)
 }
 
 // printStore shows one store as `ctl store list` does.
@@ -153,10 +154,10 @@ apart (zone, rack, host) and which ones a store must have; see ` + "`ctl rules`"
 		for _, text := range args[1:] {
 			key, value, ok := strings.Cut(text, "=")
 			if !ok || key == "" {
-				return fmt.Errorf("%q is not a label; write zone=a, or zone= to take it away", text)
+				return usagef("%q is not a label; write zone=a, or zone= to take it away", text)
 			}
 			if _, twice := labels[key]; twice {
-				return fmt.Errorf("label %q is given twice", key)
+				return usagef("label %q is given twice; give it once", key)
 			}
 			labels[key] = value
 		}

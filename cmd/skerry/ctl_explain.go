@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -111,7 +110,7 @@ Nothing is changed. The exit code is 1 if some shards would not stand as they sh
 				return err
 			}
 		} else if *add < 1 {
-			return errors.New("--add-stores must be at least 1")
+			return usagef("--add-stores must be at least 1")
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			return a.printPlan(ctx, s, *format, func(ctx context.Context, admin *client.Admin) (*client.PlanInfo, error) {

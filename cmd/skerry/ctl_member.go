@@ -139,10 +139,10 @@ never one too few.`,
 				return nil
 			case !*yes:
 				a.warn(warnings)
-				return fmt.Errorf("member %d would destroy what it holds, and its number would never come back; say --yes if it is to go", uint64(id))
+				return unconfirmedf("member %d would destroy what it holds, and its number would never come back; say --yes if it is to go", uint64(id))
 			case *w.wait:
 				if err := awaitMember(ctx, s, id, func(m client.MemberStatus) bool { return m.State == memberRemoved }); err != nil {
-					return fmt.Errorf("member %d is not out yet; it goes on: %w", uint64(id), err)
+					return goesOnf("member %d is not out yet; it goes on, `%s ctl member list` shows how far: %w", uint64(id), a.name, err)
 				}
 				fmt.Fprintf(a.err, "member %d is removed\n", uint64(id))
 			default:
@@ -217,7 +217,7 @@ func (a *app) transferMember(ctx context.Context, s *session, id shard.StoreID, 
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("member %d does not lead yet: %w", uint64(id), ctx.Err())
+			return goesOnf("member %d does not lead yet; ask again: %w", uint64(id), ctx.Err())
 		}
 	}
 }

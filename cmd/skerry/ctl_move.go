@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -72,7 +71,7 @@ range. Balance looks at the whole cluster and may well leave the parts of one ta
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ranged := *all || *start != "" || *end != ""
 		if ranged == (len(args) > 0) || *all && (*start != "" || *end != "") {
-			return errors.New("name shards, or a range with --start and --end, or --all")
+			return usagef("name shards, or a range with --start and --end, or --all")
 		}
 		var ids []shard.ID
 		for _, text := range args {
@@ -127,7 +126,7 @@ that something more urgent is under way for is refused; see ` + "`ctl op list`" 
 	w := waitFlags{wait: cmd.Flags().Bool("wait", true, "wait until it has happened"), dry: cmd.Flags().Bool("dry-run", false, "say what would be done, and do nothing")}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if (len(args) == 2) == (*to != "") {
-			return errors.New("name one store that shall lead: --to STORE")
+			return usagef("name one store that shall lead: --to STORE")
 		}
 		if len(args) == 2 {
 			*to = args[1]

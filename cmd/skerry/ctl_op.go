@@ -12,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/progress"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -170,7 +171,7 @@ func (a *app) await(ctx context.Context, s *session, ops []client.OperatorInfo, 
 func awaitOperator(ctx context.Context, s *session, op *client.OperatorInfo) error {
 	for over(op) == "" {
 		if err := sleep(ctx, operatorPollInterval); err != nil {
-			return fmt.Errorf("o%d goes on; see `skerry ctl op show o%d`: %w", op.ID, op.ID, err)
+			return goesOnf("o%d goes on; see `skerry ctl op show o%d`: %w", op.ID, op.ID, err)
 		}
 		one, cancel := s.limit(ctx)
 		now, err := s.Admin().Operator(one, op.ID)
@@ -187,7 +188,7 @@ func awaitOperator(ctx context.Context, s *session, op *client.OperatorInfo) err
 	if op.State == "cancelled" || op.State == "finished" {
 		return nil
 	}
-	return fmt.Errorf("%s was not brought to its goal: o%d %s: %s", op.Shard, op.ID, op.State, op.Reason)
+	return fault.Errorf(fault.NotReached, "%s was not brought to its goal: o%d %s: %s", op.Shard, op.ID, op.State, op.Reason)
 }
 
 // awaitForgotten decides from the shard what became of an operator that was forgotten.
@@ -200,7 +201,7 @@ func awaitForgotten(ctx context.Context, s *session, op *client.OperatorInfo) er
 		op.State = "finished"
 		return nil
 	}
-	return fmt.Errorf("o%d for %s was forgotten when the leader of placement changed; look at the shard, and ask again", op.ID, op.Shard)
+	return fault.Errorf(fault.NotReached, "o%d for %s was forgotten when the leader of placement changed; look at the shard, and ask again", op.ID, op.Shard)
 }
 
 // atGoal reports whether a shard is where an operator was to bring it.

@@ -23,7 +23,7 @@ stores. What is under way goes on, what is half done is ended, and what is asked
 	_ = cmd.MarkFlagRequired("for")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *length <= 0 {
-			return fmt.Errorf("--for must be above zero; `%s ctl resume-scheduling` ends a pause", a.name)
+			return usagef("--for must be above zero; `%s ctl resume-scheduling` ends a pause", a.name)
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)

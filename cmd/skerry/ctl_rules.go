@@ -94,7 +94,7 @@ func (a *app) rulesSetCmd(verb, short string, check bool) *cobra.Command {
 		}
 		rules, err := parseRules(b)
 		if err != nil {
-			return fmt.Errorf("rules in %s: %w", args[0], err)
+			return usagef("rules in %s: %w; `%s ctl rules --help` shows their form", args[0], err, a.name)
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)
@@ -117,14 +117,14 @@ func (a *app) readRules(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, usagef("rules: %w; name a file that can be read, or - for standard input", err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxRulesBytes+1))
 	if err == nil && len(b) > maxRulesBytes {
-		err = fmt.Errorf("rules in %s: more than %d bytes", name, maxRulesBytes)
+		err = usagef("rules in %s: more than %d bytes; that is no file of rules", name, maxRulesBytes)
 	}
 	return b, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -47,7 +46,7 @@ Cutting at keys may be repeated without harm: keys at which a shard begins alrea
 			*into = 2
 		}
 		if len(keys) == 0 && *into < 2 {
-			return errors.New("--into needs at least 2 parts")
+			return usagef("--into needs at least 2 parts")
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)

@@ -129,7 +129,7 @@ not removed: drain it, or stop it.`,
 				_, err = fmt.Fprintf(a.err, "%s at %s (%s), with %d replicas, would be removed\n", id, st.Addr, st.State, st.Shards)
 				return err
 			case !*yes:
-				return fmt.Errorf("store %s at %s (%s) would never be let in again and its %d replicas be made anew; say --yes if it is gone for good",
+				return unconfirmedf("store %s at %s (%s) would never be let in again and its %d replicas be made anew; say --yes if it is gone for good",
 					id, st.Addr, st.State, st.Shards)
 			}
 			if err := s.Admin().RetireStore(ctx, id); err != nil {
@@ -150,7 +150,11 @@ func parseID[T ~uint64](noun, letters, text string) (T, error) {
 		if noun[0] == 'o' {
 			article = "an"
 		}
-		return 0, fmt.Errorf("%q is not %s %s; write its number, such as %s1001", text, article, noun, letters)
+		example := letters + "1001"
+		if letters == "m" {
+			example = "2" // members are numbers, and the first ones small
+		}
+		return 0, usagef("%q is not %s %s; write its number, such as %s", text, article, noun, example)
 	}
 	return T(n), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -48,7 +47,7 @@ func timeOf(ts client.Timestamp) time.Time { return time.UnixMilli(int64(ts.Mill
 func parseTS(text string) (client.Timestamp, error) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is no timestamp; fetch one with `skerry ctl ts`", text)
+		return 0, usagef("%q is no timestamp; fetch one with `skerry ctl ts`", text)
 	}
 	return client.Timestamp(n), nil
 }
@@ -256,7 +255,7 @@ transactions below it are refused from then on.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		kept := cmd.Flags().Changed("keep")
 		if len(args) == 0 && !kept && !*pause && !*resume {
-			return errors.New("say what to set: a timestamp, --keep, --pause or --resume")
+			return usagef("say what to set: a timestamp, --keep, --pause or --resume")
 		}
 		return a.safePoints(format, func(ctx context.Context, s *session, args []string) (p client.SafePoints, err error) {
 			ctx, cancel := s.limit(ctx)

@@ -126,6 +126,7 @@ func (a *app) debugShardCmd() *cobra.Command {
 				return err
 			}
 			var rows [][]string
+			found := id == 0
 			err = inspect(args[0], func(dir string, i *engine.Inspector) error {
 				who := "-"
 				if ident, ok, err := i.Ident(); err != nil {
@@ -134,6 +135,7 @@ func (a *app) debugShardCmd() *cobra.Command {
 					who = ident.Store.String()
 				}
 				replicas, err := i.Replicas()
+				found = found || slices.ContainsFunc(replicas, func(r engine.ReplicaState) bool { return r.Shard == id })
 				for _, r := range replicas {
 					if id != 0 && r.Shard != id {
 						continue
@@ -147,9 +149,17 @@ func (a *app) debugShardCmd() *cobra.Command {
 				}
 				return err
 			})
+			if err == nil && !found {
+				return noReplica(id, args[0])
+			}
 			return errors.Join(err, output.WriteTable(a.out, []string{"STORE", "SHARD", "REPLICA", "RANGE", "EPOCH", "TERM", "COMMIT", "APPLIED", "FIRST", "LAST"}, rows))
 		},
 	}
+}
+
+// noReplica is the error of a shard that is not in a directory.
+func noReplica(id shard.ID, dir string) error {
+	return fault.Errorf(fault.UnknownShard, "there is no replica of %s in %s; `skerry debug shard %s` lists those that are", id, dir, dir)
 }
 
 func number(n uint64) string { return strconv.FormatUint(n, 10) }
@@ -176,13 +186,25 @@ func (a *app) debugLogCmd() *cobra.Command {
 			return err
 		}
 		var rows [][]string
+		found := false
 		err = inspect(args[0], func(_ string, i *engine.Inspector) error {
+			replicas, err := i.Replicas()
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(replicas, func(r engine.ReplicaState) bool { return r.Shard == id }) {
+				return nil
+			}
+			found = true
 			return i.Log(id, *from, *to, func(n *engine.Entry) bool {
 				what, commands := entryKind(n)
 				rows = append(rows, []string{number(n.Index), number(n.Term), number(n.Commit), what, strconv.Itoa(commands), strconv.Itoa(len(n.Data))})
 				return true
 			})
 		})
+		if err == nil && !found {
+			return noReplica(id, args[0])
+		}
 		return errors.Join(err, output.WriteTable(a.out, []string{"INDEX", "TERM", "COMMIT", "KIND", "COMMANDS", "BYTES"}, rows))
 	}
 	return cmd
@@ -218,8 +240,8 @@ value. What is not committed yet, or expired and not removed yet, is there as we
 		if err != nil {
 			return err
 		}
-		n := 0
-		return inspect(args[0], func(_ string, i *engine.Inspector) error {
+		n, found := 0, id == 0
+		err = inspect(args[0], func(_ string, i *engine.Inspector) error {
 			var span shard.Range
 			if id != 0 {
 				replicas, err := i.Replicas()
@@ -230,6 +252,7 @@ value. What is not committed yet, or expired and not removed yet, is there as we
 				if at < 0 {
 					return nil
 				}
+				found = true
 				span = replicas[at].Desc.Range
 			}
 			return i.Keys(span, func(k shard.Key, v []byte) bool {
@@ -238,6 +261,10 @@ value. What is not committed yet, or expired and not removed yet, is there as we
 				return *limit == 0 || n < *limit
 			})
 		})
+		if err == nil && !found {
+			return noReplica(id, args[0])
+		}
+		return err
 	}
 	return cmd
 }

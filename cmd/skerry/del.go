@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -25,9 +24,9 @@ key that begins with it, shard by shard.`,
 		byPrefix := cmd.Flags().Changed("prefix")
 		switch {
 		case byPrefix == (len(args) > 0):
-			return errors.New("name keys to delete, or --prefix")
+			return usagef("name keys to delete, or --prefix")
 		case byPrefix && !*yes:
-			return errors.New("this deletes every key with that prefix; say --yes if it is meant")
+			return unconfirmedf("this deletes every key with that prefix; say --yes if it is meant")
 		}
 		keys := make([][]byte, len(args))
 		for i, arg := range args {

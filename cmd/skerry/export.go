@@ -10,6 +10,7 @@ import (
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/progress"
 	"github.com/skerrydb/skerry/internal/cli/transfer"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 type exportFlags struct {
@@ -53,10 +54,10 @@ live. The export is no view of one moment.`,
 func (a *app) exportTo(ctx context.Context, s *session, path string, f *exportFlags) error {
 	prefix, err := output.Unescape(f.prefix)
 	if err != nil {
-		return err
+		return fault.With(fault.BadUsage, err)
 	}
 	if path == standardStream && *f.output == output.JSON {
-		return fmt.Errorf("-o json and the export cannot both go to standard output; name a file")
+		return usagef("-o json and the export cannot both go to standard output; name a file")
 	}
 	target, parallel, err := a.openTarget(path, f.format.Format, prefix, f.overwrite)
 	if err != nil {
@@ -71,7 +72,7 @@ func (a *app) exportTo(ctx context.Context, s *session, path string, f *exportFl
 	err = transfer.Export(ctx, s, target, o)
 	sum := p.Done()
 	if err != nil {
-		return fmt.Errorf("export to %s: %w; it holds %s keys and is not complete", path, err, output.Count(sum.Keys))
+		return fault.With(fault.BadTarget, fmt.Errorf("export to %s: %w; it holds %s keys and is not complete: remove it and start again", path, err, output.Count(sum.Keys)))
 	}
 	fmt.Fprintf(a.err, "exported %s\n", sum)
 	return a.printSummary(sum, *f.output)

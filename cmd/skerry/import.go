@@ -10,6 +10,7 @@ import (
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/progress"
 	"github.com/skerrydb/skerry/internal/cli/transfer"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 type importFlags struct {
@@ -61,7 +62,7 @@ keys meanwhile.`,
 func (a *app) importFrom(ctx context.Context, s *session, path string, f *importFlags) (err error) {
 	prefix, err := output.Unescape(f.prefix)
 	if err != nil {
-		return err
+		return fault.With(fault.BadUsage, err)
 	}
 	src, err := a.openSource(path, f.format.Format, f.skipLarge)
 	if err != nil {
@@ -77,7 +78,7 @@ func (a *app) importFrom(ctx context.Context, s *session, path string, f *import
 	}
 	keys, bytes, err := src.Total(string(cp.State().Pos))
 	if err != nil {
-		return err
+		return fault.Errorf(fault.BadSource, "import %s: %w; nothing is written", path, err)
 	}
 	p := progress.New(progress.Options{Out: a.err, Terminal: isTerminal(a.err), Verb: "import", Keys: keys, Bytes: bytes})
 	err = transfer.Import(ctx, s, src, transfer.ImportOptions{Prefix: prefix, Parallel: f.parallel, RetryFor: f.retryFor, Checkpoint: cp, Progress: p.Add})
@@ -87,7 +88,10 @@ func (a *app) importFrom(ctx context.Context, s *session, path string, f *import
 		if f.checkpoint != "" {
 			again = "the same command goes on from there"
 		}
-		return fmt.Errorf("import %s: %w; %s keys are written, %s", path, err, output.Count(sum.Keys), again)
+		if fault.Of(err) == "" { // not the cluster's fault: what is in the source
+			again = "correct it, and " + again
+		}
+		return fault.With(fault.BadSource, fmt.Errorf("import %s: %w; %s keys are written, %s", path, err, output.Count(sum.Keys), again))
 	}
 	fmt.Fprintf(a.err, "imported %s\n", sum)
 	if src.tree != nil && src.tree.Skipped > 0 {
@@ -107,7 +111,8 @@ func openCheckpoint(ctx context.Context, s *session, path string, want transfer.
 		}
 		want.Cluster = id
 	}
-	return transfer.OpenCheckpoint(path, want)
+	cp, err := transfer.OpenCheckpoint(path, want)
+	return cp, fault.With(fault.BadSource, err)
 }
 
 func (a *app) printSummary(sum progress.Summary, f output.Format) error {

@@ -76,7 +76,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exit.code
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
+		err = fault.New(fault.Interrupted, "interrupted")
 	}
 	fmt.Fprintln(a.err, "skerry:", explain(err))
 	return exitError

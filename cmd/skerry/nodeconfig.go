@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -14,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // role is what a node is started as.
@@ -36,7 +35,7 @@ const defaultDataDir = "skerry-data"
 func nodeConfig(r role, v *config.Values) (node.Config, error) {
 	c := node.Config{Listen: v.Text(keyListen), Advertise: v.Text(keyAdvertise), DataDir: v.Text(keyData), Memory: v.Bool(keyMemory), Join: v.List(keyJoin)}
 	if c.Memory && c.DataDir != "" {
-		return c, errors.New("--memory and --data exclude each other")
+		return c, settingsf("--memory and --data exclude each other; give one of them")
 	}
 	if !c.Memory && c.DataDir == "" {
 		c.DataDir = defaultDataDir
@@ -50,7 +49,7 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 		c.Placement = joinConfig(v)
 	case r != roleStore && (r == rolePlacement || len(c.Join) == 0 || len(v.List(keyMembers)) > 0):
 		if v.Bool(keyMember) || v.Number(keyReplace) != 0 {
-			return c, errors.New("--member and --replace are for a node that joins: name nodes of the cluster with --join, and leave --members out")
+			return c, settingsf("--member and --replace are for a node that joins: name nodes of the cluster with --join, and leave --members out")
 		}
 		p, err := placementConfig(r, v)
 		if err != nil {
@@ -60,7 +59,7 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 	}
 	if r != rolePlacement {
 		if c.Placement == nil && len(c.Join) == 0 {
-			return c, errors.New("a store needs a cluster: name its placement members with --join host:4400")
+			return c, settingsf("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
 			MemoryBudget: memoryBudget(v), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad))}
@@ -106,7 +105,7 @@ func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {
 	p := &node.PlacementConfig{CollectGarbage: true, ID: uint64(v.Number(keyMemberID)), Bootstrap: v.Bool(keyBootstrap), Replicas: v.Number(keyReplicas),
 		SplitKeys: split, Stores: v.Number(keyStores), DownAfter: v.Duration(keyDownAfter), Receiving: v.Number(keyMaxReceiving), Sending: v.Number(keyMaxSending)}
 	if p.DownAfter < minDownAfter {
-		return nil, fmt.Errorf("--down-after %s: at least %s, or a restart would cost a copy of everything", p.DownAfter, minDownAfter)
+		return nil, settingsf("--down-after %s: at least %s, or a restart would cost a copy of everything", p.DownAfter, minDownAfter)
 	}
 	for _, text := range v.List(keyMembers) {
 		id, addr, err := parseMember(text)
@@ -117,7 +116,7 @@ func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {
 			p.Members = make(map[uint64]string)
 		}
 		if p.Members[id] != "" {
-			return nil, fmt.Errorf("--members names member %d twice", id)
+			return nil, settingsf("--members names member %d twice; give each a number of its own", id)
 		}
 		p.Members[id] = addr
 	}
@@ -140,10 +139,10 @@ func placementConfig(r role, v *config.Values) (*node.PlacementConfig, error) {
 // memberOf checks that a member knows which of the members it is.
 func memberOf(p *node.PlacementConfig) error {
 	if p.ID == 0 {
-		return fmt.Errorf("which of the members is this one? say --member-id, one of %v", slices.Sorted(maps.Keys(p.Members)))
+		return settingsf("which of the members is this one? say --member-id, one of %v", slices.Sorted(maps.Keys(p.Members)))
 	}
 	if p.Members[p.ID] == "" {
-		return fmt.Errorf("--member-id %d is not among --members, which has %v", p.ID, slices.Sorted(maps.Keys(p.Members)))
+		return settingsf("--member-id %d is not among --members, which has %v", p.ID, slices.Sorted(maps.Keys(p.Members)))
 	}
 	return nil
 }
@@ -155,7 +154,7 @@ func checkUnused(c *node.Config, v *config.Values) error {
 	}
 	for _, key := range placementKeys {
 		if o := v.Origin(key); o.Source == config.FromFlag {
-			return fmt.Errorf("--%s is for placement members, and this node only joins (--join); give it to a member, or leave --join out", key)
+			return settingsf("--%s is for placement members, and this node only joins (--join); give it to a member, or leave --join out", key)
 		}
 	}
 	return nil
@@ -167,7 +166,7 @@ func splitKeys(v *config.Values) ([]string, error) {
 	if file := v.Text(keySplitKeysFile); file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("split keys: %w", err)
+			return nil, fault.Errorf(fault.BadFile, "split keys: %w; name a file that can be read (--split-keys-file)", err)
 		}
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimRight(line, "\r\n"); line != "" {
@@ -179,7 +178,7 @@ func splitKeys(v *config.Values) ([]string, error) {
 	for _, text := range texts {
 		k, err := output.Unescape(text)
 		if err != nil {
-			return nil, fmt.Errorf("split key %w", err)
+			return nil, settingsf("split key %w", err)
 		}
 		keys = append(keys, string(k))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/cli/output"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // playgroundReadyTimeout is how long a playground may take to begin; it usually takes a second.
@@ -54,7 +55,7 @@ func playgroundConfig(v *config.Values) (node.PlaygroundConfig, error) {
 	c := node.PlaygroundConfig{Stores: v.Number(keyStores), DataDir: v.Text(keyData), Replicas: v.Number(keyReplicas), Version: version().Version,
 		Placement: node.PlacementConfig{CollectGarbage: true}}
 	if c.DataDir != "" && v.Bool(keyMemory) {
-		return c, errors.New("--memory and --data exclude each other")
+		return c, settingsf("--memory and --data exclude each other; give one of them")
 	}
 	c.Memory = c.DataDir == ""
 	if c.Stores == 0 {
@@ -63,7 +64,7 @@ func playgroundConfig(v *config.Values) (node.PlaygroundConfig, error) {
 	if addrs := v.List(keyAddr); len(addrs) == 1 {
 		c.Listen = addrs[0]
 	} else {
-		return c, fmt.Errorf("a playground listens from one address on, not from %d (%s)", len(addrs), v.Origin(keyAddr))
+		return c, settingsf("a playground listens from one address on, not from %d (%s); name one with --addr", len(addrs), v.Origin(keyAddr))
 	}
 	var err error
 	c.SplitKeys, err = splitKeys(v)
@@ -115,7 +116,7 @@ func playgroundCerts(c *node.PlaygroundConfig) (certs *node.Certificates, remove
 	dir := filepath.Join(c.DataDir, "tls")
 	if c.DataDir == "" {
 		if dir, err = os.MkdirTemp("", "skerry-tls-"); err != nil {
-			return nil, nil, fmt.Errorf("make a directory for certificates: %w", err)
+			return nil, nil, fault.Errorf(fault.CertFiles, "make a directory for certificates: %w; make room, or name a directory that can be written with --data", err)
 		}
 		remove = func() { _ = os.RemoveAll(dir) }
 	} else if dir, err = filepath.Abs(dir); err != nil {
@@ -141,7 +142,7 @@ func waitPlayground(ctx context.Context, p *node.Playground) error {
 		go func() {
 			select {
 			case <-n.Done():
-				broken <- fmt.Errorf("the node at %s stopped: %w", n.Addr(), n.Err())
+				broken <- fault.With(fault.StoreStopped, fmt.Errorf("the node at %s stopped: %w", n.Addr(), n.Err()))
 			case <-ctx.Done():
 			}
 		}()

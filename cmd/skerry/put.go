@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -68,10 +68,10 @@ func (a *app) readValue(arg string, form *byteForm) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(a.in, shard.MaxValueBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the value from standard input: %w", err)
+		return nil, fault.Errorf(fault.BadSource, "read the value from standard input: %w; nothing was sent", err)
 	}
 	if len(b) > shard.MaxValueBytes {
-		return nil, fmt.Errorf("the value on standard input has more than %d bytes; cut it into several keys", shard.MaxValueBytes)
+		return nil, fault.Errorf(fault.ValueTooLarge, "the value on standard input has more than %d bytes; cut it into several keys", shard.MaxValueBytes)
 	}
 	return b, nil
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,9 +70,33 @@ func explainArgs(cmd *cobra.Command) {
 		}
 		return nil
 	}
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return checkFlags(cmd) }
 	for _, c := range cmd.Commands() {
 		explainArgs(c)
 	}
+}
+
+// flagGroup is how cobra names flags that exclude each other, or of which one is needed.
+var flagGroup = regexp.MustCompile(`\[([^]]+)\] (were all set|is required)`)
+
+// checkFlags says in our words what cobra would say right after it.
+func checkFlags(cmd *cobra.Command) error {
+	if err := cmd.ValidateRequiredFlags(); err != nil {
+		return fault.Errorf(fault.BadUsage, "%w; see `%s --help`", err, cmd.CommandPath())
+	}
+	err := cmd.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	m := flagGroup.FindStringSubmatch(err.Error())
+	if m == nil {
+		return fault.Errorf(fault.BadUsage, "%w; see `%s --help`", err, cmd.CommandPath())
+	}
+	flags := "--" + strings.Join(strings.Fields(m[1]), ", --")
+	if m[2] == "is required" {
+		return usagef("give one of %s; see `%s --help`", flags, cmd.CommandPath())
+	}
+	return usagef("%s exclude each other; give one of them", flags)
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {

@@ -41,7 +41,7 @@ moment.`,
 			return err
 		}
 		if *limit < 0 {
-			return errors.New("--limit cannot be below zero")
+			return usagef("--limit cannot be below zero; leave it out for all keys")
 		}
 		opts := []client.ScanOption{client.Limit(*limit)}
 		if *keysOnly {
@@ -61,7 +61,7 @@ moment.`,
 func scanRange(args []string, prefix string, form *byteForm) (client.Range, error) {
 	if prefix != "" {
 		if len(args) > 0 {
-			return client.Range{}, errors.New("--prefix and START exclude each other")
+			return client.Range{}, usagef("--prefix and START exclude each other; give one of them")
 		}
 		p, err := form.key(prefix)
 		return client.Prefix(p), err

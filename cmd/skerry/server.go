@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/cli/config"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // brokenCloseTimeout bounds how long a node that broke may take to close what still works before the process ends.
@@ -122,7 +123,7 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 		return stop(n, v.Duration(keyStopTimeout), log)
 	case <-n.Done():
 		closeWithin(n.Close, brokenCloseTimeout)
-		return fmt.Errorf("the node stopped because going on could damage data: %w; see the log, and do not delete anything before the cause is known", n.Err())
+		return fault.With(fault.StoreStopped, fmt.Errorf("the node stopped because going on could damage data: %w; see the log, and do not delete anything before the cause is known", n.Err()))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/skerrydb/skerry/internal/cli/config"
+	"github.com/skerrydb/skerry/internal/cli/output"
 )
 
 // defaultAddr is where a node listens and where commands look for one.
@@ -72,16 +73,16 @@ func settings() *config.Registry {
 		config.Setting{Key: keyStores, Kind: config.Number, Usage: "stores to wait for before the first shards are made (default as many as replicas)"},
 		config.Setting{Key: keySplitKeys, Kind: config.List, Usage: `keys at which the first shards are cut; \xNN for any byte, \x2c for a comma`},
 		config.Setting{Key: keySplitKeysFile, Kind: config.Text, Usage: "file with one split key per line"},
-		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data"},
-		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist"},
-		config.Setting{Key: keyMemoryBudget, Kind: config.Size, Usage: "memory for what is under way (default a quarter of the machine's, at most 1GiB)"},
+		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data", Check: sizeWithin("1MiB", "1TiB")},
+		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist", Check: sizeWithin("1MiB", "2GiB")},
+		config.Setting{Key: keyMemoryBudget, Kind: config.Size, Usage: "memory for what is under way (default a quarter of the machine's, at most 1GiB)", Check: sizeWithin("64MiB", "1TiB")},
 		config.Setting{Key: keyLowSpace, Kind: config.Size, Usage: "below so many free bytes of its disk a store takes no more data (default a twentieth of the disk)"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
-		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never"},
+		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never", Check: orZero(sizeWithin("1MiB", "1TiB"))},
 		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
 		config.Setting{Key: keyDownAfter, Kind: config.Duration, Default: "30m", Usage: "how long a store may be silent before its replicas are made anew elsewhere"},
-		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time"},
-		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time"},
+		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time", Check: atLeastOne},
+		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time", Check: atLeastOne},
 		config.Setting{Key: keyAdmin, Kind: config.Text, Usage: "address of the HTTP listener for /metrics, /livez, /readyz, /debug/pprof (default none)", Check: checkAddr},
 		config.Setting{Key: keyTLS, Kind: config.Bool, Usage: "speak TLS, trusting the system's authorities unless --tls-ca names another"},
 		config.Setting{Key: keyTLSCert, Kind: config.Text, Usage: "file of the certificate to show, in PEM"},
@@ -127,6 +128,36 @@ func parseMember(text string) (id uint64, addr string, err error) {
 	}
 	addr = strings.TrimSpace(addr)
 	return id, addr, checkAddr(addr)
+}
+
+// sizeWithin refuses sizes with which a store would not work, or not start.
+func sizeWithin(least, most string) func(string) error {
+	return func(text string) error {
+		n, err := output.ParseSize(text)
+		lo, _ := output.ParseSize(least)
+		hi, _ := output.ParseSize(most)
+		if err == nil && (n < lo || n > hi) {
+			err = fmt.Errorf("%s is not within %s and %s; leave it out for the default", text, least, most)
+		}
+		return err
+	}
+}
+
+// orZero lets zero pass, which means something else.
+func orZero(check func(string) error) func(string) error {
+	return func(text string) error {
+		if n, err := output.ParseSize(text); err == nil && n == 0 {
+			return nil
+		}
+		return check(text)
+	}
+}
+
+func atLeastOne(text string) error {
+	if n, err := strconv.ParseUint(text, 10, 31); err != nil || n == 0 {
+		return fmt.Errorf("%s: give at least 1; `skerry ctl pause-scheduling` stops copying for a while", text)
+	}
+	return nil
 }
 
 func checkLogLevel(text string) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 
 	"github.com/skerrydb/skerry/cmd/node"
@@ -30,7 +29,7 @@ func nodeTLS(v *config.Values) (*node.TLS, error) {
 	case t == (node.TLS{}):
 		return nil, nil
 	case t.Cert == "" || t.Key == "":
-		return nil, fmt.Errorf("a node that speaks TLS needs a certificate and its key: give --tls-cert and --tls-key")
+		return nil, settingsf("a node that speaks TLS needs a certificate and its key: give --tls-cert and --tls-key")
 	}
 	return &t, nil
 }
@@ -39,7 +38,7 @@ func nodeTLS(v *config.Values) (*node.TLS, error) {
 func certificateHosts(addr string) ([]string, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", addr, err)
+		return nil, settingsf("address %q: %w; write it like host:4400", addr, err)
 	}
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
 	if host != "" && host != "localhost" && host != "127.0.0.1" && host != "::1" {

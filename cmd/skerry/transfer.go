@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/cli/transfer"
+	"github.com/skerrydb/skerry/internal/fault"
 )
 
 // standardStream stands for standard input or output where a file is named.
@@ -26,7 +26,7 @@ func (f *formatFlag) Set(s string) error {
 		f.Format = transfer.Format(s)
 		return nil
 	}
-	return fmt.Errorf("write tree, jsonl or csv")
+	return usagef("write tree, jsonl or csv")
 }
 
 // formatOf guesses the format from a file's name if nobody says it. Directories, and names without an extension, are
@@ -38,7 +38,7 @@ func formatOf(path string, said transfer.Format) (transfer.Format, error) {
 	info, err := os.Stat(path)
 	switch ext := strings.ToLower(filepath.Ext(path)); {
 	case path == standardStream:
-		return "", fmt.Errorf("say with --format what is on the standard stream: jsonl or csv")
+		return "", usagef("say with --format what is on the standard stream: jsonl or csv")
 	case err == nil && info.IsDir():
 		return transfer.Tree, nil
 	case ext == ".jsonl" || ext == ".ndjson" || ext == ".json":
@@ -48,7 +48,7 @@ func formatOf(path string, said transfer.Format) (transfer.Format, error) {
 	case ext == "" && err != nil:
 		return transfer.Tree, nil
 	}
-	return "", fmt.Errorf("%s: unknown format; say --format tree, jsonl or csv", path)
+	return "", usagef("%s: unknown format; say --format tree, jsonl or csv", path)
 }
 
 // source is what is imported.
@@ -71,7 +71,7 @@ func (a *app) openSource(path string, said transfer.Format, skipLarge bool) (*so
 	s := &source{name: string(format) + ":" + output.Escape([]byte(abs)), close: func() error { return nil }}
 	if format == transfer.Tree {
 		if path == standardStream {
-			return nil, fmt.Errorf("a tree cannot be read from standard input; name a directory")
+			return nil, usagef("a tree cannot be read from standard input; name a directory")
 		}
 		s.tree = transfer.NewTreeSource(path, skipLarge)
 		s.Source = s.tree
@@ -81,7 +81,7 @@ func (a *app) openSource(path string, said transfer.Format, skipLarge bool) (*so
 	if path != standardStream {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fault.Errorf(fault.BadSource, "import: %w; name a file or directory that can be read", err)
 		}
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			size = info.Size()
@@ -103,10 +103,14 @@ func (a *app) openTarget(path string, said transfer.Format, prefix []byte, overw
 	}
 	if format == transfer.Tree {
 		if path == standardStream {
-			return nil, false, fmt.Errorf("a tree cannot be written to standard output; name a directory")
+			return nil, false, usagef("a tree cannot be written to standard output; name a directory")
 		}
-		t, err = transfer.NewTreeTarget(path, prefix, overwrite)
-		return t, true, err
+		if t, err = transfer.NewTreeTarget(path, prefix, overwrite); fault.Of(err) != "" {
+			return nil, false, err
+		} else if err != nil {
+			return nil, false, fault.Errorf(fault.BadTarget, "export: %w; name a directory that can be written", err)
+		}
+		return t, true, nil
 	}
 	out, closeFile := a.out, func() error { return nil }
 	if path != standardStream {
@@ -116,10 +120,10 @@ func (a *app) openTarget(path string, said transfer.Format, prefix []byte, overw
 		}
 		f, err := os.OpenFile(path, flags, 0o666)
 		if os.IsExist(err) {
-			return nil, false, fmt.Errorf("%s exists; name another file, or use --overwrite", path)
+			return nil, false, fault.Errorf(fault.BadTarget, "%s exists; name another file, or use --overwrite", path)
 		}
 		if err != nil {
-			return nil, false, err
+			return nil, false, fault.Errorf(fault.BadTarget, "export: %w; name a file that can be written", err)
 		}
 		out, closeFile = f, f.Close
 	}

@@ -91,7 +91,7 @@ func (x *txnScript) line(text string) (over bool, err error) {
 	}
 	n, ok := txnWords[f[0]]
 	if !ok || n != len(f)-1 {
-		return false, fmt.Errorf("%q is no line of a transaction; see `skerry txn --help`", text)
+		return false, usagef("%q is no line of a transaction; see `skerry txn --help`", text)
 	}
 	switch f[0] {
 	case "commit":
@@ -127,7 +127,7 @@ func (x *txnScript) do(f []string, key []byte) error {
 	case "add":
 		n, err := strconv.ParseInt(f[2], 10, 64)
 		if err != nil {
-			return fmt.Errorf("%q is no number", f[2])
+			return usagef("%q is no number; write a whole one, such as 1 or -1", f[2])
 		}
 		return x.tx.Add(key, n)
 	}

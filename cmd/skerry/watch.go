@@ -46,7 +46,7 @@ Keys of put, del and import are not transactional: they have no commits, and can
 			return err
 		}
 		if *list && *from != 0 {
-			return errors.New("--list begins now; it and --from exclude each other")
+			return usagef("--list begins now; it and --from exclude each other, give one of them")
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			w := watching{app: a, form: &form, out: bufio.NewWriter(a.out), json: *format == output.JSON, progress: *progress, previous: *previous}

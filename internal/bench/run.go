@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/shard"
 )
 
 // DB is what the load generator needs of *client.DB.
@@ -53,11 +54,13 @@ func (o *Options) check() error {
 	case o.Distribution != "" && !o.Distribution.Valid():
 		return fmt.Errorf("unknown distribution %q; use uniform, zipfian or latest", o.Distribution)
 	case o.Clients < 1:
-		return errors.New("at least one client is needed")
+		return errors.New("at least one client is needed (--clients)")
 	case o.Duration <= 0:
-		return errors.New("the duration must be above zero")
+		return errors.New("the duration must be above zero (--duration)")
 	case o.ScanLength < 1 && o.Workload.Share[Scan] > 0:
-		return errors.New("the scan length must be at least 1")
+		return errors.New("the scan length must be at least 1 (--scan-length)")
+	case o.ValueSize > shard.MaxValueBytes:
+		return fmt.Errorf("values of %d bytes: at most %d can be stored (--value-size)", o.ValueSize, shard.MaxValueBytes)
 	case o.Rate < 0 || o.ValueSize < 0 || o.Warmup < 0:
 		return errors.New("rate, value size and warmup cannot be below zero")
 	}

@@ -33,6 +33,7 @@ const (
 	Unavailable   Code = "SK2008"
 	ClientClosed  Code = "SK2009"
 	Interrupted   Code = "SK2010"
+	UnknownShard  Code = "SK2011"
 
 	TooOld      Code = "SK3001"
 	TxnTooLarge Code = "SK3002"
@@ -54,6 +55,7 @@ const (
 	MemberGone   Code = "SK4011"
 	DirEmpty     Code = "SK4012"
 	StoreRefused Code = "SK4013"
+	BadDir       Code = "SK4014"
 
 	DiskFailed Code = "SK5001"
 	DiskHangs  Code = "SK5002"
@@ -76,6 +78,11 @@ const (
 	BadUsage     Code = "SK7006"
 	NobodyThere  Code = "SK7007"
 	UnknownFault Code = "SK7008"
+	BadSource    Code = "SK7009"
+	BadTarget    Code = "SK7010"
+	Unconfirmed  Code = "SK7011"
+	GoesOn       Code = "SK7012"
+	NotReached   Code = "SK7013"
 )
 
 // Entry is what there is to say about a code.
@@ -149,6 +156,7 @@ func calls() []Entry {
 		{Unavailable, "nobody could serve the call before its time was over; of a write: nothing happened", "a shard without a majority, a cluster that starts, a network that is cut, or a deadline that was too short; the error lists the last attempts", "try again later or with more time; `skerry ctl status` says what is wrong with the cluster"},
 		{ClientClosed, "the client was closed; of a write: nothing happened", "DB.Close was called while calls were under way", "close it after them"},
 		{Interrupted, "the caller's context ended; of a write: nothing happened", "the caller cancelled it", "nothing"},
+		{UnknownShard, "there is no such shard; nothing was done", "a mistyped number, or a cluster that was set up anew", "`skerry ctl shard list` shows which there are"},
 	}
 }
 
@@ -178,6 +186,7 @@ func starting() []Entry {
 		{MemberGone, "the placement member was removed: its number never comes back", "somebody removed or replaced it", "empty the placement directory and start with --join, or run the node as a store alone"},
 		{DirEmpty, "the placement directory is empty and may not begin a cluster", "a first start without --bootstrap, or a directory that was lost", "the first time start with --bootstrap; a lost member comes back with --join and --replace"},
 		{StoreRefused, "placement refuses this store", "the text says why: it was never registered, or a copy of its directory is in use elsewhere", "do what the text says"},
+		{BadDir, "the directory cannot be made, read or written", "a path through a file, or rights that are missing", "name a directory that can be written with --data; nothing was changed"},
 	}
 }
 
@@ -212,5 +221,10 @@ func settings() []Entry {
 		{BadUsage, "there is no such command, flag or argument", "a typing error", "`skerry COMMAND --help`"},
 		{NobodyThere, "nobody listens at the address", "no node runs there", "start one, or name another with --addr or SKERRY_ADDR"},
 		{UnknownFault, "there is no such code", "a typing error, or a newer version", "`skerry explain-error` lists all"},
+		{BadSource, "what is to be read cannot be, or a part of it cannot be stored; what came before it may be written", "a wrong path, a damaged file, a record that is no key and value, or the checkpoint of another import", "correct what the text names and start the same command again: what is written again has the same value"},
+		{BadTarget, "an export cannot be written, or not all of it; nothing in the cluster was touched", "a path that cannot be written, a disk that is full, or a file that is there already", "name another file or directory, make room, or say --overwrite"},
+		{Unconfirmed, "a command that cannot be undone was not confirmed; nothing was done", "it was started without --yes", "look at what the text says would happen, and say --yes if it is meant"},
+		{GoesOn, "the command stopped waiting; what it began goes on", "it was interrupted, or its time was over", "the text says how to look how far it is"},
+		{NotReached, "what was begun ended without its goal; the data is where it was, or on its way back", "somebody cancelled it, something more urgent came, or a store went away meanwhile", "look at the shard (`skerry ctl shard get`), and ask again"},
 	}
 }

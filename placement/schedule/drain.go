@@ -15,7 +15,7 @@ func CanDrain(v *View, store shard.StoreID, limits Limits) error {
 	p := newPicture(v, limits.orDefault(), 0)
 	at, ok := p.at[store]
 	if !ok {
-		return fmt.Errorf("drain %s: there is no such store", store)
+		return fmt.Errorf("drain %s: there is no such store; 'skerry ctl store list' shows them", store)
 	}
 	if s := &p.stores[at]; s.State == Down || s.State == Removed {
 		return fmt.Errorf("drain %s: it is %s; its replicas are replaced elsewhere already", store, s.State)

@@ -118,7 +118,7 @@ func (m *model) change(c Change) error {
 	for _, id := range c.WithoutStore {
 		i, ok := m.at[id]
 		if !ok {
-			return fmt.Errorf("plan without %s: there is no such store", id)
+			return fmt.Errorf("plan without %s: there is no such store; 'skerry ctl store list' shows them", id)
 		}
 		if s := &m.stores[i]; s.State == Up || s.State == Draining {
 			s.State = Draining

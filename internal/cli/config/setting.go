@@ -59,11 +59,11 @@ func (s *Setting) check(text string) error {
 		_, err = parseDuration(text)
 	case Number:
 		if _, err = strconv.ParseUint(text, 10, 63); err != nil {
-			err = fmt.Errorf("%q is not a number", text)
+			err = fmt.Errorf("%q is not a number; write a whole one, such as 3", text)
 		}
 	case Bool:
 		if _, err = strconv.ParseBool(text); err != nil {
-			err = fmt.Errorf("%q is neither true nor false", text)
+			err = fmt.Errorf("%q is neither true nor false; write one of them", text)
 		}
 	}
 	if err == nil && s.Check != nil {

@@ -3,7 +3,6 @@ package transfer
 import (
 	"encoding/base64"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -78,9 +77,15 @@ func (c *csvSource) decode(row []string) (client.KV, error) {
 	case "":
 		return client.KV{Key: []byte(key), Value: []byte(value)}, nil
 	case base64Encoding:
-		k, kerr := base64.StdEncoding.DecodeString(key)
-		v, verr := base64.StdEncoding.DecodeString(value)
-		return client.KV{Key: k, Value: v}, errors.Join(kerr, verr)
+		k, err := base64.StdEncoding.DecodeString(key)
+		if err != nil {
+			return client.KV{}, fmt.Errorf("the key is not base64, as its encoding says: %w", err)
+		}
+		v, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			return client.KV{}, fmt.Errorf("the value is not base64, as its encoding says: %w", err)
+		}
+		return client.KV{Key: k, Value: v}, nil
 	}
 	return client.KV{}, fmt.Errorf("unknown encoding %q; write base64 or nothing", encoding)
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -134,7 +135,7 @@ func NewTreeTarget(dir string, prefix []byte, overwrite bool) (Target, error) {
 		return nil, err
 	}
 	if len(entries) > 0 && !overwrite {
-		return nil, fmt.Errorf("%s is not empty; name another directory, or use --overwrite", dir)
+		return nil, fault.Errorf(fault.BadTarget, "%s is not empty; name another directory, or use --overwrite", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
