@@ -108,7 +108,7 @@ func classify(err error) reason {
 
 // isRejected reports an answer that is the same wherever it is asked.
 func isRejected(err error) bool {
-	return as[*shard.InvalidError](err) || as[*shard.WrongClusterError](err)
+	return as[*shard.InvalidError](err) || as[*shard.WrongClusterError](err) || as[*shard.VersionError](err)
 }
 
 // isUnknown reports that the fate of an attempt will never be known.

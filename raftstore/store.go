@@ -61,10 +61,12 @@ type Store struct {
 	cancelled   atomic.Int64  // attempts answered "never", see outcome.go
 	gens        atomic.Uint64
 	safe        atomic.Uint64 // the cluster's safe point, see HearSafePoint
-	recentBytes atomic.Int64  // of what is remembered of latest changes, see watched.go
-	unreported  atomic.Bool   // a replica has something to report to placement
-	hung        atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
-	stall       stall         // the ticker's own
+	version     atomic.Uint64 // the cluster's, see HearVersion
+	bounds      atomic.Pointer[Bounds]
+	recentBytes atomic.Int64 // of what is remembered of latest changes, see watched.go
+	unreported  atomic.Bool  // a replica has something to report to placement
+	hung        atomic.Bool  // the disk owes us a sync for an election timeout (rule 5)
+	stall       stall        // the ticker's own
 	broke       atomic.Pointer[error]
 }
 
@@ -73,6 +75,8 @@ type Store struct {
 func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
+	s.version.Store(uint64(o.Version))
+	s.SetBounds(Bounds{o.SnapshotBytesPerSecond, o.SplitBytes, o.SplitWork})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks = env.NewGroup(o.Env, "store-tasks")
 	s.roused = o.Env.NewEvent("roused")

@@ -37,6 +37,7 @@ func wireErrors() []error {
 		&call.NeverError{Op: call.OpID{Client: 1, Seq: 2}},
 		&shard.UseTwoPhaseError{Shard: 7, Why: "no timestamp"},
 		&shard.TooNewError{Shard: 7, Timestamp: 12, Limit: 11},
+		&shard.VersionError{Cluster: 3, Oldest: 1, Newest: 2},
 		&call.UnknownError{Text: "strange"},
 		shard.ErrClosed, shard.ErrNoFreshTime, shard.ErrUnavailable,
 	}

@@ -49,6 +49,8 @@ type Node struct {
 	member *member
 	store  *storeAgent
 
+	settings nodeSettings
+
 	mu  sync.Mutex
 	err error
 }
@@ -80,6 +82,7 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	if n.addr == "" {
 		n.addr = server.Addr()
 	}
+	n.settings.begin(&c)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.dir = newDirectory(c.Env, c.Wire, c.Join)
 	n.server.ServeNode(n)

@@ -40,7 +40,7 @@ func (a *app) ctlCmd() *cobra.Command {
 	format := outputFlag(cmd, true)
 	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlMemberCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format), a.ctlOpCmd(format), a.ctlRulesCmd(format),
 		a.ctlExplainCmd(format), a.ctlPlanCmd(format), a.ctlPauseCmd(format), a.ctlResumeCmd(format),
-		a.ctlTSCmd(format), a.ctlLockCmd(format), a.ctlGCCmd(format))
+		a.ctlTSCmd(format), a.ctlLockCmd(format), a.ctlGCCmd(format), a.ctlVersionCmd(format), a.ctlSettingsCmd(format))
 	return cmd
 }
 

@@ -54,6 +54,8 @@ const (
 	MemberGone   Code = "SK4011"
 	DirEmpty     Code = "SK4012"
 	StoreRefused Code = "SK4013"
+	ProgramOld   Code = "SK4014"
+	ProgramNew   Code = "SK4015"
 
 	DiskFailed Code = "SK5001"
 	DiskHangs  Code = "SK5002"
@@ -75,6 +77,7 @@ const (
 	BadUsage     Code = "SK7006"
 	NobodyThere  Code = "SK7007"
 	UnknownFault Code = "SK7008"
+	NodesBehind  Code = "SK7009"
 )
 
 // Entry is what there is to say about a code.
@@ -177,6 +180,8 @@ func starting() []Entry {
 		{MemberGone, "the placement member was removed: its number never comes back", "somebody removed or replaced it", "empty the placement directory and start with --join, or run the node as a store alone"},
 		{DirEmpty, "the placement directory is empty and may not begin a cluster", "a first start without --bootstrap, or a directory that was lost", "the first time start with --bootstrap; a lost member comes back with --join and --replace"},
 		{StoreRefused, "placement refuses this store", "the text says why: it was never registered, or a copy of its directory is in use elsewhere", "do what the text says"},
+		{ProgramOld, "the cluster has a version that this program does not know", "an older program was started after the upgrade was finalized, or on a machine that was left out of it", "start a program at least as new as that of the other nodes: `skerry ctl version show` lists them. The version is never lowered"},
+		{ProgramNew, "the cluster has a version that is too old for this program", "releases were skipped, or the last upgrade was never finalized", "start the program that was there before, run `skerry ctl version finalize`, and upgrade by way of the release between"},
 	}
 }
 
@@ -210,5 +215,6 @@ func settings() []Entry {
 		{BadUsage, "there is no such command, flag or argument", "a typing error", "`skerry COMMAND --help`"},
 		{NobodyThere, "nobody listens at the address", "no node runs there", "start one, or name another with --addr or SKERRY_ADDR"},
 		{UnknownFault, "there is no such code", "a typing error, or a newer version", "`skerry explain-error` lists all"},
+		{NodesBehind, "the version of the cluster cannot be raised yet; nothing was changed", "a node runs an older program, or is not heard and may come back with any", "the text names the nodes: upgrade them, start them, or remove those that are gone for good"},
 	}
 }

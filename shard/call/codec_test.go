@@ -126,6 +126,7 @@ func everyError() []error {
 		&NeverError{Op: OpID{Client: 1 << 60, Seq: 7}},
 		&shard.UseTwoPhaseError{Shard: 10, Why: "no timestamp"},
 		&shard.TooNewError{Shard: 10, Timestamp: 1 << 62, Limit: 9},
+		&shard.VersionError{Cluster: 3, Oldest: 1, Newest: 2},
 		&UnknownError{Text: "who knows"},
 		shard.ErrClosed,
 		shard.ErrNoFreshTime,

@@ -33,6 +33,7 @@ const (
 	errNever         errKind = 13
 	errUseTwoPhase   errKind = 14
 	errTooNew        errKind = 15
+	errVersion       errKind = 16
 	errClosed        errKind = 32
 	errNoFreshTime   errKind = 33
 	errUnavailable   errKind = 34
@@ -161,6 +162,10 @@ func appendCore(b []byte, err error) (errKind, []byte) {
 		b = codec.AppendUvarint(b, uint64(e.Shard))
 		b = codec.AppendUvarint(b, e.Timestamp)
 		return errTooNew, codec.AppendUvarint(b, e.Limit)
+	case *shard.VersionError:
+		b = codec.AppendUvarint(b, e.Cluster)
+		b = codec.AppendUvarint(b, e.Oldest)
+		return errVersion, codec.AppendUvarint(b, e.Newest)
 	case *UnknownError:
 		return errUnknown, codec.AppendString(b, clip(e.Text))
 	}
@@ -247,6 +252,8 @@ func readCore(d *codec.Decoder, kind errKind) error {
 		return &shard.UseTwoPhaseError{Shard: shard.ID(d.Uvarint()), Why: d.String()}
 	case errTooNew:
 		return &shard.TooNewError{Shard: shard.ID(d.Uvarint()), Timestamp: d.Uvarint(), Limit: d.Uvarint()}
+	case errVersion:
+		return &shard.VersionError{Cluster: d.Uvarint(), Oldest: d.Uvarint(), Newest: d.Uvarint()}
 	case errUnknown:
 		return &UnknownError{Text: d.String()}
 	}
