@@ -35,7 +35,7 @@ environment and file would see them. What is left at its default stands as a com
 		Args: cobra.NoArgs,
 	}
 	origin := cmd.Flags().Bool("origin", false, "say where each value comes from")
-	cluster := cmd.Flags().Bool("cluster", false, "as a node of the cluster at --addr goes by them: with its settings, see `skerry ctl settings`")
+	cluster := cmd.Flags().Bool("cluster", false, "as a node of the cluster at --addr goes by them: with what skerry ctl settings says")
 	format := outputFlag(cmd, false)
 	a.registry.AddFlags(cmd.Flags(), a.registry.Keys()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

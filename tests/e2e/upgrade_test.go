@@ -25,6 +25,7 @@ import (
 // it is raised, every node goes by it, and the old program refuses the directories. `make upgrade` takes twelve nodes' turns,
 // forth and back before it is final, which the short form does once with the first node.
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
 	const shards = 6
 	rounds, rate, calm := 1, 100, 2*time.Second
 	if os.Getenv("SKERRY_LONG") != "" {
