@@ -79,14 +79,16 @@ func VersionOf(get func(shard.Key) ([]byte, bool, error)) (version.Number, error
 
 // finalize tells the cluster's version and who is in the way of the next one, and raises it if it is asked to and nobody is.
 func (s *Server) finalize(ctx context.Context, l *leadership, o *beat.VersionOrder, dry bool) (*beat.Outcome, error) {
-	// Nobody is let in between the look at those that there are and the write: see Register and JoinMember.
-	if err := s.writes.enter(ctx); err != nil {
-		return nil, err
+	raise := o.Raise && !dry
+	if raise { // nobody is let in between the look at those that there are and the write: see Register and JoinMember
+		if err := s.writes.enter(ctx); err != nil {
+			return nil, err
+		}
+		defer s.writes.leave()
 	}
-	defer s.writes.leave()
 	st := s.versionStatus(ctx, l)
 	out := &beat.Outcome{Version: st}
-	if !o.Raise || dry || st.Target == st.Version || len(st.InTheWay()) > 0 {
+	if !raise || st.Target == st.Version || len(st.InTheWay()) > 0 {
 		return out, nil
 	}
 	_, old := l.version.read()

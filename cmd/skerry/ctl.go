@@ -111,6 +111,9 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		return err
 	}
 	p.Paused, p.Operators = sched.Paused, sched.Operators
+	if p.Version, err = admin.Version(ctx); err != nil && !errors.Is(err, client.ErrInvalid) { // an older placement does not know the question
+		return err
+	}
 	askSuspects(ctx, s.tls, p)
 	findLeaders(ctx, admin, p)
 	members, err := admin.Members(ctx)

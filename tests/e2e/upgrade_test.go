@@ -22,8 +22,8 @@ import (
 // program of before has to stop. So an entry that came too early would stop a node here.
 //
 // No call may fail. The version cannot be raised while one node runs the old program, and the answer says which; afterwards
-// it is raised, every node goes by it, and the old program refuses the directories. `make upgrade` takes twelve nodes' turns,
-// forth and back before it is final, which the short form does once with the first node.
+// it is raised, every node goes by it, and the old program refuses the directories. One node goes forth and
+// back before it is final; in `make upgrade` three times.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	const shards = 6
