@@ -1,10 +1,15 @@
 package engine
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/internal/version"
@@ -66,4 +71,33 @@ func TestVersionIsWrittenDown(t *testing.T) {
 	}
 	must(t, os.WriteFile(path, []byte(good), 0o600))
 	mustClose(t, open())
+}
+
+// TestVersionIsDurableFirst: a version that could not be written down does not hold, and the store stops.
+func TestVersionIsDurableFirst(t *testing.T) {
+	for _, op := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileSync, errorfs.OpRename} {
+		var failing atomic.Bool
+		mem := vfs.NewMem()
+		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(o errorfs.Op) error {
+			if failing.Load() && o.Kind == op && strings.Contains(o.Path, storeTemp) {
+				return errors.New("no")
+			}
+			return nil
+		}))
+		e, err := Open("d", Options{FS: fs, MemTableBytes: 1 << 20})
+		must(t, err)
+		failing.Store(true)
+		if err := e.RaiseVersion(version.Newest()); err == nil || e.Version() != version.First {
+			t.Fatalf("%d: version %s although it was not written: %v", op, e.Version(), err)
+		}
+		if err := e.SetRecord("x", nil); err == nil {
+			t.Fatalf("%d: the store goes on", op)
+		}
+		failing.Store(false)
+		_ = e.Close()
+		e, err = Open("d", Options{FS: mem, MemTableBytes: 1 << 20})
+		must(t, err)
+		must(t, e.RaiseVersion(version.Newest()))
+		mustClose(t, e)
+	}
 }
