@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
@@ -17,6 +18,9 @@ import (
 
 // old is what a program says that knows of no versions.
 var old = version.Range{}
+
+// strange stands, in a test, for another member at the address.
+var strange = version.Range{Oldest: 77, Newest: 77}
 
 // elderly is a council whose cluster was begun by programs that knew of no versions. others answer for members 2 and 3.
 func elderly(t *testing.T, others map[string]version.Range) (*shared, *Server) {
@@ -31,7 +35,11 @@ func elderly(t *testing.T, others map[string]version.Range) (*shared, *Server) {
 		if !ok {
 			return beat.NodeVersion{}, errors.New("nobody is there")
 		}
-		return beat.NodeVersion{ID: map[string]shard.StoreID{"b:1": 2, "c:1": 3}[addr], Versions: r}, nil
+		id := map[string]shard.StoreID{"b:1": 2, "c:1": 3}[addr]
+		if r == strange {
+			id, r = 77, version.Ours()
+		}
+		return beat.NodeVersion{ID: id, Versions: r}, nil
 	}
 	s.elect(1)
 	m.step(t.Context())
@@ -77,7 +85,15 @@ func TestVersionWaitsForAll(t *testing.T) {
 			}
 			says(1, version.Ours(), func(b *beat.Report) { b.Leaving = true })
 		}, "store s1: its process is"},
-		{"one is back with its old program", func() { says(1, old, nil) }, "store s1: its program knows"},
+		{"it is silent", func() {
+			v := m.current().view
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			long := env.Time(suspectAfter + time.Second)
+			v.begun, v.stores[ids[1]].seen = v.begun-long, v.stores[ids[1]].seen-long
+		}, "store s1: it is suspect;"},
+		{"another member is where one was", func() { delete(others, "b:1"); others["c:1"] = strange }, "store s1: it is suspect;, member b:1: it does not, member c:1: it is not"},
+		{"one is back with its old program", func() { others["b:1"], others["c:1"] = version.Ours(), version.Ours(); says(1, old, nil) }, "store s1: its program knows"},
 	} {
 		step.do()
 		v := m.finalizes(t, false)
