@@ -117,7 +117,7 @@ func (s *Server) versionStatus(ctx context.Context, l *leadership) *beat.Version
 		case st.Target == st.Version:
 			n.Why = ""
 		case n.Why == "" && !n.Versions.Has(st.Target):
-			n.Why = fmt.Sprintf("its program knows versions %s; upgrade it", n.Versions)
+			n.Why = fmt.Sprintf("its program knows no version above %s; upgrade it", n.Versions.Known().Newest)
 		}
 	}
 	return st

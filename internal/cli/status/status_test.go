@@ -70,7 +70,7 @@ func parse(t *testing.T, p *Picture, f []string) {
 	case "version":
 		p.Version = &client.VersionInfo{Version: 1, Target: 2}
 		if f[1] == "behind" {
-			p.Version.Nodes = []client.NodeVersion{{Role: "store", ID: 1001, Why: "its program knows versions 1; upgrade it"}}
+			p.Version.Nodes = []client.NodeVersion{{Role: "store", ID: 1001, Why: "its program knows no version above 1; upgrade it"}}
 		}
 	case "paused":
 		p.Paused, p.Operators = 90*time.Second, 2
