@@ -56,6 +56,7 @@ func (e *Engine) openDir(real bool) error {
 		}
 		if fresh {
 			e.creating = true
+			e.version.Store(uint64(version.Oldest)) // it is of no cluster yet
 			if err := e.writeStoreFile(storeFileText(e.Version()) + creatingLine); err != nil {
 				return err
 			}
