@@ -26,8 +26,9 @@ type cluster struct {
 	monitors   *monitors
 	auditor    *auditor
 	ambush     *ambush
-	calm       bool // everything is healed: no new faults
-	era        int  // counts how often everything was healed
+	echo       *echo // nil: none
+	calm       bool  // everything is healed: no new faults
+	era        int   // counts how often everything was healed
 	allocators []*allocator
 	given      given
 	replacing  bool // a store was removed and is not made up for yet

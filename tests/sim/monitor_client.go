@@ -96,7 +96,7 @@ func (m *monitors) txnInRange(x *raftstore.Execution) {
 	if err := mvcc.CheckIn(c, x.Desc); err != nil {
 		m.violated("range", "a command of %s at %d is executed outside of %s: %v", x.Shard, x.Index, x.Desc.Range, err)
 	}
-	m.executedTxn(c, x.Reply)
+	m.executedTxn(c, x)
 }
 
 // Described implements raftstore.Observer.

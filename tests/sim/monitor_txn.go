@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
@@ -10,7 +11,8 @@ import (
 // txnMonitor is what the monitors know of transactions, from the commands that replicas apply and the answers they give:
 //
 //	outcome    a transaction has one outcome, on all of its keys: rolled back, or committed at one timestamp
-//	primary    one that commits in two phases commits its primary first
+//	primary    one that commits in two phases commits its primary first, and no other key tells what became of it
+//	grave      a key that a transaction was rolled back on takes no lock of it any more
 //	snapshot   a read at r shows the newest version up to r: nothing commits at or below r that it missed, before or after,
 //	           and no version that somebody may still ask for was collected
 //	changes    what a replica calls complete up to a timestamp holds every commit up to it, and none comes later
@@ -20,6 +22,8 @@ type txnMonitor struct {
 	// changes are all commits, in the order of their timestamps, and resolved what replicas called complete, by range.
 	changes  []mvcc.Change
 	resolved []resolvedSeen
+	// executed is the largest index of a shard whose command was looked at: replicas that come to it later add nothing.
+	executed map[shard.ID]uint64
 }
 
 // txnSeen is what is known of one transaction.
@@ -28,7 +32,8 @@ type txnSeen struct {
 	writes  map[string]bool // keys that it locked to be written
 	plain   bool            // it commits in two phases
 	decided bool
-	commit  mvcc.Timestamp // if decided; zero is rolled back
+	commit  mvcc.Timestamp  // if decided; zero is rolled back
+	graves  map[string]bool // keys that it was rolled back on
 }
 
 // keySeen is what is known of one key.
@@ -47,13 +52,13 @@ type readSeen struct{ at, own, saw mvcc.Timestamp }
 func (r readSeen) missed(c commitSeen) bool { return r.saw < c.at && c.at <= r.at && r.own != c.start }
 
 func newTxnMonitor() *txnMonitor {
-	return &txnMonitor{txns: make(map[mvcc.Timestamp]*txnSeen), keys: make(map[string]*keySeen)}
+	return &txnMonitor{txns: make(map[mvcc.Timestamp]*txnSeen), keys: make(map[string]*keySeen), executed: make(map[shard.ID]uint64)}
 }
 
 func (m *txnMonitor) txn(start mvcc.Timestamp) *txnSeen {
 	t := m.txns[start]
 	if t == nil {
-		t = &txnSeen{writes: make(map[string]bool)}
+		t = &txnSeen{writes: make(map[string]bool), graves: make(map[string]bool)}
 		m.txns[start] = t
 	}
 	return t
@@ -69,11 +74,16 @@ func (m *txnMonitor) key(k string) *keySeen {
 }
 
 // executedTxn looks at a command of a transaction.
-func (m *monitors) executedTxn(c mvcc.Command, reply []byte) {
-	r, err := mvcc.DecodeResult(reply)
+func (m *monitors) executedTxn(c mvcc.Command, x *raftstore.Execution) {
+	r, err := mvcc.DecodeResult(x.Reply)
 	if err != nil {
 		m.violated("outcome", "the result of a command of a transaction cannot be decoded: %v", err)
 		return
+	}
+	if x.Index > m.tx.executed[x.Shard] {
+		m.tx.executed[x.Shard] = x.Index
+		m.c.echo.hear(x.Body)
+		m.graves(c, r)
 	}
 	if len(r.Rejected) > 0 {
 		m.rejectedTxn(r.Rejected)
@@ -87,6 +97,9 @@ func (m *monitors) executedTxn(c mvcc.Command, reply []byte) {
 	case *mvcc.Rollback:
 		m.decided(c.StartTS, 0)
 	case *mvcc.CheckStatus:
+		if t := m.tx.txn(c.StartTS); r.Status == mvcc.StatusLocked && t.primary != "" && t.primary != string(c.Primary) {
+			m.violated("primary", "%s tells that transaction %d is undecided, and its primary is %s", c.Primary, c.StartTS, shard.Key(t.primary))
+		}
 		m.toldStatus(c.StartTS, r)
 	case *mvcc.CheckSecondaries:
 		m.toldStatus(c.StartTS, r)
@@ -97,6 +110,55 @@ func (m *monitors) executedTxn(c mvcc.Command, reply []byte) {
 	case *mvcc.Add:
 		m.tx.txn(c.StartTS).writes[string(c.Key)] = true
 		m.decided(c.StartTS, r.CommitTS)
+	}
+}
+
+// graves notes the keys that a transaction is rolled back on, and holds its locks against them.
+func (m *monitors) graves(c mvcc.Command, r *mvcc.Result) {
+	switch c := c.(type) {
+	case *mvcc.Rollback:
+		for _, k := range c.List {
+			m.buried(c.StartTS, k, r)
+		}
+	case *mvcc.CheckStatus:
+		if r.Status == mvcc.StatusRolledBack {
+			m.buried(c.StartTS, c.Primary, r)
+		}
+	case *mvcc.CheckSecondaries:
+		for _, k := range c.List {
+			if r.Status != mvcc.StatusCommitted && !slices.ContainsFunc(r.Locks, func(l mvcc.LockInfo) bool { return l.Key.Compare(k) == 0 }) {
+				m.buried(c.StartTS, k, r)
+			}
+		}
+	case *mvcc.Prewrite:
+		for i := range c.Mutations {
+			m.stands(c.StartTS, c.Mutations[i].Key, r)
+		}
+	case *mvcc.PessimisticLock:
+		for _, k := range c.List {
+			m.stands(c.StartTS, k, r)
+		}
+	case *mvcc.Heartbeat:
+		m.stands(c.StartTS, c.Primary, r)
+	}
+}
+
+// rejectedKey reports whether a result refuses something on a key.
+func rejectedKey(r *mvcc.Result, k shard.Key) bool {
+	return slices.ContainsFunc(r.Rejected, func(x *mvcc.Rejected) bool { return x.Key.Compare(k) == 0 })
+}
+
+func (m *monitors) buried(start mvcc.Timestamp, k shard.Key, r *mvcc.Result) {
+	if !rejectedKey(r, k) {
+		m.tx.txn(start).graves[string(k)] = true
+	}
+}
+
+// stands holds a lock that was taken, or kept alive, against the graves.
+func (m *monitors) stands(start mvcc.Timestamp, k shard.Key, r *mvcc.Result) {
+	m.seen["grave"]++
+	if len(r.Rejected) == 0 && m.tx.txn(start).graves[string(k)] {
+		m.violated("grave", "transaction %d locks %s, on which it was rolled back", start, k)
 	}
 }
 

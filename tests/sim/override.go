@@ -28,6 +28,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"perish":      durationKnob(func(k *Knobs) *time.Duration { return &k.Perish }),
 	"watchers":    intKnob(0, 8, func(k *Knobs) *int { return &k.Watchers }),
 	"collect":     durationKnob(func(k *Knobs) *time.Duration { return &k.Collect }),
+	"echo":        durationKnob(func(k *Knobs) *time.Duration { return &k.Echo }),
 	"hurry":       floatKnob(func(k *Knobs) *float64 { return &k.Hurry }),
 	"patience":    durationKnob(func(k *Knobs) *time.Duration { return &k.Patience }),
 	"serializable": func(k *Knobs, v string) (err error) {

@@ -52,6 +52,7 @@ func (c *cluster) run() error {
 	c.reseat(c.w.Now() + c.knobs.Faults)
 	c.perish(c.w.Now() + c.knobs.Faults)
 	c.collect(c.w.Now() + c.knobs.Faults)
+	c.listen(c.w.Now() + c.knobs.Faults)
 	c.harm(c.w.Now() + c.knobs.Faults)
 	if err := c.core(); err != nil {
 		return err
@@ -230,6 +231,9 @@ func (c *cluster) killAll() {
 	}
 	for _, a := range c.allocators {
 		a.m.Kill()
+	}
+	if c.echo != nil {
+		c.echo.machine.Kill()
 	}
 	c.auditor.m.Kill()
 }
