@@ -264,6 +264,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	r := by.r
 	r.log.SetApplied(r.machine.Applied)
 	r.showTxn(r.machine.Applied)
+	r.beginWritten()
 	r.applied.Store(r.machine.Applied.Index)
 	r.time.Store(uint64(r.machine.Applied.Time))
 	// INVARIANT (rule 3): for a membership entry the worker calls ApplyConfChange first, then steps the ApplyResp;

@@ -226,6 +226,7 @@ func (r *replica) fallAsleep() {
 	r.endGuard(r.notLeader())
 	r.endLockWaits(r.notLeader())
 	r.endWatch()
+	r.forgetWritten()
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	if r.group.Leading() {
 		r.dropLoad()

@@ -487,6 +487,7 @@ func (w *worker) install(r *replica, a *group.Append) {
 	r.held = true
 	r.withdraw()
 	r.endWatch()
+	r.forgetWritten()
 	r.desc.Store(nil)
 	if a.StateChanged {
 		r.hard = engine.HardState{Term: a.Term, Vote: a.Vote}

@@ -289,6 +289,7 @@ func (r *replica) failAll(err error) {
 	r.failReads(err)
 	r.failFollower(err)
 	r.endWatch()
+	r.forgetWritten()
 	if st := r.staged; st != nil {
 		r.staged = nil
 		st.refuse(err)

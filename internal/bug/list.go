@@ -65,6 +65,7 @@ const (
 	PageCutsCommit
 	RingFromItsBegin
 	StaleBeforeApplied
+	WrittenFromItsBegin
 )
 
 var list = [...]Info{
@@ -124,8 +125,9 @@ var list = [...]Info{
 	OnePhaseOfMany:      {"one-phase-of-many", "a transaction over several shards is committed in one phase in each of them"},
 	GivenUpUnasked:      {"given-up-unasked", "a client that gives an async commit up rolls it back without asking whether it is committed"},
 
-	ResolvedPastLocks:  {"resolved-past-locks", "changes are called complete up to a timestamp below which a lock may still commit"},
-	PageCutsCommit:     {"page-cuts-commit", "a page of changes that ends between two keys of a commit is called complete up to that commit"},
-	RingFromItsBegin:   {"ring-from-its-begin", "what is remembered of recent commits is taken for complete without a timestamp that says from when on"},
-	StaleBeforeApplied: {"stale-before-applied", "a replica answers reads at a timestamp as soon as its leader said up to where, before it has applied that"},
+	ResolvedPastLocks:   {"resolved-past-locks", "changes are called complete up to a timestamp below which a lock may still commit"},
+	PageCutsCommit:      {"page-cuts-commit", "a page of changes that ends between two keys of a commit is called complete up to that commit"},
+	RingFromItsBegin:    {"ring-from-its-begin", "what is remembered of recent commits is taken for complete without a timestamp that says from when on"},
+	WrittenFromItsBegin: {"written-from-its-begin", "what is remembered of the latest writes is taken for complete without a timestamp that says from when on"},
+	StaleBeforeApplied:  {"stale-before-applied", "a replica answers reads at a timestamp as soon as its leader said up to where, before it has applied that"},
 }

@@ -28,6 +28,10 @@ type Machine struct {
 	Applied shard.Applied
 	// Changed, if it is not nil, is told of every version by which a commit gives a key a value or takes it away.
 	Changed func(k shard.Key, ts mvcc.Timestamp)
+	// Written, if it is not nil, remembers the latest writes of transactions since it was set. Txns is set by the first of
+	// their commands.
+	Written *mvcc.Written
+	Txns    bool
 
 	cmd raw.Command // scratch
 }

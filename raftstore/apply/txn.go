@@ -21,6 +21,7 @@ func (m *Machine) txn(body []byte, w Writer, bodies []byte) (outcome, error) {
 	if err := mvcc.CheckIn(c, m.Desc); err != nil {
 		return outcome{}, err
 	}
+	m.Txns = true
 	st := m.TxnState()
 	tw := w.Txn()
 	if m.Changed != nil {
@@ -40,7 +41,11 @@ func (m *Machine) txn(body []byte, w Writer, bodies []byte) (outcome, error) {
 }
 
 // TxnState is what the evaluation of transactions and queries needs of the applied state.
-func (m *Machine) TxnState() mvcc.State { return TxnState(m.Applied) }
+func (m *Machine) TxnState() mvcc.State {
+	st := TxnState(m.Applied)
+	st.Written = m.Written
+	return st
+}
 
 // TxnState is what queries need of an applied state.
 func TxnState(a shard.Applied) mvcc.State {

@@ -27,13 +27,14 @@ func (f *failing) Failed() bool                   { return f.why != "" }
 func (f *failing) Log(...any)                     {}
 func (f *failing) Logf(string, ...any)            {}
 
-// TestModelFindsBugs: the model's watcher misses changes, or is told of them twice, where a planted bug lets it.
+// TestModelFindsBugs: the model's watcher misses changes, or is told of them twice, where a planted bug lets it, and a replica
+// that remembers too little overlooks what was written.
 func TestModelFindsBugs(t *testing.T) {
 	if err := flag.Set("rapid.checks", "1000"); err != nil { // it stops at the first failure
 		t.Fatal(err)
 	}
 	defer func() { _ = flag.Set("rapid.checks", "100") }()
-	for _, name := range []string{"resolved-past-locks", "page-cuts-commit", "ring-from-its-begin"} {
+	for _, name := range []string{"resolved-past-locks", "page-cuts-commit", "ring-from-its-begin", "written-from-its-begin"} {
 		b, ok := bug.Find(name)
 		if !ok {
 			t.Fatalf("no bug is called %s", name)

@@ -104,7 +104,7 @@ func CheckIn(c Command, d *shard.Descriptor) error {
 // INVARIANT: reads nothing but c, w and st. Nothing is written before every key of c was looked at, so a rejected
 // command has no effect.
 func Evaluate(c Command, w Writer, st State) (Result, Effect, error) {
-	e := &evaluation{w: w, now: st.Time, safe: st.SafePoint, collected: st.Collected, locks: st.Locks}
+	e := &evaluation{w: w, now: st.Time, safe: st.SafePoint, collected: st.Collected, locks: st.Locks, written: st.Written}
 	var r Result
 	if err := c.evaluate(e, &r); err != nil {
 		return Result{}, Effect{}, fmt.Errorf("evaluate transaction command: %w", err)

@@ -15,8 +15,9 @@ type evaluation struct {
 	collected Timestamp
 	// locks is how many locks the shard has. While there is none, none is looked for: nothing of this command is written
 	// before everything is read.
-	locks  uint64
-	writes []change
+	locks   uint64
+	writes  []change
+	written *Written // nil: nothing is remembered
 }
 
 // change is one write.
@@ -52,6 +53,7 @@ func (e *evaluation) write() (locks int64) {
 			locks--
 		case setVersion:
 			e.w.SetVersion(c.k, c.ts, c.v)
+			e.written.note(c.k, c.ts)
 		case removeVersion:
 			e.w.DeleteVersion(c.k, c.ts)
 		}
@@ -121,6 +123,9 @@ type history struct {
 //
 // INVARIANT: all that a transaction can have left lies there: its version above start_ts, its rollback record at it.
 func (e *evaluation) history(k shard.Key, start Timestamp) (h history, err error) {
+	if e.written.silent(k, start) {
+		return history{}, nil
+	}
 	var bad error
 	err = e.w.Versions(k, MaxTimestamp, func(ts Timestamp, b []byte) bool {
 		if ts < start {

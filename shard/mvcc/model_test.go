@@ -22,11 +22,12 @@ import (
 //   - a commit is acknowledged below every timestamp issued later;
 //   - an answered read is answered so for ever, as long as the safe point lets it be asked;
 //   - a command evaluated twice in a row is as good as once;
+//   - a replica that remembers its latest writes evaluates to what one does that looks (mvcc.Written);
 //   - a watcher is told every change once, in the order of commits (changes_test.go).
 func TestSnapshotIsolation(t *testing.T) { rapid.Check(t, checkModel) }
 
 func checkModel(t *rapid.T) {
-	m := &model{T: t, s: newShard(), clock: 100}
+	m := &model{T: t, s: newShard(), plain: newShard(), clock: 100}
 	m.startWatch()
 	t.Repeat(map[string]func(*rapid.T){
 		"begin":   m.begin,
@@ -39,6 +40,7 @@ func checkModel(t *rapid.T) {
 		"collect": m.collect,
 		"watch":   m.watch,
 		"look":    m.watch, // more often
+		"note":    m.remember,
 	})
 	m.end()
 }
@@ -89,6 +91,7 @@ type answered struct {
 type model struct {
 	*rapid.T
 	s       *shardState
+	plain   *shardState    // executes the same, and remembers nothing
 	clock   mvcc.Timestamp // the last issued
 	maxRead mvcc.Timestamp
 	txns    []*modelTxn
@@ -125,15 +128,30 @@ func (m *model) do(c mvcc.Command) *mvcc.Result {
 	if err != nil {
 		m.Fatal(err)
 	}
+	if p, err := m.plain.do(c); err != nil || !reflect.DeepEqual(p, r) {
+		m.Fatalf("%+v: %+v where writes are remembered, %+v, %v where they are not", c, r, p, err)
+	}
 	m.noteChanges()
 	once := m.s.w.String()
 	if _, err := m.s.do(c); err != nil {
+		m.Fatal(err)
+	}
+	if _, err := m.plain.do(c); err != nil {
 		m.Fatal(err)
 	}
 	if twice := m.s.w.String(); twice != once && c.Span().Empty() {
 		m.Fatalf("%+v once:\n%stwice:\n%s", c, once, twice)
 	}
 	return r
+}
+
+// remember has the replica begin anew to remember its latest writes, or ends the beginning.
+func (m *model) remember(t *rapid.T) {
+	if w := m.s.st.Written; w != nil && rapid.Bool().Draw(t, "complete") {
+		w.Complete(m.issue())
+		return
+	}
+	m.s.st.Written = mvcc.NewWritten()
 }
 
 func (m *model) begin(t *rapid.T) {

@@ -135,6 +135,8 @@ type State struct {
 	SafePoint, Collected Timestamp
 	// Locks counts the locks of the shard. While it is zero, reads do not look for locks.
 	Locks uint64
+	// Written is what this replica remembers of its latest writes, or nil. It is not replicated: it spares looking.
+	Written *Written
 }
 
 // Effect is what a command does to State.

@@ -34,6 +34,7 @@ type cluster struct {
 	replacing  bool // a store was removed and is not made up for yet
 	draining   bool // a store was drained and is not yet used again
 	reseating  bool // placement's members are being changed
+	collecting int  // orders under way to move the safe point
 
 	time      int64 // of the history: a number for each beginning and end
 	ops       []porcupine.Operation

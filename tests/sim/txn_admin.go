@@ -53,12 +53,16 @@ func (c *cluster) collect(until time.Duration) {
 	c.env.Go("collect", func() {
 		for c.w.Now() < until {
 			_ = c.env.Sleep(context.Background(), c.w.Between(c.knobs.Collect/4, c.knobs.Collect))
-			c.administer("collect", c.auditor.collect)
+			if c.w.Now() < until {
+				c.administer("collect", c.auditor.collect)
+			}
 		}
 	})
 }
 
 func (a *auditor) collect(ctx context.Context) error {
+	a.c.collecting++
+	defer func() { a.c.collecting-- }()
 	p, err := a.db.Admin().CollectGarbage(ctx, a.c.w.Between(200*time.Millisecond, 4*time.Second))
 	a.m.Log("collect: safe point %d, collected up to %d, %v", p.Safe, p.Collect, err)
 	return err

@@ -125,6 +125,10 @@ func (x *watcher) watch(ctx context.Context) error {
 
 // endWatches lets the watchers come to the present, in which nothing changes any more.
 func (c *cluster) endWatches() error {
+	// What is watched in the end is read in the end.
+	if err := c.until("end of what moves the safe point", settledLimit, func() bool { return c.collecting == 0 }); err != nil {
+		return err
+	}
 	for _, x := range c.watchers {
 		x.stop = true
 	}
