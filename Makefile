@@ -80,6 +80,9 @@ overload: ## a disk that stalls for a minute, clients that take no answers, a hu
 operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
 	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -parallel 1 -v -timeout 40m
 
+upgrade: ## three nodes are replaced by the next version, forth and back, under load: the long form of that test
+	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run TestRollingUpgrade -v -timeout 20m
+
 hunt: ## plant each bug in turn and count the worlds until it is found; writes docs/planted-bugs.md
 	go build -tags bugs -o $(BIN)/skerry-sim-bugs ./cmd/skerry-sim
 	$(BIN)/skerry-sim-bugs hunt --out docs/planted-bugs.md
@@ -90,4 +93,4 @@ nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MIN
 nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
 	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate overload nemesis nemesis-txn
+.PHONY: help build test race lint generate verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate upgrade overload nemesis nemesis-txn

@@ -32,6 +32,8 @@ type StoreInfo struct {
 	Version              string // of its binary
 	// Draining: an administrator wants it empty, whatever State it is in.
 	Draining bool
+	// Evicting: an administrator wants it to lead nothing.
+	Evicting bool
 	Labels   []Label // by key
 	Bytes    uint64  // of all replicas on it, about
 	SlowDisk bool    // against the others'
@@ -105,7 +107,7 @@ func (a *Admin) Stores(ctx context.Context) ([]StoreInfo, error) {
 	for _, s := range r.Stores {
 		out = append(out, StoreInfo{ID: s.ID, Addr: s.Addr, State: s.State.String(), SeenAgo: s.SeenAgo, Used: s.Used,
 			Free: s.Free, Capacity: s.Capacity, Shards: s.Shards, Leaders: s.Leaders, Version: s.Version,
-			Draining: s.Draining, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet})
+			Draining: s.Draining, Evicting: s.Evicting, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet})
 	}
 	slices.SortFunc(out, func(x, y StoreInfo) int { return compareIDs(x.ID, y.ID) })
 	return out, nil

@@ -21,7 +21,7 @@ func TestEveryErrorHasACode(t *testing.T) {
 		ErrTooOld, ErrTxnTooLarge, ErrTxnDone, ErrReadOnly, ErrNotCounter, &TxnConflictError{},
 		&shard.NotLeaderError{}, &shard.StaleEpochError{}, &shard.NotReadyError{}, &shard.NotFoundError{}, &shard.ServerBusyError{},
 		&shard.RefreshError{}, &shard.OverwrittenError{}, &shard.KeyNotInShardError{}, &shard.InvalidError{}, &shard.AmbiguousError{},
-		&shard.WrongClusterError{}, &shard.BrokenError{}, &shard.UseTwoPhaseError{}, &shard.TooNewError{}, &shard.DiskFullError{}, shard.ErrClosed,
+		&shard.WrongClusterError{}, &shard.BrokenError{}, &shard.UseTwoPhaseError{}, &shard.TooNewError{}, &shard.DiskFullError{}, &shard.VersionError{}, shard.ErrClosed,
 		shard.ErrNoFreshTime, shard.ErrUnavailable, &call.NeverError{}, &call.UnknownError{}, &mvcc.Rejected{},
 	} {
 		if _, ok := fault.Find(fault.Of(err)); !ok {

@@ -89,7 +89,7 @@ func (e *Error) Error() string {
 // about, it is that reason's.
 func (e *Error) FaultCode() fault.Code {
 	switch cause := fault.Of(e.Cause); {
-	case cause == fault.WrongCluster, cause == fault.NoFreshTime, cause >= fault.PlainText && cause <= fault.CertFiles:
+	case cause == fault.WrongCluster, cause == fault.NodesBehind, cause == fault.ProgramOld, cause == fault.ProgramNew, cause == fault.NoFreshTime, cause >= fault.PlainText && cause <= fault.CertFiles:
 		return cause
 	case errors.Is(e.Kind, ErrConflict) && cause == fault.TxnConflict:
 		return cause

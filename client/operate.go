@@ -35,14 +35,14 @@ type Explanation struct {
 // DryRun returns an Admin whose changes are checked and described, and not made.
 func (a *Admin) DryRun() *Admin { return &Admin{db: a.db, dry: true} }
 
-// planTimeout bounds a question for which placement runs its schedulers over all shards.
+// planTimeout bounds a question for which placement runs its schedulers over all shards, or asks all of its members.
 const planTimeout = 30 * time.Second
 
 // order asks placement's leader until there is an answer.
 func (a *Admin) order(ctx context.Context, what string, o *beat.Order) (*beat.Outcome, error) {
 	o.DryRun = a.dry
 	each := locateTimeout
-	if o.Plan != nil || o.Drain != nil {
+	if o.Plan != nil || o.Drain != nil || o.Version != nil {
 		each = planTimeout
 	}
 	e := a.db.begin(ctx, what, nil)
@@ -120,6 +120,19 @@ func (a *Admin) DrainStore(ctx context.Context, id shard.StoreID, force bool) er
 // UndrainStore ends that. What has moved comes back only as balance wants it.
 func (a *Admin) UndrainStore(ctx context.Context, id shard.StoreID) error {
 	_, err := a.order(ctx, fmt.Sprintf("undrain %s", id), &beat.Order{Undrain: &beat.StoreOrder{Store: id}})
+	return err
+}
+
+// EvictLeaders has a store lead nothing: its leaderships move to other replicas, and none comes back until AllowLeaders. It
+// keeps its replicas, and serves what followers serve. That is on record: it outlives restarts.
+func (a *Admin) EvictLeaders(ctx context.Context, id shard.StoreID) error {
+	_, err := a.order(ctx, fmt.Sprintf("evict leaders from %s", id), &beat.Order{Evict: &beat.StoreOrder{Store: id}})
+	return err
+}
+
+// AllowLeaders ends that. Leaderships come back as balance wants them.
+func (a *Admin) AllowLeaders(ctx context.Context, id shard.StoreID) error {
+	_, err := a.order(ctx, fmt.Sprintf("allow leaders on %s", id), &beat.Order{Admit: &beat.StoreOrder{Store: id}})
 	return err
 }
 

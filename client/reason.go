@@ -111,7 +111,7 @@ func classify(err error) reason {
 
 // isRejected reports an answer that is the same wherever it is asked.
 func isRejected(err error) bool {
-	return as[*shard.InvalidError](err)
+	return as[*shard.InvalidError](err) || as[*shard.VersionError](err)
 }
 
 // isForeign reports an answer of another cluster: nothing happened.

@@ -51,7 +51,7 @@ type replicaModel struct {
 
 type entryModel struct{ term, commit uint64 }
 
-type version struct {
+type moment struct {
 	replicas map[shard.ID]replicaModel
 	data     map[string]string
 	next     map[shard.ID]shard.ReplicaID
@@ -75,12 +75,12 @@ func (m replicaModel) commit() uint64 {
 	return min(c, m.last())
 }
 
-func (v version) clone() version {
-	return version{replicas: maps.Clone(v.replicas), data: maps.Clone(v.data), next: maps.Clone(v.next)}
+func (v moment) clone() moment {
+	return moment{replicas: maps.Clone(v.replicas), data: maps.Clone(v.data), next: maps.Clone(v.next)}
 }
 
 // String is what the store should show after a restart.
-func (v version) String() string {
+func (v moment) String() string {
 	var b strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(v.replicas)) {
 		m := v.replicas[id]
@@ -102,7 +102,7 @@ func (v version) String() string {
 
 func brief(v []byte) string { return fmt.Sprintf("%.8s#%d", v, len(v)) }
 
-// observe is version.String of a store that was just opened.
+// observe is moment.String of a store that was just opened.
 func observe(e *Engine) (string, error) {
 	all, err := e.Replicas()
 	if err != nil {
@@ -161,7 +161,7 @@ type crashRun struct {
 	logs    map[shard.ID]*Log
 
 	mu       sync.Mutex // points come from Pebble's goroutines too
-	versions []version
+	versions []moment
 	floor    int
 	step     string
 	points   []crashPoint
@@ -184,7 +184,7 @@ func newCrashRun(t *testing.T, seed uint64, percent int) *crashRun {
 	r := &crashRun{t: t, percent: percent, rng: rand.New(rand.NewPCG(seed, uint64(percent))),
 		pointRNG: rand.New(rand.NewPCG(seed, 1000)), fs: vfs.NewCrashableMem(),
 		logs: map[shard.ID]*Log{}, nextRep: 10, step: "create"}
-	r.versions = []version{{replicas: map[shard.ID]replicaModel{}, data: map[string]string{}, next: map[shard.ID]shard.ReplicaID{}}}
+	r.versions = []moment{{replicas: map[shard.ID]replicaModel{}, data: map[string]string{}, next: map[shard.ID]shard.ReplicaID{}}}
 	return r
 }
 
@@ -235,7 +235,7 @@ func (r *crashRun) verify() {
 		if err != nil {
 			r.t.Fatalf("crash in %s (versions %d to %d): %v", p.step, p.floor, p.newest, err)
 		}
-		v := slices.IndexFunc(r.versions[p.floor:p.newest+1], func(v version) bool { return v.String() == have })
+		v := slices.IndexFunc(r.versions[p.floor:p.newest+1], func(v moment) bool { return v.String() == have })
 		if v < 0 {
 			r.t.Fatalf("crash in %s: the store shows none of the versions %d to %d:\n%s\nfloor:\n%s\nnewest:\n%s", p.step,
 				p.floor, p.newest, have, r.versions[p.floor], r.versions[p.newest])
@@ -254,7 +254,7 @@ func (r *crashRun) verify() {
 }
 
 // next makes the version after the newest. change works on copies.
-func (r *crashRun) next(step string, change func(v version)) int {
+func (r *crashRun) next(step string, change func(v moment)) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := r.versions[len(r.versions)-1].clone()
@@ -278,7 +278,7 @@ func (r *crashRun) promise(v int) {
 	r.floor = max(r.floor, v)
 }
 
-func (r *crashRun) now() version { return r.versions[len(r.versions)-1] }
+func (r *crashRun) now() moment { return r.versions[len(r.versions)-1] }
 
 // pick chooses a replica that lives.
 func (r *crashRun) pick() (shard.ID, replicaModel) {
@@ -290,7 +290,7 @@ func (r *crashRun) pick() (shard.ID, replicaModel) {
 func (r *crashRun) createReplica(id shard.ID) {
 	r.nextRep++
 	rs := newState(desc(id, crashRange[id], r.nextRep), r.nextRep)
-	v := r.next("create", func(v version) { v.replicas[id] = modelOf(rs) })
+	v := r.next("create", func(v moment) { v.replicas[id] = modelOf(rs) })
 	r.logs[id] = create(r.t, r.e, rs)
 	r.promise(v)
 }
@@ -316,7 +316,7 @@ func (r *crashRun) append() {
 	for range last - first + 1 {
 		m.log = append(m.log, entryModel{term: m.hs.Term, commit: commit})
 	}
-	v := r.next(fmt.Sprintf("append %d to %d", first, last), func(v version) { v.replicas[id] = m })
+	v := r.next(fmt.Sprintf("append %d to %d", first, last), func(v moment) { v.replicas[id] = m })
 	b := r.e.NewLogBatch()
 	b.Append(r.logs[id], bulky(entries(first, last, m.hs.Term), r.rng), hs, commit)
 	must(r.t, b.Commit())
@@ -354,7 +354,7 @@ func (r *crashRun) apply() {
 	}
 	b := r.e.NewStateBatch()
 	defer b.Close()
-	r.next("apply", func(v version) {
+	r.next("apply", func(v moment) {
 		v.replicas[id] = m
 		r.mutate(b, v, id)
 	})
@@ -364,7 +364,7 @@ func (r *crashRun) apply() {
 }
 
 // mutate writes some data of a shard to the batch and the model.
-func (r *crashRun) mutate(b *StateBatch, v version, id shard.ID) {
+func (r *crashRun) mutate(b *StateBatch, v moment, id shard.ID) {
 	for range 1 + r.rng.IntN(6) {
 		k, k2 := r.key(id), r.key(id)
 		switch r.rng.IntN(5) {
@@ -451,7 +451,7 @@ func (r *crashRun) destroy(id shard.ID) {
 		r.wait()
 	}
 	m, span := r.now().replicas[id], crashRange[id]
-	v := r.next("destroy", func(v version) {
+	v := r.next("destroy", func(v moment) {
 		delete(v.replicas, id)
 		v.next[id] = m.replica + 1
 		maps.DeleteFunc(v.data, func(s, _ string) bool { return s >= span.Start.String() })
@@ -499,7 +499,7 @@ func (r *crashRun) install(id shard.ID, replica shard.ReplicaID) {
 	r.name("receive")
 	must(r.t, s.Write(w.finish(true)))
 	must(r.t, s.Finish())
-	v := r.next("install", func(v version) {
+	v := r.next("install", func(v moment) {
 		v.replicas[id] = modelOf(p.State)
 		maps.DeleteFunc(v.data, func(s, _ string) bool { return s >= crashRange[id].Start.String() })
 		maps.Copy(v.data, data)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -12,6 +13,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 
 	"github.com/skerrydb/skerry/internal/fault"
+	"github.com/skerrydb/skerry/internal/version"
 )
 
 // FormatVersion is the version of everything that the engine writes. A directory of another version is refused.
@@ -54,7 +56,8 @@ func (e *Engine) openDir(real bool) error {
 		}
 		if fresh {
 			e.creating = true
-			if err := e.writeStoreFile(storeFileText() + creatingLine); err != nil {
+			e.version.Store(uint64(version.Oldest)) // it is of no cluster yet
+			if err := e.writeStoreFile(storeFileText(e.Version()) + creatingLine); err != nil {
 				return err
 			}
 		} else if err := e.checkStoreFile(); err != nil {
@@ -101,9 +104,18 @@ func (e *Engine) lookDir() (fresh bool, err error) {
 	return true, nil
 }
 
-func storeFileText() string {
-	return fmt.Sprintf("skerry store\nformat %d\nkeys %s\nschema %s\n", FormatVersion, comparerName, keySchemaName)
+// storeFileText says how a directory is to be read. A store of a cluster of the first version has no line for it, as
+// programs wrote it that knew of no versions; any other line makes those refuse the directory.
+func storeFileText(v version.Number) string {
+	text := fmt.Sprintf("skerry store\nformat %d\nkeys %s\nschema %s\n", FormatVersion, comparerName, keySchemaName)
+	if v > version.First {
+		text += versionLine + v.String() + "\n"
+	}
+	return text
 }
+
+// versionLine begins the line with the version of the store's cluster.
+const versionLine = "version "
 
 // creatingLine ends the STORE file until the database was created and is durable.
 const creatingLine = "creating\n"
@@ -114,7 +126,7 @@ func (e *Engine) finishCreating() error {
 		return nil
 	}
 	e.creating = false
-	return e.writeStoreFile(storeFileText())
+	return e.writeStoreFile(storeFileText(e.Version()))
 }
 
 // writeStoreFile writes the file whose presence makes the directory a store. It comes before everything else, so that a
@@ -128,9 +140,11 @@ func (e *Engine) checkStoreFile() error {
 	if err != nil {
 		return err
 	}
-	want := storeFileText()
+	have, v := cutVersion(have)
+	want := storeFileText(version.First)
 	if e.creating = have == want+creatingLine; e.creating || have == want {
-		return nil
+		e.version.Store(uint64(v))
+		return checkVersion(v)
 	}
 	haveLines, wantLines := strings.Split(have, "\n"), strings.Split(want, "\n")
 	for i, w := range wantLines {
@@ -144,6 +158,59 @@ func (e *Engine) checkStoreFile() error {
 		}
 	}
 	return fmt.Errorf("%w: its %s file has %d lines", ErrFormat, storeFile, len(haveLines))
+}
+
+// cutVersion takes the version out of the text of a STORE file. What is no version stays, and is a line too many.
+func cutVersion(text string) (string, version.Number) {
+	before, rest, found := strings.Cut(text, "\n"+versionLine)
+	number, after, ended := strings.Cut(rest, "\n")
+	v, err := strconv.ParseUint(number, 10, 64)
+	if !found || !ended || err != nil || version.Number(v) <= version.First {
+		return text, version.First
+	}
+	return before + "\n" + after, version.Number(v)
+}
+
+// checkVersion refuses the directory of a cluster in which this program cannot take part.
+func checkVersion(v version.Number) error {
+	switch ours := version.Ours(); {
+	case v > ours.Newest:
+		return fault.Errorf(fault.ProgramOld, "its cluster has version %s and this program knows %s: what is written there may not be understood here; "+
+			"start the newer program that was here before", v, ours)
+	case v < ours.Oldest:
+		return fault.Errorf(fault.ProgramNew, "its cluster has version %s and this program knows %s: start the program that was here before, "+
+			"and upgrade by way of a release between the two (skerry ctl version finalize)", v, ours)
+	}
+	return nil
+}
+
+// Version is the version of the store's cluster, as far as the directory was told.
+func (e *Engine) Version() version.Number {
+	return max(version.First, version.Number(e.version.Load()))
+}
+
+// RaiseVersion writes down, durably, that the store's cluster has a version. It is never lowered.
+//
+// INVARIANT: it returns before anything is written here that only programs of that version understand. An older program
+// that is started on the directory is refused by its STORE file, and has changed nothing.
+func (e *Engine) RaiseVersion(v version.Number) error {
+	v = max(v, version.First)
+	if err := checkVersion(v); err != nil {
+		return err
+	}
+	e.raising.Lock()
+	defer e.raising.Unlock()
+	if v <= e.Version() {
+		return nil
+	}
+	if err := e.check(); err != nil {
+		return err
+	}
+	if err := e.writeStoreFile(storeFileText(v)); err != nil {
+		return e.fail(fmt.Errorf("write that the cluster has version %s: %w", v, err))
+	}
+	e.version.Store(uint64(v))
+	return nil
 }
 
 // lockDir takes the lock that keeps a second process out. On the real filesystem it is etcd's, whose locks belong to

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -66,7 +67,9 @@ type Engine struct {
 	fs       vfs.FS
 	plain    vfs.FS // fs without Pebble's watch over slow disks, which ends with the database
 	lock     io.Closer
-	creating bool // the directory is being made; only in Open
+	creating bool          // the directory is being made; only in Open
+	raising  sync.Mutex    // held while the STORE file is written after Open
+	version  atomic.Uint64 // see Version; written under raising
 	db       *pebble.DB
 	opts     *pebble.Options // as the database runs with them; for writing tables
 	log      *slog.Logger

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -71,11 +72,11 @@ func TestOpenRefuses(t *testing.T) {
 		must(t, err)
 		mustClose(t, e)
 		path := filepath.Join(dir, storeFile)
-		must(t, os.WriteFile(path, []byte(strings.Replace(storeFileText(), c.old, c.new, 1)), 0o600))
+		must(t, os.WriteFile(path, []byte(strings.Replace(storeFileText(version.First), c.old, c.new, 1)), 0o600))
 		if _, err := Open(dir, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), c.new) {
 			t.Fatalf("%s: %v", c.new, err)
 		}
-		must(t, os.WriteFile(path, []byte(storeFileText()), 0o600))
+		must(t, os.WriteFile(path, []byte(storeFileText(version.First)), 0o600))
 		e, err = Open(dir, Options{})
 		must(t, err)
 		mustClose(t, e)

@@ -41,6 +41,10 @@ func (s *Server) administer(ctx context.Context, l *leadership, o *beat.Order) (
 		return s.drain(ctx, l, o.Drain, true, o.DryRun)
 	case o.Undrain != nil:
 		return s.drain(ctx, l, o.Undrain, false, o.DryRun)
+	case o.Evict != nil:
+		return s.evict(ctx, l, o.Evict, true, o.DryRun)
+	case o.Admit != nil:
+		return s.evict(ctx, l, o.Admit, false, o.DryRun)
 	case o.Remove != nil:
 		return s.remove(ctx, l, o.Remove, o.DryRun)
 	case o.Label != nil:
@@ -65,6 +69,10 @@ func (s *Server) administer(ctx context.Context, l *leadership, o *beat.Order) (
 		return s.transferMember(ctx, o.TransferMember, o.DryRun)
 	case o.SafePoints != nil:
 		return s.moveSafePoints(ctx, l, o.SafePoints, o.DryRun)
+	case o.Version != nil:
+		return s.finalize(ctx, l, o.Version, o.DryRun)
+	case o.Settings != nil:
+		return s.setSettings(ctx, l, o.Settings, o.DryRun)
 	case o.GC != nil:
 		return s.setGC(ctx, l, o.GC, o.DryRun)
 	}
@@ -143,6 +151,8 @@ func (s *Server) transfer(ctx context.Context, l *leadership, t *beat.TransferOr
 		return nil, invalidf("%s has no replica of %s; it has some on %s", t.To, t.Shard, join(operator.Targets(sh.Desc, operator.Goal{})))
 	case r.Role != shard.Voter && r.Role != shard.IncomingVoter:
 		return nil, invalidf("%s has only a %s of %s, which cannot lead", t.To, r.Role, t.Shard)
+	case l.view.evicting(t.To):
+		return nil, invalidf("%s shall lead nothing; 'skerry ctl store allow-leaders %s' ends that", t.To, t.To)
 	case !l.view.isLive(t.To):
 		return nil, invalidf("%s is not heard", t.To)
 	case sh.Leader == t.To && sh.Pending == nil:

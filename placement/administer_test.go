@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -31,22 +32,22 @@ func TestRegisterOnce(t *testing.T) {
 		t.Helper()
 		return must[beat.Registration](t)(m.Register(ctx, n)).Store
 	}
-	first := register(ms[0], beat.Newcomer{Addr: "a:1", Token: 77})
-	if again := register(ms[0], beat.Newcomer{Addr: "a:1", Token: 77}); again != first {
+	first := register(ms[0], beat.Newcomer{Versions: version.Ours(), Addr: "a:1", Token: 77})
+	if again := register(ms[0], beat.Newcomer{Versions: version.Ours(), Addr: "a:1", Token: 77}); again != first {
 		t.Fatalf("%s asked again and is %s", first, again)
 	}
 	s.elect(2)
 	steps(t, ms)
-	if again := register(ms[1], beat.Newcomer{Addr: "a:2", Token: 77}); again != first {
+	if again := register(ms[1], beat.Newcomer{Versions: version.Ours(), Addr: "a:2", Token: 77}); again != first {
 		t.Fatalf("%s asked another leader and is %s", first, again)
 	}
-	if other := register(ms[1], beat.Newcomer{Addr: "a:1"}); other == first {
+	if other := register(ms[1], beat.Newcomer{Versions: version.Ours(), Addr: "a:1"}); other == first {
 		t.Fatal("two stores have one id")
 	}
 	if err := ms[1].RemoveStore(ctx, first); err != nil {
 		t.Fatal(err)
 	}
-	if other := register(ms[1], beat.Newcomer{Addr: "a:1", Token: 77}); other == first {
+	if other := register(ms[1], beat.Newcomer{Versions: version.Ours(), Addr: "a:1", Token: 77}); other == first {
 		t.Fatal("a removed store is back")
 	}
 }
@@ -58,10 +59,10 @@ func TestIdentities(t *testing.T) {
 	ctx := t.Context()
 	steps(t, ms)
 	m := ms[0]
-	a := must[beat.Registration](t)(m.Register(ctx, beat.Newcomer{Addr: "a:1", Token: 1})).Store
-	b := must[beat.Registration](t)(m.Register(ctx, beat.Newcomer{Addr: "b:1", Token: 2})).Store
+	a := must[beat.Registration](t)(m.Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "a:1", Token: 1})).Store
+	b := must[beat.Registration](t)(m.Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "b:1", Token: 2})).Store
 	beats := func(id shard.StoreID, addr string, incarnation uint64) error {
-		_, err := m.Heartbeat(ctx, &beat.Report{Store: id, Addr: addr, Incarnation: incarnation, Full: true})
+		_, err := m.Heartbeat(ctx, &beat.Report{Versions: version.Ours(), Store: id, Addr: addr, Incarnation: incarnation, Full: true})
 		return err
 	}
 	var notReady *shard.NotReadyError
@@ -75,7 +76,7 @@ func TestIdentities(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken(beats(b, "a:1", 1))
-	_, err := m.Register(ctx, beat.Newcomer{Addr: "a:1", Token: 3})
+	_, err := m.Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "a:1", Token: 3})
 	taken(err)
 	refuse(t, "is a copy", beats(a, "c:1", 3)) // the same life, elsewhere
 	refuse(t, "is a copy", beats(a, "a:1", 2)) // an earlier life
@@ -95,7 +96,7 @@ func TestPolicySurvives(t *testing.T) {
 	steps(t, ms)
 	var ids []shard.StoreID
 	for _, addr := range []string{"a", "b", "c", "d"} {
-		ids = append(ids, must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: addr})).Store)
+		ids = append(ids, must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: addr})).Store)
 	}
 	order := func(m *Server, o beat.Order) error {
 		_, err := m.Administer(ctx, &o)
@@ -109,7 +110,7 @@ func TestPolicySurvives(t *testing.T) {
 	}
 	heard := func(m *Server) {
 		for i, id := range ids {
-			must[*beat.Answer](t)(m.Heartbeat(ctx, &beat.Report{Store: id, Addr: string(rune('a' + i)), Full: true}))
+			must[*beat.Answer](t)(m.Heartbeat(ctx, &beat.Report{Versions: version.Ours(), Store: id, Addr: string(rune('a' + i)), Full: true}))
 		}
 	}
 	heard(ms[0])
@@ -163,13 +164,13 @@ func TestSlowDisk(t *testing.T) {
 	steps(t, ms)
 	v := ms[0].current().view
 	for _, addr := range []string{"a", "b", "c"} {
-		must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: addr}))
+		must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: addr}))
 	}
 	ids := v.storeIDsLocked()
 	after := func(looks int, times ...time.Duration) (slow string) {
 		for range looks {
 			for i, id := range ids {
-				v.observe(&beat.Report{Store: id, Full: true, SyncTime: times[i]})
+				v.observe(&beat.Report{Versions: version.Ours(), Store: id, Full: true, SyncTime: times[i]})
 			}
 			v.look()
 		}

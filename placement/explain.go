@@ -24,13 +24,13 @@ func (s *Server) explain(l *leadership, o *beat.ExplainOrder) (*beat.Outcome, er
 		if err != nil {
 			return nil, err
 		}
-		out.Lines = append(schedule.Explain(pic, o.Shard, s.limits()).Lines(), l.view.replicaFacts(&sh)...)
+		out.Lines = append(schedule.Explain(pic, o.Shard, s.limits(l)).Lines(), l.view.replicaFacts(&sh)...)
 		out.Operators = l.view.operatorsOf(o.Shard)
 	case o.Store != 0:
 		if _, ok := l.view.record(o.Store); !ok {
 			return nil, invalidf("there is no store %s; 'skerry ctl store list' shows them", o.Store)
 		}
-		out.Lines = append(schedule.ExplainStore(pic, o.Store, s.limits()).Lines(), l.view.storeFacts(o.Store)...)
+		out.Lines = append(schedule.ExplainStore(pic, o.Store, s.limits(l)).Lines(), l.view.storeFacts(o.Store)...)
 	default:
 		return nil, invalidf("name a shard or a store to explain")
 	}
@@ -95,7 +95,7 @@ func (v *view) storeFacts(id shard.StoreID) []string {
 	case sv.seen == 0 && sv.state != storeRemoved:
 		out = append(out, fmt.Sprintf("it was not heard since this leader of placement began, %s ago", v.clock().Round(time.Second)))
 	case sv.state == storeSuspect:
-		out = append(out, fmt.Sprintf("nothing is given to it; after %s without a word its replicas are replaced", v.downAfter))
+		out = append(out, fmt.Sprintf("nothing is given to it; after %s without a word its replicas are replaced", v.patience.downAfter))
 	case sv.slow.is:
 		out = append(out, fmt.Sprintf("a sync takes it %s, far more than the others: it gets no leaderships", sv.last.SyncTime))
 	case sv.far.is:

@@ -27,8 +27,15 @@ func (s *Server) Register(ctx context.Context, n beat.Newcomer) (beat.Registrati
 	if err != nil {
 		return beat.Registration{}, err
 	}
+	if err := s.writes.enter(ctx); err != nil { // see finalize
+		return beat.Registration{}, err
+	}
+	defer s.writes.leave()
+	if err := l.accepts(n.Versions); err != nil {
+		return beat.Registration{}, err
+	}
 	if id, ok := l.view.withToken(n.Token); ok {
-		return beat.Registration{Cluster: l.cluster, Store: id}, s.confirm(ctx, l)
+		return beat.Registration{Cluster: l.cluster, Store: id, Version: l.clusterVersion()}, s.confirm(ctx, l)
 	}
 	if other := l.view.liveAt(n.Addr, 0); other != 0 {
 		return beat.Registration{}, errAddrTaken(n.Addr, other)
@@ -44,7 +51,7 @@ func (s *Server) Register(ctx context.Context, n beat.Newcomer) (beat.Registrati
 	}
 	l.view.loadStore(r)
 	s.log.Info("store registered", "store", r.id, "addr", n.Addr, "version", n.Version)
-	return beat.Registration{Cluster: l.cluster, Store: r.id}, nil
+	return beat.Registration{Cluster: l.cluster, Store: r.id, Version: l.clusterVersion()}, nil
 }
 
 // errAddrTaken refuses an address for as long as another store is heard from it. A machine that took over the address of
@@ -69,6 +76,9 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	if removed {
 		return &beat.Answer{Removed: true}, nil
 	}
+	if err := l.accepts(r.Versions); err != nil {
+		return nil, err
+	}
 	if err := l.view.checkIdentity(r); err != nil {
 		return nil, err
 	}
@@ -83,6 +93,8 @@ func (s *Server) Heartbeat(ctx context.Context, r *beat.Report) (*beat.Answer, e
 	a := &beat.Answer{NeedFull: l.view.observe(r)}
 	a.Now = shard.Millis(s.millis())
 	a.SafePoints, _ = l.safe.read()
+	a.Version = l.clusterVersion()
+	a.Settings, _ = l.settings.read()
 	a.Members, a.Stores = s.Members(), l.view.allStores()
 	a.Create = l.view.toCreate(r.Store, maxCreatesPerAnswer)
 	plans := l.view.plans(r.Store, maxStepsPerAnswer)

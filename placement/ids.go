@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/internal/bug"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/placement/tso"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -37,7 +38,8 @@ type timestamps struct {
 	persisted []byte
 }
 
-// clusterID is put-if-absent: the first leader draws it, everyone after reads it.
+// clusterID is put-if-absent: the first leader draws it, everyone after reads it. A cluster begins with the newest version that
+// its first leader knows.
 func (s *Server) clusterID(ctx context.Context) (shard.ClusterID, error) {
 	b, err := s.get(ctx, recordCluster)
 	if err != nil {
@@ -46,7 +48,8 @@ func (s *Server) clusterID(ctx context.Context) (shard.ClusterID, error) {
 	if b == nil {
 		b = encodeNumber(s.env.Rand() | 1)
 		key := recordKey(recordCluster)
-		res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, b)}})
+		res, err := s.meta.Commit(ctx, &raw.Command{Conditions: []raw.Condition{unchanged(key, nil)}, Ops: []raw.Op{putOp(key, b),
+			putOp(recordKey(recordClusterVersion), encodeNumber(uint64(version.Newest())))}})
 		if err != nil {
 			return 0, err
 		}

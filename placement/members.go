@@ -39,6 +39,9 @@ func (s *Server) JoinMember(ctx context.Context, m beat.Candidate) (beat.Admissi
 		return beat.Admission{}, err
 	}
 	defer s.writes.leave()
+	if err := l.accepts(m.Versions); err != nil {
+		return beat.Admission{}, err
+	}
 	id := m.Member
 	switch {
 	case id == 0:

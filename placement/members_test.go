@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -63,7 +64,7 @@ func refusedWith(t *testing.T, err error, want string) {
 // way of a learner; also when an answer or the leader is lost in between.
 func TestMemberJoins(t *testing.T) {
 	s, m := council(t)
-	ask := beat.Candidate{Token: 7, Addr: "d:1"}
+	ask := beat.Candidate{Versions: version.Ours(), Token: 7, Addr: "d:1"}
 	s.swallow = 1 // the rules, which the others were told and a new member was not
 	if _, err := m.JoinMember(t.Context(), ask); err == nil {
 		t.Fatal("no answer was lost")
@@ -87,11 +88,11 @@ func TestMemberJoins(t *testing.T) {
 	s.hears(1, 3, a.Member)
 	follow(t, other)
 	expectSeats(t, other, fmt.Sprintf("1 voter, 2 voter, 3 voter, %d voter", uint64(a.Member)))
-	b := must[beat.Admission](t)(other.JoinMember(t.Context(), beat.Candidate{Token: 8, Addr: "e:1"}))
+	b := must[beat.Admission](t)(other.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Token: 8, Addr: "e:1"}))
 	if b.Member <= a.Member {
 		t.Fatalf("member %d after member %d", uint64(b.Member), uint64(a.Member))
 	}
-	if _, err := other.JoinMember(t.Context(), beat.Candidate{Cluster: other.Cluster() + 1, Token: 9, Addr: "f:1"}); err == nil {
+	if _, err := other.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Cluster: other.Cluster() + 1, Token: 9, Addr: "f:1"}); err == nil {
 		t.Fatal("a member of another cluster joined")
 	}
 }
@@ -100,7 +101,7 @@ func TestMemberJoins(t *testing.T) {
 // not read that. Nobody is told that there is no such member.
 func TestStrayWrite(t *testing.T) {
 	s, m := council(t)
-	must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Token: 7, Addr: "d:1"})) // it writes more, the first time
+	must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Token: 7, Addr: "d:1"})) // it writes more, the first time
 	ended := m.current()
 	s.before = func() {
 		m.reload(ended, "a test wants it")
@@ -109,12 +110,12 @@ func TestStrayWrite(t *testing.T) {
 			t.Error("the next leadership does not serve")
 		}
 	}
-	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Token: 8, Addr: "e:1"}))
+	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Token: 8, Addr: "e:1"}))
 	if m.current() != nil {
 		t.Fatal("a leadership serves that has not read who was admitted")
 	}
 	m.step(t.Context())
-	must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Member: a.Member, Token: 8, Began: true}))
+	must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Member: a.Member, Token: 8, Began: true}))
 
 	// The next one reads still.
 	ended = m.current()
@@ -130,7 +131,7 @@ func TestStrayWrite(t *testing.T) {
 // lost number stays dead.
 func TestMemberReplaced(t *testing.T) {
 	s, m := council(t)
-	ask := beat.Candidate{Token: 7, Addr: "b:1"}
+	ask := beat.Candidate{Versions: version.Ours(), Token: 7, Addr: "b:1"}
 	var busy *shard.NotReadyError
 	if _, err := m.JoinMember(t.Context(), ask); !errors.As(err, &busy) {
 		t.Fatalf("the address of a member that is heard: %v", err)
@@ -158,7 +159,7 @@ func TestMemberReplaced(t *testing.T) {
 		t.Fatal("there was no joint configuration")
 	}
 	expectSeats(t, m, fmt.Sprintf("1 voter, 2 removed, 3 voter, %d voter", uint64(a.Member)))
-	for _, c := range []beat.Candidate{{Member: 2, Token: 1}, {Member: 2, Token: 1, Began: true, Addr: "b:1"}} {
+	for _, c := range []beat.Candidate{{Versions: version.Ours(), Member: 2, Token: 1}, {Versions: version.Ours(), Member: 2, Token: 1, Began: true, Addr: "b:1"}} {
 		_, err := m.JoinMember(t.Context(), c)
 		refusedWith(t, err, "member 2 was removed")
 	}
@@ -183,7 +184,7 @@ func TestNoQuorumGivenUp(t *testing.T) {
 	refusedWith(t, remove(9), "there is no member 9")
 	s.hears(3)
 	refusedWith(t, remove(3), "member 2 is not heard")
-	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Token: 7, Addr: "d:1"}))
+	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Token: 7, Addr: "d:1"}))
 	refusedWith(t, remove(3), "has not joined yet")
 	out, err := m.Administer(t.Context(), &beat.Order{DryRun: true, RemoveMember: &beat.MemberOrder{Member: a.Member}})
 	if err != nil || len(out.Lines) != 0 {
@@ -224,11 +225,11 @@ func TestNoQuorumGivenUp(t *testing.T) {
 // TestMemberMoves: a member that has begun says where it is; nobody else may say it.
 func TestMemberMoves(t *testing.T) {
 	s, m := council(t)
-	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Token: 7, Addr: "d:1"}))
+	a := must[beat.Admission](t)(m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Token: 7, Addr: "d:1"}))
 	s.hears(2, 3, a.Member)
 	follow(t, m)
 	moved := func(id shard.StoreID, token uint64, addr string) error {
-		_, err := m.JoinMember(t.Context(), beat.Candidate{Member: id, Token: token, Addr: addr, Began: true})
+		_, err := m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Member: id, Token: token, Addr: addr, Began: true})
 		return err
 	}
 	if err := moved(a.Member, 7, "d:2"); err != nil {

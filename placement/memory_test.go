@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 )
 
 // TestMemory measures what placement's leader keeps in memory: every shard with its descriptor, route, rates and what it
@@ -30,7 +30,7 @@ func TestMemory(t *testing.T) {
 		stores, shards = 1000, 1_000_000
 	}
 	before := heapInUse()
-	v := newView(env.Real{}, operator.Limits{}, nil)
+	v := newView(env.Real{}, nil)
 	for i := range stores {
 		v.loadStore(storeRecord{id: shard.StoreID(1001 + i), addr: fmt.Sprintf("10.0.%d.%d:4400", i/250, i%250)})
 	}
@@ -42,7 +42,7 @@ func TestMemory(t *testing.T) {
 	}
 	// Each store reports what it leads, in key order of its own.
 	for st := range stores {
-		r := &beat.Report{Store: shard.StoreID(1001 + st), Full: true, Addr: fmt.Sprintf("10.0.%d.%d:4400", st/250, st%250), Capacity: 1 << 40, Free: 1 << 39}
+		r := &beat.Report{Versions: version.Ours(), Store: shard.StoreID(1001 + st), Full: true, Addr: fmt.Sprintf("10.0.%d.%d:4400", st/250, st%250), Capacity: 1 << 40, Free: 1 << 39}
 		for i := st; i < shards; i += stores {
 			d := &shard.Descriptor{ID: shard.ID(1<<20 + i), Epoch: shard.Epoch{ConfVer: 1, Version: 1}}
 			if i > 0 {

@@ -43,7 +43,7 @@ func (v *view) storeLocked(id shard.StoreID) schedule.Store {
 	v.stateLocked(sv, v.env.Now())
 	held := v.heldLocked(id)
 	out := schedule.Store{ID: id, State: scheduleState(sv.state), Capacity: sv.last.Capacity, Free: sv.last.Free, Bytes: held.bytes,
-		Shards: held.shards, Leaders: held.leaders, SlowDisk: sv.slow.is, SlowNet: sv.far.is, Leaving: sv.last.Leaving, Work: held.work}
+		Shards: held.shards, Leaders: held.leaders, SlowDisk: sv.slow.is, SlowNet: sv.far.is, Leaving: sv.last.Leaving, Evicting: sv.record.evicting, Work: held.work}
 	for _, l := range sv.record.labels {
 		out.Labels = append(out.Labels, schedule.Label(l))
 	}

@@ -22,9 +22,13 @@ const (
 	recordRules     = "rules"     // what administrators want of placement, as JSON; absent: the defaults
 	recordPause     = "pause"     // until when nothing is scheduled, in milliseconds of placement's wall clock
 	recordGC        = "gc"        // how the safe points move by themselves; absent: the default
+	recordSettings  = "settings"  // what administrators set for the whole cluster; absent: nothing
 	recordSafe      = "safe"      // the safe point of transactions, and up to where versions are collected
-	prefixStore     = "store/"    // + id, big endian
-	prefixShard     = "shard/"    // + id: the last known descriptor, a hint
+	// recordClusterVersion is what all programs of the cluster must understand; absent: the first version. It only grows.
+	recordClusterVersion = "version"
+
+	prefixStore = "store/" // + id, big endian
+	prefixShard = "shard/" // + id: the last known descriptor, a hint
 )
 
 func recordKey(name string) shard.Key { return shard.MakeKey(shard.ModeMeta, []byte(name)) }
@@ -64,13 +68,18 @@ type storeRecord struct {
 	removed bool
 	// draining: an administrator wants it empty.
 	draining bool
+	// evicting: an administrator wants it to lead nothing.
+	evicting bool
 	labels   []beat.Label // by key, each once
 	// token is what the store's directory drew before it registered; 0: it registered without one.
 	token uint64
 }
 
-// Version 1 of a store's record ends before draining.
-const storeRecordVersion = 2
+// Version 1 of a store's record ends before draining, version 2 before evicting.
+//
+// INVARIANT: version 3 is written only of a store that is evicting, which the version of the cluster must allow: members that
+// run an older program do not read it.
+const storeRecordVersion = 3
 
 // Bounds of labels.
 const (
@@ -79,7 +88,11 @@ const (
 )
 
 func (r storeRecord) encode() []byte {
-	b := codec.AppendUvarint([]byte{storeRecordVersion}, uint64(r.id))
+	v := byte(storeRecordVersion)
+	if !r.evicting {
+		v--
+	}
+	b := codec.AppendUvarint([]byte{v}, uint64(r.id))
 	b = codec.AppendString(b, r.addr)
 	b = codec.AppendBool(b, r.removed)
 	b = codec.AppendBool(b, r.draining)
@@ -87,7 +100,11 @@ func (r storeRecord) encode() []byte {
 	for _, l := range r.labels {
 		b = codec.AppendString(codec.AppendString(b, l.Key), l.Value)
 	}
-	return codec.AppendUvarint(b, r.token)
+	b = codec.AppendUvarint(b, r.token)
+	if r.evicting {
+		b = codec.AppendBool(b, true)
+	}
+	return b
 }
 
 func decodeStore(b []byte) (storeRecord, error) {
@@ -100,6 +117,9 @@ func decodeStore(b []byte) (storeRecord, error) {
 			r.labels = append(r.labels, beat.Label{Key: d.String(), Value: d.String()})
 		}
 		r.token = d.Uvarint()
+	}
+	if version > 2 {
+		r.evicting = d.Bool()
 	}
 	return r, d.Done()
 }

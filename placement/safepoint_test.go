@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/placement/tso"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -39,8 +40,8 @@ func TestSafePoints(t *testing.T) {
 	}
 	s.elect(2)
 	steps(t, ms)
-	store := must[beat.Registration](t)(ms[1].Register(ctx, beat.Newcomer{Addr: "a:1"})).Store
-	if a := must[*beat.Answer](t)(ms[1].Heartbeat(ctx, &beat.Report{Store: store, Addr: "a:1", Incarnation: 1})); a.SafePoints != want {
+	store := must[beat.Registration](t)(ms[1].Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "a:1"})).Store
+	if a := must[*beat.Answer](t)(ms[1].Heartbeat(ctx, &beat.Report{Versions: version.Ours(), Store: store, Addr: "a:1", Incarnation: 1})); a.SafePoints != want {
 		t.Fatalf("the next leader tells %+v, not %+v", a.SafePoints, want)
 	}
 }

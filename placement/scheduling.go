@@ -18,6 +18,7 @@ const scheduleInterval = time.Second
 type proposer interface {
 	Propose(v *schedule.View, max int) []schedule.Proposal
 	Touch(id shard.ID)
+	SetLimits(l schedule.Limits)
 }
 
 // maxProposals bounds what is begun in one look.
@@ -29,6 +30,7 @@ func (s *Server) schedule(ctx context.Context) {
 	if err != nil || !l.view.ready() {
 		return
 	}
+	l.scheduler.SetLimits(s.limits(l))
 	l.view.look()
 	for _, o := range l.view.takeOver() {
 		s.log.Info("operator ended", "id", o.ID, "kind", o.Kind, "shard", o.Shard, "state", o.State(), "reason", o.Reason, "took", o.Ended-o.Begun)

@@ -24,6 +24,11 @@ type Options struct {
 	Members []beat.Member // as this member was told at its start; of the first, all of them
 	Logger  *slog.Logger
 
+	// Program is the version of this member's binary, for people.
+	Program string
+	// Ask asks the node at an address which member is there, and which versions of a cluster its program knows; nil: nobody
+	// can be asked.
+	Ask func(ctx context.Context, addr string) (beat.NodeVersion, error)
 	// Replicas is how many copies of each shard there shall be.
 	Replicas int
 	// SplitKeys are where the first shards are cut; none makes one shard.
@@ -70,14 +75,16 @@ type Server struct {
 
 // leadership is everything that a leader knows, from its records and from heartbeats. It ends with the term.
 type leadership struct {
-	term    uint64
-	cluster shard.ClusterID
-	ids     ids
-	tso     timestamps
-	view    *view
-	policy  policy
-	safe    safePoints
-	gc      gcSetting
+	term     uint64
+	cluster  shard.ClusterID
+	ids      ids
+	tso      timestamps
+	view     *view
+	policy   policy
+	safe     safePoints
+	gc       gcSetting
+	version  clusterVersion
+	settings clusterSettings
 	// scheduler is the scheduling task's.
 	scheduler proposer
 	// first is the persisted list of first shards, nil before bootstrap.
@@ -212,16 +219,19 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 		return nil, err
 	}
 	l.cluster = cluster
+	if err := s.loadVersion(ctx, l); err != nil {
+		return nil, err
+	}
 	if err := s.loadIDs(ctx, l); err != nil {
 		return nil, err
 	}
 	if err := s.loadTimestamps(ctx, l); err != nil {
 		return nil, err
 	}
-	l.view = newView(s.env, s.opt.Limits, s.opt.Coverage)
+	l.view = newView(s.env, s.opt.Coverage)
 	l.view.illegal = s.illegal
-	if s.opt.DownAfter > 0 {
-		l.view.downAfter = s.opt.DownAfter
+	if err := s.loadSettings(ctx, l); err != nil {
+		return nil, err
 	}
 	err = s.scan(ctx, prefixStore, func(v []byte) error {
 		r, err := decodeStore(v)
@@ -245,7 +255,7 @@ func (s *Server) load(ctx context.Context, term uint64) (*leadership, error) {
 	if err := s.loadGC(ctx, l); err != nil {
 		return nil, err
 	}
-	l.scheduler = schedule.New(term, s.limits())
+	l.scheduler = schedule.New(term, s.limits(l))
 	if err := s.loadMembers(ctx, l); err != nil {
 		return nil, err
 	}

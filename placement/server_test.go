@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -235,7 +236,7 @@ func TestDeposedLeaderAnswersNothing(t *testing.T) {
 
 // beatFrom is a store's heartbeat.
 func beatFrom(m *Server, id shard.StoreID, f func(*beat.Report)) (*beat.Answer, error) {
-	r := &beat.Report{Store: id, Addr: fmt.Sprint("addr", id), Full: true}
+	r := &beat.Report{Versions: version.Ours(), Store: id, Addr: fmt.Sprint("addr", id), Full: true}
 	if f != nil {
 		f(r)
 	}
@@ -250,7 +251,7 @@ func TestBootstrapOnce(t *testing.T) {
 	steps(t, ms)
 	var ids []shard.StoreID
 	for i := range 3 {
-		reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: fmt.Sprint("addr", i)}))
+		reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: fmt.Sprint("addr", i)}))
 		ids = append(ids, reg.Store)
 		if _, err := ms[0].Locate(ctx, nil, 1); err == nil {
 			t.Fatal("there are shards before the stores have reported")
@@ -310,7 +311,7 @@ func TestLateReport(t *testing.T) {
 	_, ms := members(t, 1)
 	m := ms[0]
 	steps(t, ms)
-	reg := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Addr: "a:1"}))
+	reg := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Versions: version.Ours(), Addr: "a:1"}))
 	says := func(incarnation, number, since uint64, full bool) (needFull bool) {
 		t.Helper()
 		return must[*beat.Answer](t)(beatFrom(m, reg.Store, func(r *beat.Report) {
@@ -348,7 +349,7 @@ func TestHeartbeatRefusals(t *testing.T) {
 	_, ms := members(t, 1)
 	ctx := t.Context()
 	steps(t, ms)
-	reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: "a:1"}))
+	reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "a:1"}))
 	var wrong *shard.WrongClusterError
 	if _, err := beatFrom(ms[0], reg.Store, func(r *beat.Report) { r.Cluster = reg.Cluster + 1 }); !errors.As(err, &wrong) {
 		t.Fatalf("another cluster's store got %v", err)
@@ -375,7 +376,7 @@ func TestWatch(t *testing.T) {
 	steps(t, ms)
 	var ids []shard.StoreID
 	for i := range 3 {
-		reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Addr: fmt.Sprint("addr", i)}))
+		reg := must[beat.Registration](t)(ms[0].Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: fmt.Sprint("addr", i)}))
 		ids = append(ids, reg.Store)
 		must[*beat.Answer](t)(beatFrom(ms[0], reg.Store, nil))
 	}
@@ -426,7 +427,7 @@ func TestLateMember(t *testing.T) {
 	var invalid *shard.InvalidError
 	refused := func(id shard.StoreID) {
 		t.Helper()
-		if _, err := m.JoinMember(t.Context(), beat.Candidate{Member: id, Token: 8}); !errors.As(err, &invalid) {
+		if _, err := m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Member: id, Token: 8}); !errors.As(err, &invalid) {
 			t.Fatalf("member %d: %v, want a refusal", id, err)
 		}
 	}
@@ -434,7 +435,7 @@ func TestLateMember(t *testing.T) {
 	s.active = nil
 	refused(2) // was there when the term began, is away now
 	join := func() error {
-		_, err := m.JoinMember(t.Context(), beat.Candidate{Member: 3, Token: 7})
+		_, err := m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Member: 3, Token: 7})
 		return err
 	}
 	s.swallow = 1
@@ -448,7 +449,7 @@ func TestLateMember(t *testing.T) {
 		}
 	}
 	refused(3) // with another directory
-	if _, err := m.JoinMember(t.Context(), beat.Candidate{Member: 3}); !errors.As(err, &invalid) {
+	if _, err := m.JoinMember(t.Context(), beat.Candidate{Versions: version.Ours(), Member: 3}); !errors.As(err, &invalid) {
 		t.Fatalf("without a token: %v", err)
 	}
 }
@@ -477,13 +478,13 @@ func TestLostAnswers(t *testing.T) {
 	var stores []shard.StoreID
 	for range 5 {
 		until("register", func() error {
-			r, err := m.Register(t.Context(), beat.Newcomer{Addr: "127.0.0.1:1"})
+			r, err := m.Register(t.Context(), beat.Newcomer{Versions: version.Ours(), Addr: "127.0.0.1:1"})
 			stores = append(stores, r.Store)
 			return err
 		})
 	}
 	until("remove", func() error { return m.RemoveStore(t.Context(), stores[len(stores)-1]) })
-	ans, err := m.Heartbeat(t.Context(), &beat.Report{Store: stores[len(stores)-1], Addr: "127.0.0.1:1", Full: true})
+	ans, err := m.Heartbeat(t.Context(), &beat.Report{Versions: version.Ours(), Store: stores[len(stores)-1], Addr: "127.0.0.1:1", Full: true})
 	if err != nil || !ans.Removed {
 		t.Errorf("the removed store hears %+v, %v", ans, err)
 	}
@@ -495,7 +496,7 @@ func TestNewAddressKeepsRemoval(t *testing.T) {
 	_, ms := members(t, 1)
 	m := ms[0]
 	steps(t, ms)
-	r := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Addr: "127.0.0.1:1"}))
+	r := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Versions: version.Ours(), Addr: "127.0.0.1:1"}))
 	l := m.current()
 	old, _ := l.view.record(r.Store)
 	if err := m.RemoveStore(t.Context(), r.Store); err != nil {

@@ -11,7 +11,7 @@ import (
 // outvoted. So its leaderships move away, and its replicas stay. (TiKV's slow scores; here against the other stores,
 // because what is slow on one machine is usual on another.)
 const (
-	// slowSync is a sync that users notice, and slowTimes how many times the median of all stores it must take besides.
+	// Defaults of patience. slowSync is a sync that users notice, and slowTimes how many times the median of all stores it must take besides.
 	slowSync  = 100 * time.Millisecond
 	slowTimes = 8
 	// slowTrip is the same of the way to another store and back.
@@ -49,7 +49,7 @@ func (v *view) lookForSlowLocked(ids []shard.StoreID) {
 			syncs[id] = sv.last.SyncTime
 		}
 	}
-	slowDisk, slowNet := max(slowSync, slowTimes*median(syncs)), max(slowTrip, slowTimes*median(trips))
+	slowDisk, slowNet := max(v.patience.slowSync, slowTimes*median(syncs)), max(v.patience.slowTrip, slowTimes*median(trips))
 	for _, id := range ids {
 		sv := v.stores[id]
 		if len(syncs) > 0 {

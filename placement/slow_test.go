@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard/beat"
 )
 
@@ -14,7 +15,7 @@ func TestSlowNetwork(t *testing.T) {
 	steps(t, ms)
 	v := ms[0].current().view
 	for _, addr := range []string{"a", "b", "c", "d", "e"} {
-		must[beat.Registration](t)(ms[0].Register(t.Context(), beat.Newcomer{Addr: addr}))
+		must[beat.Registration](t)(ms[0].Register(t.Context(), beat.Newcomer{Versions: version.Ours(), Addr: addr}))
 	}
 	ids := v.storeIDsLocked()
 	const near, far = time.Millisecond, 300 * time.Millisecond
@@ -22,7 +23,7 @@ func TestSlowNetwork(t *testing.T) {
 	after := func(n, looks int, trip func(a, b int) time.Duration) (slow string) {
 		for range looks {
 			for i, id := range ids[:n] {
-				r := &beat.Report{Store: id, Full: true}
+				r := &beat.Report{Versions: version.Ours(), Store: id, Full: true}
 				for j, other := range ids {
 					if d := trip(i, j); i != j && d != 0 {
 						r.Trips = append(r.Trips, beat.Trip{Store: other, Micros: uint64(d.Microseconds())})

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/skerrydb/skerry/internal/env"
-	"github.com/skerrydb/skerry/placement/operator"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -19,12 +19,12 @@ func TestSplitInRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, right := parts[0], parts[1]
-	v := newView(env.Real{}, operator.Limits{}, nil)
+	v := newView(env.Real{}, nil)
 	for _, id := range []shard.StoreID{1, 2} {
 		v.loadStore(storeRecord{id: id})
 	}
 	v.loadShard(whole)
-	v.observe(&beat.Report{Store: 1, Full: true, Led: []beat.Led{{Desc: whole, Leader: 1002, Term: 6}}})
+	v.observe(&beat.Report{Versions: version.Ours(), Store: 1, Full: true, Led: []beat.Led{{Desc: whole, Leader: 1002, Term: 6}}})
 	check := func(when string, leader shard.ReplicaID) {
 		t.Helper()
 		routes := v.locate(nil, 10)
@@ -32,14 +32,14 @@ func TestSplitInRoutes(t *testing.T) {
 			t.Fatalf("%s: %+v", when, routes)
 		}
 	}
-	both := &beat.Report{Store: 1, Led: []beat.Led{{Desc: left, Leader: 1002, Term: 6, Bytes: 7}, {Desc: right}}}
+	both := &beat.Report{Versions: version.Ours(), Store: 1, Led: []beat.Led{{Desc: left, Leader: 1002, Term: 6, Bytes: 7}, {Desc: right}}}
 	v.observe(both)
 	check("after left's report", 0)
-	v.observe(&beat.Report{Store: 2, Full: true, Led: []beat.Led{{Desc: right, Leader: 1012, Term: 6}}})
+	v.observe(&beat.Report{Versions: version.Ours(), Store: 2, Full: true, Led: []beat.Led{{Desc: right, Leader: 1012, Term: 6}}})
 	check("after right's report", 1012)
 	v.observe(both)
 	check("after left's report came again", 1012)
-	v.observe(&beat.Report{Store: 2, Led: []beat.Led{{Desc: whole, Leader: 1003, Term: 5}}})
+	v.observe(&beat.Report{Versions: version.Ours(), Store: 2, Led: []beat.Led{{Desc: whole, Leader: 1003, Term: 5}}})
 	check("after a late word of the whole", 1012)
 	if b := v.locate(nil, 1)[0].Bytes; b != 7 {
 		t.Fatalf("%d bytes", b)

@@ -127,7 +127,7 @@ func (v *view) stateLocked(sv *storeView, now env.Time) beat.State {
 	if sv.state.live() && age > suspectAfter {
 		v.turnLocked(sv, storeQuiet)
 	}
-	if sv.state == storeSuspect && age > v.downAfter {
+	if sv.state == storeSuspect && age > v.patience.downAfter {
 		v.turnLocked(sv, storeLapsed)
 	}
 	return sv.state.beatState()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/placement/operator"
 	"github.com/skerrydb/skerry/placement/schedule"
 	"github.com/skerrydb/skerry/shard"
@@ -24,7 +25,7 @@ type clocked struct {
 func (c clocked) Now() env.Time { return *c.now }
 
 func testView(now *env.Time, c *fsm.Coverage) *view {
-	return newView(clocked{now: now}, operator.Limits{}, c)
+	return newView(clocked{now: now}, c)
 }
 
 // checkRows fails for every row of a table that no run took.
@@ -51,15 +52,15 @@ func TestStoreStates(t *testing.T) {
 		for _, id := range []shard.StoreID{1, 4} {
 			now = now.Add(quiet)
 			v.allStores()
-			v.observe(&beat.Report{Store: id, Full: true})
+			v.observe(&beat.Report{Versions: version.Ours(), Store: id, Full: true})
 			now = now.Add(quiet)
 			v.allStores()
 		}
 	}
-	v.observe(&beat.Report{Store: 1, Full: true})
+	v.observe(&beat.Report{Versions: version.Ours(), Store: 1, Full: true})
 	v.loadStore(storeRecord{id: 1, removed: true})
 	v.loadStore(storeRecord{id: 3, removed: true}) // was never heard
-	v.observe(&beat.Report{Store: 4, Full: true})
+	v.observe(&beat.Report{Versions: version.Ours(), Store: 4, Full: true})
 	v.loadStore(storeRecord{id: 4})
 	v.loadStore(storeRecord{id: 4, draining: true})
 	v.loadStore(storeRecord{id: 4, draining: true, removed: true})
@@ -76,7 +77,7 @@ func TestStoreStates(t *testing.T) {
 				now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "silence")))
 			case 2:
 				full := rapid.Bool().Draw(t, "full")
-				if needFull := v.observe(&beat.Report{Store: 1, Addr: "a", Full: full}); needFull != (heard == 0 && !full) {
+				if needFull := v.observe(&beat.Report{Versions: version.Ours(), Store: 1, Addr: "a", Full: full}); needFull != (heard == 0 && !full) {
 					t.Fatalf("a full report is wanted: %t", needFull)
 				} else if !needFull {
 					heard = now
@@ -139,10 +140,10 @@ func newStory(cover *fsm.Coverage) *story {
 func (s *story) report() []plan {
 	for i := shard.StoreID(1); i <= 5; i++ {
 		if !s.away[i] && i != s.leader.Store {
-			s.v.observe(&beat.Report{Store: i, Full: true})
+			s.v.observe(&beat.Report{Versions: version.Ours(), Store: i, Full: true})
 		}
 	}
-	s.v.observe(&beat.Report{Store: s.leader.Store, Full: true, Led: []beat.Led{{Desc: s.d, Leader: s.leader.ID, Term: s.term, Bytes: s.next << 20}}})
+	s.v.observe(&beat.Report{Versions: version.Ours(), Store: s.leader.Store, Full: true, Led: []beat.Led{{Desc: s.d, Leader: s.leader.ID, Term: s.term, Bytes: s.next << 20}}})
 	s.v.look()
 	return s.v.plans(s.leader.Store, 16)
 }

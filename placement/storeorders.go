@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -44,6 +45,36 @@ func drainLine(id shard.StoreID, on bool) string {
 		return id.String() + " is drained"
 	}
 	return id.String() + " is not drained any more"
+}
+
+// evict has a store lead nothing, or lets it lead again. It keeps its replicas.
+func (s *Server) evict(ctx context.Context, l *leadership, o *beat.StoreOrder, on, dry bool) (*beat.Outcome, error) {
+	_, rec, err := s.storeOf(o.Store)
+	if err != nil {
+		return nil, err
+	}
+	line := map[bool]string{true: " leads nothing", false: " may lead"}[on]
+	switch v := l.clusterVersion(); {
+	case rec.removed:
+		return nil, invalidf("%s was removed from the cluster", o.Store)
+	case rec.evicting == on:
+		return &beat.Outcome{Lines: []string{o.Store.String() + line + " already"}}, nil
+	case on && v < version.Settings:
+		return nil, invalidf("leaders can be evicted in a cluster of version %s and newer, and this one has version %s: some of its members may not understand the record; 'skerry ctl version show' says which",
+			version.Settings, v)
+	}
+	if !dry {
+		rec.evicting = on
+		if err := s.changeStore(ctx, l, rec, map[bool]string{true: "evict leaders", false: "allow leaders"}[on]); err != nil {
+			return nil, err
+		}
+	}
+	return &beat.Outcome{Lines: []string{o.Store.String() + line}}, nil
+}
+
+func (v *view) evicting(id shard.StoreID) bool {
+	r, _ := v.record(id)
+	return r.evicting
 }
 
 // remove is RemoveStore with reasons that fit a person who may wait: a live store is drained first.

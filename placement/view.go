@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
@@ -16,14 +15,14 @@ import (
 // view is a leader's picture of the cluster: stores and shards, from records first, from heartbeats as they come.
 // Safe for concurrent use; mu is a leaf.
 type view struct {
-	env       env.Env
-	begun     env.Time
-	downAfter time.Duration
+	env   env.Env
+	begun env.Time
 
-	mu     sync.Mutex
-	stores map[shard.StoreID]*storeView
-	shards *shard.Map
-	routes map[shard.ID]*routeView
+	mu       sync.Mutex
+	patience patience
+	stores   map[shard.StoreID]*storeView
+	shards   *shard.Map
+	routes   map[shard.ID]*routeView
 	// pending are the replicas of the first shards that were not yet reported as created.
 	pending map[shard.StoreID]map[shard.ID]*shard.Descriptor
 	// unsaved are shards whose descriptor changed since it was last written as a hint.
@@ -67,8 +66,8 @@ type routeView struct {
 	rates   beat.Rates // as its leader last said, or the one before it
 }
 
-func newView(e env.Env, limits operator.Limits, c *fsm.Coverage) *view {
-	return &view{coverage: c, book: operator.NewBook(limits, c), tally: make(map[shard.StoreID]*load), counted: make(map[shard.ID]share), env: e, begun: e.Now(), downAfter: downAfter, stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
+func newView(e env.Env, c *fsm.Coverage) *view {
+	return &view{coverage: c, book: operator.NewBook(operator.Limits{}, c), tally: make(map[shard.StoreID]*load), counted: make(map[shard.ID]share), env: e, begun: e.Now(), patience: patience{downAfter, slowSync, slowTrip}, stores: make(map[shard.StoreID]*storeView), shards: shard.NewMap(),
 		routes: make(map[shard.ID]*routeView), pending: make(map[shard.StoreID]map[shard.ID]*shard.Descriptor),
 		unsaved: make(map[shard.ID]bool), touched: make(map[shard.ID]bool),
 		steps: make(map[shard.ID]*operator.Track), illegal: func(err error) { panic(err) }}
@@ -252,7 +251,7 @@ func (v *view) allStoresLocked() []beat.Store {
 		seen := max(sv.seen, v.begun)
 		out = append(out, beat.Store{ID: id, Addr: sv.record.addr, State: v.stateLocked(sv, now), SeenAgo: now.Sub(seen),
 			Used: sv.last.Used, Free: sv.last.Free, Capacity: sv.last.Capacity, Shards: sv.last.Shards, Leaders: sv.last.Leaders,
-			Incarnation: sv.last.Incarnation, Version: sv.last.Version, Draining: sv.record.draining && !sv.record.removed,
+			Incarnation: sv.last.Incarnation, Version: sv.last.Version, Draining: sv.record.draining && !sv.record.removed, Evicting: sv.record.evicting && !sv.record.removed,
 			Labels: sv.record.labels, Bytes: v.heldLocked(id).bytes, SlowDisk: sv.slow.is, SlowNet: sv.far.is})
 	}
 	return out

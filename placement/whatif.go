@@ -9,14 +9,9 @@ import (
 	"github.com/skerrydb/skerry/shard/beat"
 )
 
-// limits are the schedulers' limits of this member.
-func (s *Server) limits() schedule.Limits {
-	return schedule.Limits{Receiving: s.opt.Limits.Receiving, Sending: s.opt.Limits.Sending}
-}
-
 // canDrain says why the other stores cannot hold what is on one, "" if they can.
 func (s *Server) canDrain(l *leadership, id shard.StoreID) string {
-	if err := schedule.CanDrain(l.view.picture(l.policy.current()), id, s.limits()); err != nil {
+	if err := schedule.CanDrain(l.view.picture(l.policy.current()), id, s.limits(l)); err != nil {
 		return strings.TrimPrefix(err.Error(), fmt.Sprintf("drain %s: ", id))
 	}
 	return ""
@@ -37,7 +32,7 @@ func (s *Server) plan(l *leadership, o *beat.PlanOrder) (*beat.Outcome, error) {
 	case o.Add != 0:
 		return nil, invalidf("%d new stores: it can be 1 to %d", o.Add, maxNewStores)
 	}
-	out, err := schedule.Plan(v, change, s.limits(), l.term)
+	out, err := schedule.Plan(v, change, s.limits(l), l.term)
 	if err != nil {
 		return nil, invalidf("%s", err)
 	}

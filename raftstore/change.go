@@ -54,7 +54,7 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 		done(err)
 		return
 	}
-	cc := group.ChangeOf(ch, apply.EncodeChange(apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch}, ch))
+	cc := group.ChangeOf(ch, apply.EncodeChange(apply.Header{Eval: r.w.store.evaluation(), Epoch: r.machine.Desc.Epoch}, ch))
 	p := &proposal{term: r.group.Term()}
 	p.done = func(_ *apply.Result, err error) {
 		r.changing = nil

@@ -178,7 +178,7 @@ func (cl *collector) propose(ctx context.Context, r *replica, desc *shard.Descri
 			return
 		}
 		r.keepAwake()
-		b := apply.NewData(nil, apply.Header{Eval: apply.EvalVersion, Epoch: desc.Epoch})
+		b := apply.NewData(nil, apply.Header{Eval: r.w.store.evaluation(), Epoch: desc.Epoch})
 		b.Add(call.OpID{}, body)
 		r.proposeAdmin(b.Entry(), func(res *apply.Result, err error) {
 			if err == nil {

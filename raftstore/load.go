@@ -249,7 +249,7 @@ func (r *replica) judgeLoad(c load.Count) {
 	if smp != nil {
 		samples = smp.kept()
 	}
-	v := l.meter.Judge.Look(load.Policy{Work: s.opt.SplitWork}, l.meter, samples, r.machine.Desc.Range, int64(r.w.now))
+	v := l.meter.Judge.Look(load.Policy{Work: s.Bounds().SplitWork}, l.meter, samples, r.machine.Desc.Range, int64(r.w.now))
 	switch {
 	case v.Sample && smp == nil:
 		smp = new(sampler)

@@ -8,6 +8,7 @@ import (
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fsm"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -100,6 +101,8 @@ type Options struct {
 	WallTime bool
 	// OnBroken is called once when the store stops because going on could damage data.
 	OnBroken func(error)
+	// Version is the version of the cluster, as far as the engine's directory knows; 0: the newest. See HearVersion.
+	Version version.Number
 	// Timestamps is where placement's timestamps come from; nil: this store computes no commit timestamps.
 	Timestamps Timestamps
 	// Observer watches from outside; nil in production.
@@ -132,6 +135,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.HungDiskExit <= 0 {
 		o.HungDiskExit = DefaultHungDiskExit
+	}
+	if o.Version == 0 {
+		o.Version = version.Newest()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

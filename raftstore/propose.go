@@ -114,7 +114,7 @@ func (r *replica) proposeWaiting() {
 	s := r.w.store
 	stamp := s.stamp(r.w.now)
 	for len(r.waiting) > 0 {
-		b := apply.NewData(nil, apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch, Stamp: stamp})
+		b := apply.NewData(nil, apply.Header{Eval: r.w.store.evaluation(), Epoch: r.machine.Desc.Epoch, Stamp: stamp})
 		p := &proposal{term: r.group.Term(), lead: r.adoptSafePoint(&b)}
 		n := 0
 		for n < len(r.waiting) && (n == 0 || b.Bytes()+len(r.waiting[n].Req.Body) <= maxEntryBytes) {

@@ -225,7 +225,7 @@ func (r *replica) proposeClock(atLeast shard.Millis) {
 	}
 	r.clockOut = true
 	stamp := max(r.w.store.stamp(r.w.now), atLeast)
-	r.proposeAdmin(apply.EncodeClock(apply.Header{Eval: apply.EvalVersion, Stamp: stamp}), func(_ *apply.Result, err error) {
+	r.proposeAdmin(apply.EncodeClock(apply.Header{Eval: r.w.store.evaluation(), Stamp: stamp}), func(_ *apply.Result, err error) {
 		waiters := r.clockWaiters
 		r.clockWaiters, r.clockOut = nil, false
 		for i := range waiters {

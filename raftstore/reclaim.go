@@ -281,7 +281,7 @@ func (rc *reclaimer) propose(ctx context.Context, wk *walk, desc *shard.Descript
 		if len(cmd.Keys) > 0 {
 			r.keepAwake()
 		}
-		b := apply.NewData(nil, apply.Header{Eval: apply.EvalVersion, Epoch: desc.Epoch})
+		b := apply.NewData(nil, apply.Header{Eval: r.w.store.evaluation(), Epoch: desc.Epoch})
 		b.Add(call.OpID{}, body) // nobody asks about it
 		r.proposeAdmin(b.Entry(), func(_ *apply.Result, err error) { done(err) })
 	})

@@ -76,7 +76,7 @@ func (z *shardSize) grew(before, after int) {
 // splitAt is the size at which a shard is split, 0 if never: somewhat different for each, and the same for each split of
 // one.
 func (s *Store) splitAt(id shard.ID) uint64 {
-	limit := s.opt.SplitBytes
+	limit := s.Bounds().SplitBytes
 	return limit + limit/splitJitter*(uint64(id)*0x9e3779b97f4a7c15>>48)>>16
 }
 
@@ -167,7 +167,7 @@ func (z *sizer) measure(ctx context.Context, r *replica) uint64 {
 // partsOf is how many parts a shard of a size is cut into at once: each then has about three quarters of the size that
 // splits, and one that has just outgrown it is halved.
 func (s *Store) partsOf(total uint64) int {
-	return int(min(MaxSplitKeys+1, max(2, total*4/(3*max(1, s.opt.SplitBytes)))))
+	return int(min(MaxSplitKeys+1, max(2, total*4/(3*max(1, s.Bounds().SplitBytes)))))
 }
 
 // chooseCuts takes of many cuts those nearest to the bounds between so many equal parts.

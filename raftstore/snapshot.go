@@ -438,7 +438,7 @@ func (rec *reception) write(chunk []byte, last bool) error {
 
 // pace says how long a chunk must wait for the rate limit.
 func (p *snapshots) pace(bytes int) time.Duration {
-	rate := p.store.opt.SnapshotBytesPerSecond
+	rate := p.store.Bounds().SnapshotBytesPerSecond
 	if rate <= 0 {
 		return 0
 	}

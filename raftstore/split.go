@@ -89,7 +89,7 @@ func (r *replica) split(epoch shard.Epoch, at []shard.Key, ids []shard.SplitID, 
 		ev := res.Event.(*apply.Split)
 		done(append([]*shard.Descriptor{ev.Left}, ev.Right...), nil)
 	}
-	h := apply.Header{Eval: apply.EvalVersion, Epoch: r.machine.Desc.Epoch}
+	h := apply.Header{Eval: r.w.store.evaluation(), Epoch: r.machine.Desc.Epoch}
 	if err := r.group.Propose(apply.EncodeSplit(h, at, ids), p); err != nil {
 		done(nil, r.proposeError(err))
 		return

@@ -68,6 +68,8 @@ type Store struct {
 	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
 	stall      stall         // the ticker's own
 	broke      atomic.Pointer[error]
+	version    atomic.Uint64 // the cluster's, see HearVersion
+	bounds     atomic.Pointer[Bounds]
 }
 
 // Open recovers every replica of an engine and starts to drive them. The engine stays the caller's to close, after
@@ -78,6 +80,8 @@ func Open(o Options) (*Store, error) {
 	s.memory = o.Memory
 	s.shardBytes = s.memory.Share(budget.Writes) / shardPart
 	s.space.store = s
+	s.version.Store(uint64(o.Version))
+	s.SetBounds(Bounds{o.SnapshotBytesPerSecond, o.SplitBytes, o.SplitWork})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks = env.NewGroup(o.Env, "store-tasks")
 	s.roused = o.Env.NewEvent("roused")

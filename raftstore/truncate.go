@@ -25,7 +25,7 @@ func (r *replica) maybeTruncate() {
 		return
 	}
 	r.truncated = to
-	r.proposeAdmin(apply.EncodeTruncate(apply.Header{Eval: apply.EvalVersion}, to, term), func(*apply.Result, error) {
+	r.proposeAdmin(apply.EncodeTruncate(apply.Header{Eval: r.w.store.evaluation()}, to, term), func(*apply.Result, error) {
 		r.truncated = 0
 	})
 }

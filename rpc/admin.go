@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 
+	"github.com/skerrydb/skerry/internal/version"
 	adminv1 "github.com/skerrydb/skerry/proto/skerry/admin/v1"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -16,6 +17,7 @@ type adminServer struct {
 func (s *adminServer) Node(context.Context, *adminv1.NodeRequest) (*adminv1.NodeReply, error) {
 	i := s.n.Info()
 	return &adminv1.NodeReply{ClusterId: uint64(i.Cluster), Version: i.Version, Addr: i.Addr, Members: i.Members, MemberId: uint64(i.Member),
+		OldestVersion: uint64(i.Versions.Oldest), NewestVersion: uint64(i.Versions.Newest), ClusterVersion: uint64(i.Active),
 		StoreIds: convert(i.Stores, func(id shard.StoreID) uint64 { return uint64(id) })}, nil
 }
 
@@ -92,6 +94,7 @@ func (n *NodeAt) Info(ctx context.Context) (NodeInfo, error) {
 	}
 	r, err := invoke(ctx, "ask node "+n.addr, &adminv1.NodeRequest{}, c.Node)
 	return NodeInfo{Cluster: shard.ClusterID(r.GetClusterId()), Version: r.GetVersion(), Addr: r.GetAddr(), Members: r.GetMembers(), Member: shard.StoreID(r.GetMemberId()),
+		Versions: version.Range{Oldest: version.Number(r.GetOldestVersion()), Newest: version.Number(r.GetNewestVersion())}, Active: version.Number(r.GetClusterVersion()),
 		Stores: convert(r.GetStoreIds(), func(id uint64) shard.StoreID { return shard.StoreID(id) })}, err
 }
 

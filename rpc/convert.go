@@ -3,6 +3,8 @@ package rpc
 import (
 	"time"
 
+	"github.com/skerrydb/skerry/internal/setting"
+	"github.com/skerrydb/skerry/internal/version"
 	placementv1 "github.com/skerrydb/skerry/proto/skerry/placement/v1"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -54,7 +56,7 @@ func convert[A, B any](in []A, f func(A) B) []B {
 func storeTo(s beat.Store) *placementv1.Store {
 	return &placementv1.Store{Id: uint64(s.ID), Addr: s.Addr, State: uint32(s.State), SeenAgoMs: s.SeenAgo.Milliseconds(),
 		UsedBytes: s.Used, FreeBytes: s.Free, CapacityBytes: s.Capacity, Shards: int64(s.Shards), Leaders: int64(s.Leaders),
-		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet,
+		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, Evicting: s.Evicting, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet,
 		Labels: convert(s.Labels, func(l beat.Label) *placementv1.Label { return &placementv1.Label{Key: l.Key, Value: l.Value} })}
 }
 
@@ -62,7 +64,7 @@ func storeFrom(s *placementv1.Store) beat.Store {
 	return beat.Store{ID: shard.StoreID(s.GetId()), Addr: s.GetAddr(), State: beat.State(s.GetState()),
 		SeenAgo: time.Duration(s.GetSeenAgoMs()) * time.Millisecond, Used: s.GetUsedBytes(), Free: s.GetFreeBytes(),
 		Capacity: s.GetCapacityBytes(), Shards: int(s.GetShards()), Leaders: int(s.GetLeaders()),
-		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(), SlowNet: s.GetSlowNet(),
+		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Evicting: s.GetEvicting(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(), SlowNet: s.GetSlowNet(),
 		Labels: convert(s.GetLabels(), func(l *placementv1.Label) beat.Label { return beat.Label{Key: l.GetKey(), Value: l.GetValue()} })}
 }
 
@@ -138,17 +140,33 @@ func tripFrom(t *placementv1.Trip) beat.Trip {
 	return beat.Trip{Store: shard.StoreID(t.GetStoreId()), Micros: t.GetMicros()}
 }
 
+func versionsTo(r version.Range) *placementv1.Versions {
+	return &placementv1.Versions{Oldest: uint64(r.Oldest), Newest: uint64(r.Newest)}
+}
+
+func versionsFrom(r *placementv1.Versions) version.Range {
+	return version.Range{Oldest: version.Number(r.GetOldest()), Newest: version.Number(r.GetNewest())}
+}
+
+func settingTo(s setting.Made) *placementv1.Setting {
+	return &placementv1.Setting{Key: s.Key, Value: s.Value}
+}
+
+func settingFrom(s *placementv1.Setting) setting.Made {
+	return setting.Made{Key: s.GetKey(), Value: s.GetValue()}
+}
+
 func reportTo(r *beat.Report) *placementv1.HeartbeatRequest {
 	return &placementv1.HeartbeatRequest{ClusterId: uint64(r.Cluster), StoreId: uint64(r.Store), Addr: r.Addr,
 		Incarnation: r.Incarnation, Version: r.Version, UsedBytes: r.Used, FreeBytes: r.Free, CapacityBytes: r.Capacity,
-		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, Leaving: r.Leaving, Number: r.Number, Since: r.Since, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo), Rates: convert(r.Rates, rateTo), Trips: convert(r.Trips, tripTo),
+		Shards: int64(r.Shards), Leaders: int64(r.Leaders), MaxId: r.MaxID, Versions: versionsTo(r.Versions), ClusterVersion: uint64(r.Active), Leaving: r.Leaving, Number: r.Number, Since: r.Since, SyncTimeUs: r.SyncTime.Microseconds(), Full: r.Full, Led: convert(r.Led, ledTo), Rates: convert(r.Rates, rateTo), Trips: convert(r.Trips, tripTo),
 		Replicas: convert(r.Replicas, heldTo), Created: convert(r.Created, func(id shard.ID) uint64 { return uint64(id) })}
 }
 
 func reportFrom(r *placementv1.HeartbeatRequest) *beat.Report {
 	return &beat.Report{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId()), Addr: r.GetAddr(),
 		Incarnation: r.GetIncarnation(), Version: r.GetVersion(), Used: r.GetUsedBytes(), Free: r.GetFreeBytes(),
-		Capacity: r.GetCapacityBytes(), Shards: int(r.GetShards()), Leaders: int(r.GetLeaders()), MaxID: r.GetMaxId(), Leaving: r.GetLeaving(), Number: r.GetNumber(), Since: r.GetSince(),
+		Capacity: r.GetCapacityBytes(), Shards: int(r.GetShards()), Leaders: int(r.GetLeaders()), MaxID: r.GetMaxId(), Versions: versionsFrom(r.GetVersions()), Active: version.Number(r.GetClusterVersion()), Leaving: r.GetLeaving(), Number: r.GetNumber(), Since: r.GetSince(),
 		SyncTime: time.Duration(r.GetSyncTimeUs()) * time.Microsecond, Full: r.GetFull(), Led: convert(r.GetLed(), ledFrom), Rates: convert(r.GetRates(), rateFrom), Trips: convert(r.GetTrips(), tripFrom), Replicas: convert(r.GetReplicas(), heldFrom),
 		Created: convert(r.GetCreated(), func(id uint64) shard.ID { return shard.ID(id) })}
 }
@@ -178,13 +196,14 @@ func instructionFrom(i *placementv1.Instruction) (beat.Instruction, error) {
 func answerTo(a *beat.Answer) *placementv1.HeartbeatReply {
 	return &placementv1.HeartbeatReply{NowMs: uint64(a.Now), Members: convert(a.Members, memberTo), Stores: convert(a.Stores, storeTo),
 		NeedFull: a.NeedFull, Create: convert(a.Create, descTo), Instructions: convert(a.Instructions, instructionTo), Removed: a.Removed,
-		SafePoint: a.SafePoints.Safe, CollectPoint: a.SafePoints.Collect}
+		SafePoint: a.SafePoints.Safe, CollectPoint: a.SafePoints.Collect, ClusterVersion: uint64(a.Version), SettingsRevision: a.Settings.Revision, Settings: convert(a.Settings.Values, settingTo)}
 }
 
 func answerFrom(a *placementv1.HeartbeatReply) (*beat.Answer, error) {
 	out := &beat.Answer{Now: shard.Millis(a.GetNowMs()), Members: convert(a.GetMembers(), memberFrom), Stores: convert(a.GetStores(), storeFrom),
 		NeedFull: a.GetNeedFull(), Create: convert(a.GetCreate(), descFrom), Removed: a.GetRemoved(),
-		SafePoints: beat.SafePoints{Safe: a.GetSafePoint(), Collect: a.GetCollectPoint()}}
+		SafePoints: beat.SafePoints{Safe: a.GetSafePoint(), Collect: a.GetCollectPoint()}, Version: version.Number(a.GetClusterVersion()),
+		Settings: beat.Settings{Revision: a.GetSettingsRevision(), Values: convert(a.GetSettings(), settingFrom)}}
 	for _, i := range a.GetInstructions() {
 		in, err := instructionFrom(i)
 		if err != nil {

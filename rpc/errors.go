@@ -31,10 +31,11 @@ func toStatus(err error, setTrailer func(metadata.MD)) error {
 	code := codes.Unavailable
 	var invalid *shard.InvalidError
 	var wrong *shard.WrongClusterError
+	var version *shard.VersionError
 	switch {
 	case errors.As(err, &invalid):
 		code = codes.InvalidArgument
-	case errors.As(err, &wrong):
+	case errors.As(err, &wrong), errors.As(err, &version):
 		code = codes.FailedPrecondition
 	}
 	return status.Error(code, err.Error())

@@ -38,6 +38,7 @@ func wireErrors() []error {
 		&shard.UseTwoPhaseError{Shard: 7, Why: "no timestamp"},
 		&shard.TooNewError{Shard: 7, Timestamp: 12, Limit: 11},
 		&shard.DiskFullError{Store: 3, Free: 1 << 30, Low: 2 << 30},
+		&shard.VersionError{Cluster: 3, Oldest: 1, Newest: 2},
 		&call.UnknownError{Text: "strange"},
 		shard.ErrClosed, shard.ErrNoFreshTime, shard.ErrUnavailable,
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	placementv1 "github.com/skerrydb/skerry/proto/skerry/placement/v1"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -21,11 +22,11 @@ type placementServer struct {
 }
 
 func (s *placementServer) Register(ctx context.Context, r *placementv1.RegisterRequest) (*placementv1.RegisterReply, error) {
-	reg, err := s.p.Register(ctx, beat.Newcomer{Addr: r.GetAddr(), Version: r.GetVersion(), Token: r.GetToken()})
+	reg, err := s.p.Register(ctx, beat.Newcomer{Addr: r.GetAddr(), Version: r.GetVersion(), Versions: versionsFrom(r.GetVersions()), Token: r.GetToken()})
 	if err != nil {
 		return nil, err
 	}
-	return &placementv1.RegisterReply{ClusterId: uint64(reg.Cluster), StoreId: uint64(reg.Store)}, nil
+	return &placementv1.RegisterReply{ClusterId: uint64(reg.Cluster), StoreId: uint64(reg.Store), ClusterVersion: uint64(reg.Version)}, nil
 }
 
 func (s *placementServer) Heartbeat(ctx context.Context, r *placementv1.HeartbeatRequest) (*placementv1.HeartbeatReply, error) {
@@ -65,7 +66,7 @@ func (s *placementServer) Timestamps(ctx context.Context, r *placementv1.Timesta
 }
 
 func (s *placementServer) JoinMember(ctx context.Context, r *placementv1.JoinMemberRequest) (*placementv1.JoinMemberReply, error) {
-	a, err := s.p.JoinMember(ctx, beat.Candidate{Member: shard.StoreID(r.GetMemberId()), Token: r.GetToken(), Addr: r.GetAddr(),
+	a, err := s.p.JoinMember(ctx, beat.Candidate{Member: shard.StoreID(r.GetMemberId()), Token: r.GetToken(), Addr: r.GetAddr(), Versions: versionsFrom(r.GetVersions()),
 		Began: r.GetBegan(), Replace: shard.StoreID(r.GetReplace()), Cluster: shard.ClusterID(r.GetClusterId())})
 	if err != nil {
 		return nil, err
@@ -104,8 +105,8 @@ func (p *PlacementAt) Register(ctx context.Context, n beat.Newcomer) (beat.Regis
 	if err != nil {
 		return beat.Registration{}, err
 	}
-	r, err := invoke(ctx, p.what("register"), &placementv1.RegisterRequest{Addr: n.Addr, Version: n.Version, Token: n.Token}, c.Register)
-	return beat.Registration{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId())}, err
+	r, err := invoke(ctx, p.what("register"), &placementv1.RegisterRequest{Addr: n.Addr, Version: n.Version, Versions: versionsTo(n.Versions), Token: n.Token}, c.Register)
+	return beat.Registration{Cluster: shard.ClusterID(r.GetClusterId()), Store: shard.StoreID(r.GetStoreId()), Version: version.Number(r.GetClusterVersion())}, err
 }
 
 // Heartbeat implements Placement.
@@ -197,7 +198,7 @@ func (p *PlacementAt) JoinMember(ctx context.Context, m beat.Candidate) (beat.Ad
 	if err != nil {
 		return beat.Admission{}, err
 	}
-	r, err := invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(m.Member), Token: m.Token, Addr: m.Addr,
+	r, err := invoke(ctx, p.what("join as a member"), &placementv1.JoinMemberRequest{MemberId: uint64(m.Member), Token: m.Token, Addr: m.Addr, Versions: versionsTo(m.Versions),
 		Began: m.Began, Replace: uint64(m.Replace), ClusterId: uint64(m.Cluster)}, c.JoinMember)
 	return beat.Admission{Cluster: shard.ClusterID(r.GetClusterId()), Member: shard.StoreID(r.GetMemberId()), Members: convert(r.GetMembers(), memberFrom)}, err
 }

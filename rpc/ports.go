@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/skerrydb/skerry/internal/budget"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
 	"github.com/skerrydb/skerry/shard/call"
@@ -52,6 +53,9 @@ type NodeInfo struct {
 	Members []string // addresses of placement members
 	// Member is the placement member on this node, 0 without one.
 	Member shard.StoreID
+	// Versions are those of a cluster in which the program can take part, Active the one that the member goes by.
+	Versions version.Range
+	Active   version.Number
 }
 
 // ReplicaInfo is one replica as its store sees it; see raftstore.ReplicaStatus.

@@ -171,6 +171,19 @@ func (e *TooNewError) Error() string {
 	return fmt.Sprintf("%s: timestamp %d lies in the future, above %d; fetch one from placement", e.Shard, e.Timestamp, e.Limit)
 }
 
+// VersionError says that a program cannot take part in the cluster, because it knows versions Oldest to Newest and the
+// cluster has another.
+type VersionError struct{ Cluster, Oldest, Newest uint64 }
+
+func (e *VersionError) Error() string {
+	if e.Cluster > e.Newest {
+		return fmt.Sprintf("the cluster has version %d and this program knows %d to %d: it is too old; start one as new as that of the other nodes ('skerry ctl version show' lists them)",
+			e.Cluster, e.Oldest, e.Newest)
+	}
+	return fmt.Sprintf("the cluster has version %d and this program knows %d to %d: it is too new; finalize the upgrade before ('skerry ctl version finalize') and come by way of the release between",
+		e.Cluster, e.Oldest, e.Newest)
+}
+
 // Sentinels without data.
 var (
 	// ErrClosed is returned by a store, a client or a placement member that is shutting down.

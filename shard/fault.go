@@ -48,3 +48,11 @@ func (*UseTwoPhaseError) FaultCode() fault.Code { return fault.UseTwoPhase }
 
 // FaultCode implements fault.Coded.
 func (*TooNewError) FaultCode() fault.Code { return fault.TooNew }
+
+// FaultCode implements fault.Coded.
+func (e *VersionError) FaultCode() fault.Code {
+	if e.Cluster > e.Newest {
+		return fault.ProgramOld
+	}
+	return fault.ProgramNew
+}

@@ -3,18 +3,20 @@ package node
 import (
 	"context"
 
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/beat"
 )
 
 var _ rpc.Node = (*Node)(nil)
 
 // Info says who this node is and where placement is, without asking anybody.
 func (n *Node) Info() rpc.NodeInfo {
-	info := rpc.NodeInfo{Version: n.cfg.Version, Addr: n.addr, Members: n.dir.all()}
+	info := rpc.NodeInfo{Version: n.cfg.Version, Versions: version.Ours(), Addr: n.addr, Members: n.dir.all()}
 	if n.member != nil {
-		info.Cluster, info.Member = n.member.knownCluster(), n.member.number()
+		info.Cluster, info.Member, info.Active = n.member.knownCluster(), n.member.number(), n.member.engine.Version()
 	}
 	if a := n.store; a != nil {
 		if s := a.open(); s != nil {
@@ -23,6 +25,12 @@ func (n *Node) Info() rpc.NodeInfo {
 		}
 	}
 	return info
+}
+
+// askProgram asks the node at an address which member is there and what its program knows; see placement.Options.
+func (n *Node) askProgram(ctx context.Context, addr string) (beat.NodeVersion, error) {
+	info, err := n.wire.Node(ctx, addr)
+	return beat.NodeVersion{Role: "member", ID: info.Member, Addr: addr, Program: info.Version, Versions: info.Versions, Active: info.Active}, err
 }
 
 // allStores are the user stores and, last, the placement member's.

@@ -39,6 +39,8 @@ type Config struct {
 	Disk    func(part string) Disk
 	Version string
 	Logger  *slog.Logger
+	// LogLevel is the level of Logger, which settings of the cluster change; nil: nobody changes it.
+	LogLevel *slog.LevelVar
 	// Env is the world; nil is the real one.
 	Env env.Env
 	// TLS secures what the node serves and dials; nil is plain text. Without meaning if Wire is not nil.

@@ -196,6 +196,12 @@ func (e *searchError) Error() string {
 // invalid errors are the same whichever member answers.
 func invalid(err error) bool {
 	var e *shard.InvalidError
+	return errors.As(err, &e) || versionRefused(err)
+}
+
+// versionRefused says that this program cannot take part in the cluster.
+func versionRefused(err error) bool {
+	var e *shard.VersionError
 	return errors.As(err, &e)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -164,11 +165,11 @@ func TestKilledWhileRegistering(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	p := startReady(t, placementConfig(""))
-	lost, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Addr: "127.0.0.1:1"})
+	lost, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	written, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Addr: "127.0.0.1:1"})
+	written, err := p.wire.Placement(p.Addr()).Register(ctx, beat.Newcomer{Versions: version.Ours(), Addr: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}

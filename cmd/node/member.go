@@ -124,7 +124,10 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	for _, b := range memberList(m.record) { // if what was configured is wrong
 		n.dir.learn([]beat.Member{{Addr: b.Addr}})
 	}
-	store, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport,
+	if err := m.readVersion(); err != nil {
+		return err
+	}
+	store, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport, Version: m.engine.Version(),
 		Logger: n.log.With("member", uint64(self)), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
 		// Placement must go on when a disk is nearly full: by it shards are moved away.
 		Memory: m.memory, LowSpace: -1, LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
@@ -153,7 +156,7 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 		split = append(split, shard.RawKey([]byte(k)))
 	}
 	server := placement.New(placement.Options{Env: n.env, Meta: &metaStore{env: n.env, store: store, client: n.env.Rand()}, Members: list,
-		Logger: n.log, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, DownAfter: c.DownAfter,
+		Logger: n.log, Program: n.cfg.Version, Ask: n.askProgram, Replicas: c.Replicas, SplitKeys: split, Stores: c.Stores, DownAfter: c.DownAfter,
 		Limits: operator.Limits{Receiving: c.Receiving, Sending: c.Sending, Patience: c.Patience}, Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	m.mu.Lock()
 	m.server = server
@@ -280,6 +283,19 @@ func (m *member) end(err error) {
 func errRemoved(self shard.StoreID) error {
 	return fault.Errorf(fault.MemberGone, "member %d was removed from placement, and what it held is destroyed: its number never comes back. "+
 		"Empty the placement directory and start with --join to bring this node back as a new member, or start it as a store alone (skerry store --join)", uint64(self))
+}
+
+// readVersion takes the version of the cluster from this member's replica of shard 1, and writes it down before anything else
+// is done by it.
+func (m *member) readVersion() error {
+	v, err := placement.VersionOf(m.engine.Get)
+	if err == nil {
+		err = m.engine.RaiseVersion(v)
+	}
+	if err != nil {
+		return fmt.Errorf("placement directory: version of the cluster: %w", err)
+	}
+	return nil
 }
 
 // knownCluster is the cluster's id as this member's replica of shard 1 holds it, or as its directory remembers it, 0 if

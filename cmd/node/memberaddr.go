@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/placement"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -134,6 +135,17 @@ func (m *member) followAddrs() {
 		return
 	}
 	m.looked, m.epoch = now, d.Epoch
+	if err := m.readVersion(); err != nil {
+		m.n.broken(err)
+		return
+	}
+	m.store.HearVersion(m.engine.Version())
+	settings, err := placement.SettingsOf(m.engine.Get)
+	if err != nil {
+		m.n.broken(fmt.Errorf("settings of the cluster: %w", err))
+		return
+	}
+	m.n.hearSettings(settings)
 	if err := m.readAddrs(d); err != nil {
 		m.n.broken(err)
 		return
@@ -192,7 +204,7 @@ func (m *member) tellAddr(now env.Time) {
 	if err != nil || ident.Cluster == 0 {
 		return // the first of all members, who have elected nobody yet
 	}
-	_, err = m.ask(beat.Candidate{Cluster: ident.Cluster, Member: m.self, Token: token, Addr: m.addr(), Began: true})
+	_, err = m.ask(beat.Candidate{Cluster: ident.Cluster, Member: m.self, Token: token, Addr: m.addr(), Versions: version.Ours(), Began: true})
 	if invalid(err) {
 		m.end(fmt.Errorf("member %d cannot go on: %w", uint64(m.self), err))
 	} else if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/fault"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -129,7 +130,10 @@ func (m *member) joinLate(c *PlacementConfig, members map[shard.StoreID]string, 
 		return err
 	}
 	m.n.dir.learn(memberList(members))
-	_, err = m.ask(beat.Candidate{Cluster: cluster, Member: shard.StoreID(c.ID), Token: token, Addr: members[shard.StoreID(c.ID)]})
+	_, err = m.ask(beat.Candidate{Cluster: cluster, Member: shard.StoreID(c.ID), Token: token, Addr: members[shard.StoreID(c.ID)], Versions: version.Ours()})
+	if versionRefused(err) {
+		return err
+	}
 	if err != nil {
 		return fault.Errorf(fault.MemberLost, "the other members already belong to cluster %s, and this empty directory must not begin another one: %w", cluster, err)
 	}
@@ -159,7 +163,7 @@ func (m *member) join(beside engine.Ident) bool {
 		return false
 	}
 	for {
-		a, err := m.ask(beat.Candidate{Cluster: beside.Cluster, Token: token, Addr: m.addr(), Replace: shard.StoreID(n.cfg.Placement.Replace)})
+		a, err := m.ask(beat.Candidate{Cluster: beside.Cluster, Token: token, Addr: m.addr(), Versions: version.Ours(), Replace: shard.StoreID(n.cfg.Placement.Replace)})
 		if err == nil {
 			if err = m.admitted(a); err != nil {
 				n.broken(fmt.Errorf("join placement as member %d: %w", uint64(a.Member), err))

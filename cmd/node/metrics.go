@@ -117,6 +117,7 @@ func (c *collector) part(out chan<- prometheus.Metric, part string, s *raftstore
 	for _, k := range s.Counters() {
 		c.emit(out, k.Name, float64(k.Value), labels...)
 	}
+	c.emit(out, "cluster_version", float64(s.Version()), labels...)
 	c.emit(out, "inflight_bytes", float64(s.Inflight()), labels...)
 	m := e.Metrics()
 	c.memory(out, s.Memory(), &m, labels...)

@@ -52,6 +52,8 @@ func Metrics() []Metric {
 		{"disk_free_bytes", Gauge, labelsStore, "Bytes free on the store's filesystem, at its last heartbeat."},
 		{"disk_capacity_bytes", Gauge, labelsStore, "Bytes of the store's filesystem, at its last heartbeat."},
 
+		{"cluster_version", Gauge, labelsPart, "Version of the cluster that the part goes by; it is raised by `skerry ctl version finalize`."},
+
 		{"dropped_messages_total", Counter, labelsPart, "Messages from other stores that were malformed, late or for another replica."},
 		{"sent_frames_total", Counter, labelsPart, "Frames handed to the transport."},
 		{"log_batches_total", Counter, labelsPart, "Log batches written; each is synced once."},

@@ -51,6 +51,8 @@ type Node struct {
 	member *member
 	store  *storeAgent
 
+	settings nodeSettings
+
 	mu  sync.Mutex
 	err error
 }
@@ -86,6 +88,7 @@ func Start(_ context.Context, c Config) (*Node, error) {
 	if n.addr == "" {
 		n.addr = server.Addr()
 	}
+	n.settings.begin(&c)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.dir = newDirectory(c.Env, c.Wire, c.Join)
 	n.server.ServeNode(n)

@@ -23,6 +23,7 @@ type PlaygroundConfig struct {
 	Replicas  int // default min(3, Stores)
 	SplitKeys []string
 	Logger    *slog.Logger
+	LogLevel  *slog.LevelVar // see Config
 	Version   string
 	TLS       *TLS // of all nodes; nil is plain text
 	// Store is every node's store; its zero value will do.
@@ -60,7 +61,7 @@ func StartPlayground(ctx context.Context, c PlaygroundConfig) (*Playground, erro
 
 func (p *Playground) startNode(ctx context.Context, c *PlaygroundConfig, i int) (*Node, error) {
 	store := c.Store
-	cfg := Config{Memory: c.Memory, Version: c.Version, Logger: c.Logger, Store: &store, TLS: c.TLS}
+	cfg := Config{Memory: c.Memory, Version: c.Version, Logger: c.Logger, LogLevel: c.LogLevel, Store: &store, TLS: c.TLS}
 	if c.DataDir != "" {
 		cfg.DataDir = filepath.Join(c.DataDir, fmt.Sprintf("node%d", i+1))
 	}

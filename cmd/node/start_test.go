@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard/beat"
 	"github.com/skerrydb/skerry/tests/ports"
@@ -218,7 +219,7 @@ func TestLateMember(t *testing.T) {
 		return err
 	})
 	if err := lead.dir.ask(ctx, func(ctx context.Context, p rpc.Placement) error {
-		_, err := p.JoinMember(ctx, beat.Candidate{Member: 3, Token: token})
+		_, err := p.JoinMember(ctx, beat.Candidate{Versions: version.Ours(), Member: 3, Token: token})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fault"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
@@ -98,7 +99,7 @@ func (a *storeAgent) openStore() error {
 		return err
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
-		Logger: n.log.With("store", a.ident.Store.String()), Workers: n.workers(c.Workers), Tick: c.Tick,
+		Logger: n.log.With("store", a.ident.Store.String()), Version: a.engine.Version(), Workers: n.workers(c.Workers), Tick: c.Tick,
 		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), SplitWork: c.splitWork(), LogEntries: c.LogEntries,
 		Memory: a.memory, LowSpace: c.LowSpace, Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
@@ -110,6 +111,7 @@ func (a *storeAgent) openStore() error {
 	a.mu.Lock()
 	a.transport, a.store = t, s
 	a.mu.Unlock()
+	a.goBySettings() // a member beside it may have heard of some
 	return nil
 }
 
@@ -173,15 +175,22 @@ func (a *storeAgent) register() {
 	}
 	err = a.n.dir.ask(a.n.ctx, func(ctx context.Context, p rpc.Placement) error {
 		var err error
-		reg, err = p.Register(ctx, beat.Newcomer{Addr: a.n.addr, Version: a.n.cfg.Version, Token: token})
+		reg, err = p.Register(ctx, beat.Newcomer{Addr: a.n.addr, Version: a.n.cfg.Version, Versions: version.Ours(), Token: token})
 		return err
 	})
+	if versionRefused(err) {
+		a.n.broken(fmt.Errorf("register a store: %w", err))
+		return
+	}
 	if err != nil {
 		a.waits.info("store is not registered yet: placement does not answer; see --join, and the placement members' logs", "err", err)
 		return
 	}
 	a.ident = engine.Ident{Cluster: reg.Cluster, Store: reg.Store, Format: engine.FormatVersion}
-	if err = a.engine.SetIdent(a.ident); err == nil {
+	if err = a.engine.RaiseVersion(reg.Version); err == nil {
+		err = a.engine.SetIdent(a.ident)
+	}
+	if err == nil {
 		err = a.openStore()
 	}
 	if err != nil {
@@ -201,6 +210,7 @@ func (a *storeAgent) heartbeat() {
 	r.Cluster, r.Addr, r.Version = a.ident.Cluster, n.addr, n.cfg.Version
 	r.Used, r.Free, r.Capacity, _ = a.engine.DiskUsage()
 	r.Created, r.Leaving = a.created, n.leaving.Load()
+	r.Versions, r.Active = version.Ours(), a.store.Version()
 	a.reports++
 	r.Number, r.Since = a.reports, a.answered
 	a.mu.Lock()
@@ -241,6 +251,9 @@ const maxTimeTrip = 500 * time.Millisecond
 // A store that placement has accepted since it started is not stopped by members of another cluster: an address of ours
 // may have been given to them while our members are away.
 func (a *storeAgent) refused(err error) error {
+	if versionRefused(err) {
+		return fmt.Errorf("%s: placement refuses this store: %w", a.ident.Store, err)
+	}
 	if invalid(err) {
 		return fault.Errorf(fault.StoreRefused, "%s: placement refuses this store: %w", a.ident.Store, err)
 	}
@@ -258,6 +271,12 @@ func (a *storeAgent) follow(ans *beat.Answer) {
 		n.broken(fault.Errorf(fault.StoreRemoved, "%s was removed from the cluster: its shards live elsewhere. Wipe its directory to bring the machine back as a new store", a.ident.Store))
 		return
 	}
+	if err := a.engine.RaiseVersion(ans.Version); err != nil {
+		n.broken(fmt.Errorf("%s: %w", a.ident.Store, err))
+		return
+	}
+	a.store.HearVersion(a.engine.Version())
+	n.hearSettings(ans.Settings)
 	a.store.HearSafePoint(mvcc.Timestamp(ans.SafePoints.Safe), mvcc.Timestamp(ans.SafePoints.Collect))
 	a.learnAddrs(ans.Stores, n.dir.settle(ans.Members))
 	a.mu.Lock()

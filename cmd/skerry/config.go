@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 
@@ -35,12 +36,18 @@ environment and file would see them. What is left at its default stands as a com
 		Args: cobra.NoArgs,
 	}
 	origin := cmd.Flags().Bool("origin", false, "say where each value comes from")
+	cluster := cmd.Flags().Bool("cluster", false, "as a node of the cluster at --addr goes by them: with what skerry ctl settings says")
 	format := outputFlag(cmd, false)
 	a.registry.AddFlags(cmd.Flags(), a.registry.Keys()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		v, err := a.load(cmd)
 		if err != nil {
 			return err
+		}
+		if *cluster {
+			if err := a.overlayCluster(cmd, v); err != nil {
+				return err
+			}
 		}
 		if *format == output.JSON {
 			return output.WriteJSON(a.out, struct {
@@ -64,6 +71,19 @@ environment and file would see them. What is left at its default stands as a com
 		return t.Flush()
 	}
 	return cmd
+}
+
+// overlayCluster has the settings of the cluster in place of what a node was told at its start.
+func (a *app) overlayCluster(cmd *cobra.Command, v *config.Values) error {
+	return a.withDB(cmd, func(ctx context.Context, s *session) error {
+		ctx, cancel := s.limit(ctx)
+		defer cancel()
+		made, err := s.Admin().Settings(ctx)
+		for _, m := range made {
+			v.Overlay(m.Key, m.Value) // those that are no node's have no place here
+		}
+		return err
+	})
 }
 
 func (a *app) configCheckCmd() *cobra.Command {

@@ -41,7 +41,7 @@ func (a *app) ctlCmd() *cobra.Command {
 	format := outputFlag(cmd, true)
 	cmd.AddCommand(a.ctlStatusCmd(format), a.ctlMemberCmd(format), a.ctlStoreCmd(format), a.ctlShardCmd(format), a.ctlOpCmd(format), a.ctlRulesCmd(format),
 		a.ctlExplainCmd(format), a.ctlPlanCmd(format), a.ctlPauseCmd(format), a.ctlResumeCmd(format),
-		a.ctlTSCmd(format), a.ctlLockCmd(format), a.ctlGCCmd(format))
+		a.ctlTSCmd(format), a.ctlLockCmd(format), a.ctlGCCmd(format), a.ctlVersionCmd(format), a.ctlSettingsCmd(format))
 	return cmd
 }
 
@@ -112,6 +112,9 @@ func fillPicture(ctx context.Context, s *session, p *status.Picture) error {
 		return err
 	}
 	p.Paused, p.Operators = sched.Paused, sched.Operators
+	if p.Version, err = admin.Version(ctx); err != nil && !errors.Is(err, client.ErrInvalid) { // an older placement does not know the question
+		return err
+	}
 	askSuspects(ctx, s.tls, p)
 	findLeaders(ctx, admin, p)
 	members, err := admin.Members(ctx)

@@ -20,7 +20,7 @@ func (a *app) ctlStoreCmd(format *output.Format) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.storeListCmd(format), a.storeDrainCmd(format), a.storeUndrainCmd(format), a.storeLabelCmd(format), a.storeRemoveCmd(format))
+	cmd.AddCommand(a.storeListCmd(format), a.storeDrainCmd(format), a.storeUndrainCmd(format), a.storeEvictCmd(format), a.storeAllowCmd(format), a.storeLabelCmd(format), a.storeRemoveCmd(format))
 	return cmd
 }
 
@@ -38,6 +38,7 @@ type storeRow struct {
 	Version     string  `json:"version"`
 	// Draining: somebody wants it empty, whatever its state.
 	Draining bool              `json:"draining,omitempty"`
+	Evicting bool              `json:"evicting,omitempty"` // it shall lead nothing
 	Labels   map[string]string `json:"labels,omitempty"`
 	Bytes    uint64            `json:"bytes,omitempty"` // of its replicas, about
 	SlowDisk bool              `json:"slow_disk,omitempty"`
@@ -71,7 +72,7 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 			for _, l := range s.Labels {
 				labels[l.Key] = l.Value
 			}
-			out = append(out, storeRow{Draining: s.Draining, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
+			out = append(out, storeRow{Draining: s.Draining, Evicting: s.Evicting, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
 				Leaders: s.Leaders, Used: s.Used, Free: s.Free, Capacity: s.Capacity, Version: s.Version})
 		}
 		return output.WriteJSON(a.out, struct {
@@ -85,6 +86,9 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 		state := s.State
 		if s.Draining && state != "draining" {
 			state += ", draining"
+		}
+		if s.Evicting {
+			state += ", leads nothing"
 		}
 		if s.SlowDisk {
 			state += ", slow"

@@ -75,7 +75,7 @@ damage just there cannot be told from it.`,
 			for _, dir := range dirs {
 				c, bad := engine.CheckStore(dir, nil)
 				for _, err := range bad {
-					if errors.Is(err, engine.ErrInUse) {
+					if code := fault.Of(err); code == fault.DirInUse || code == fault.ProgramOld || code == fault.ProgramNew {
 						return err
 					}
 					fmt.Fprintf(a.out, "%s: damaged: %v\n", dir, err)

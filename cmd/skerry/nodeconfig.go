@@ -186,14 +186,15 @@ func splitKeys(v *config.Values) ([]string, error) {
 	return slices.Compact(keys), nil
 }
 
-// logger makes the log of a node.
-func logger(w io.Writer, level, format string) *slog.Logger {
-	o := &slog.HandlerOptions{}
+// logger makes the log of a node, and what changes its level.
+func logger(w io.Writer, level, format string) (*slog.Logger, *slog.LevelVar) {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(level)) // checked with the settings
-	o.Level = l
+	v := &slog.LevelVar{}
+	v.Set(l)
+	o := &slog.HandlerOptions{Level: v}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(slog.NewJSONHandler(w, o)), v
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(slog.NewTextHandler(w, o)), v
 }

@@ -89,7 +89,7 @@ func (a *app) playground(ctx context.Context, v *config.Values) error {
 		defer remove()
 		c.TLS = &certs.Node
 	}
-	c.Logger = logger(a.err, level, v.Text(keyLogFormat))
+	c.Logger, c.LogLevel = logger(a.err, level, v.Text(keyLogFormat))
 	start := time.Now()
 	p, err := node.StartPlayground(ctx, c)
 	if err != nil {

@@ -100,8 +100,8 @@ func (a *app) nodeCmd(r role, keys []string) *cobra.Command {
 
 // runNode runs a node until ctx ends or it breaks.
 func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) error {
-	log := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
-	c.Logger, c.Version = log, version().Version
+	log, level := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
+	c.Logger, c.LogLevel, c.Version = log, level, version().Version
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(c.MemoryBytes())
 	}

@@ -56,6 +56,8 @@ const (
 	DirEmpty     Code = "SK4012"
 	StoreRefused Code = "SK4013"
 	BadDir       Code = "SK4014"
+	ProgramOld   Code = "SK4015"
+	ProgramNew   Code = "SK4016"
 
 	DiskFailed Code = "SK5001"
 	DiskHangs  Code = "SK5002"
@@ -83,6 +85,7 @@ const (
 	Unconfirmed  Code = "SK7011"
 	GoesOn       Code = "SK7012"
 	NotReached   Code = "SK7013"
+	NodesBehind  Code = "SK7014"
 )
 
 // Entry is what there is to say about a code.
@@ -187,6 +190,8 @@ func starting() []Entry {
 		{DirEmpty, "the placement directory is empty and may not begin a cluster", "a first start without --bootstrap, or a directory that was lost", "the first time start with --bootstrap; a lost member comes back with --join and --replace"},
 		{StoreRefused, "placement refuses this store", "the text says why: it was never registered, or a copy of its directory is in use elsewhere", "do what the text says"},
 		{BadDir, "the directory cannot be made, read or written", "a path through a file, or rights that are missing", "name a directory that can be written with --data; nothing was changed"},
+		{ProgramOld, "the cluster has a version that this program does not know", "an older program was started after the upgrade was finalized, or on a machine that was left out of it", "start a program at least as new as that of the other nodes: `skerry ctl version show` lists them. The version is never lowered"},
+		{ProgramNew, "the cluster has a version that is too old for this program", "releases were skipped, or the last upgrade was never finalized", "start the program that was there before, run `skerry ctl version finalize`, and upgrade by way of the release between"},
 	}
 }
 
@@ -226,5 +231,6 @@ func settings() []Entry {
 		{Unconfirmed, "a command that cannot be undone was not confirmed; nothing was done", "it was started without --yes", "look at what the text says would happen, and say --yes if it is meant"},
 		{GoesOn, "the command stopped waiting; what it began goes on", "it was interrupted, or its time was over", "the text says how to look how far it is"},
 		{NotReached, "what was begun ended without its goal; the data is where it was, or on its way back", "somebody cancelled it, something more urgent came, or a store went away meanwhile", "look at the shard (`skerry ctl shard get`), and ask again"},
+		{NodesBehind, "the version of the cluster cannot be raised yet; nothing was changed", "a node runs an older program, or is not heard and may come back with any", "the text names the nodes: upgrade them, start them, or remove those that are gone for good"},
 	}
 }

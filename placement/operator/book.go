@@ -46,6 +46,14 @@ type Book struct {
 
 // NewBook makes an empty one; a limit of zero is the default one.
 func NewBook(l Limits, c *fsm.Coverage) *Book {
+	return &Book{limits: l.orDefault(), byShard: make(map[shard.ID]*Operator), byID: make(map[ID]*Operator),
+		receives: make(map[shard.StoreID]int), sends: make(map[shard.StoreID]int), coverage: c}
+}
+
+// SetLimits has the book go by other limits. What runs beyond them goes on.
+func (b *Book) SetLimits(l Limits) { b.limits = l.orDefault() }
+
+func (l Limits) orDefault() Limits {
 	def := func(n *int, d int) {
 		if *n <= 0 {
 			*n = d
@@ -57,8 +65,7 @@ func NewBook(l Limits, c *fsm.Coverage) *Book {
 	if l.Patience <= 0 {
 		l.Patience = DefaultLimits.Patience
 	}
-	return &Book{limits: l, byShard: make(map[shard.ID]*Operator), byID: make(map[ID]*Operator),
-		receives: make(map[shard.StoreID]int), sends: make(map[shard.StoreID]int), coverage: c}
+	return l
 }
 
 // Of returns the operator of a shard, nil if it has none.

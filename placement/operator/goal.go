@@ -13,6 +13,7 @@ const (
 	RemoveReplica  Kind = "remove-replica"  // the shard has too many
 	FixRule        Kind = "fix-rule"        // a replica stands where a rule does not want it
 	Drain          Kind = "drain"           // move what a draining store holds
+	EvictLeaders   Kind = "evict-leaders"   // lead elsewhere than on a store that shall lead nothing
 	EvadeSlow      Kind = "evade-slow"      // lead elsewhere than on a slow store
 	Move           Kind = "move"            // by hand
 	TransferLeader Kind = "transfer-leader" // by hand

@@ -116,7 +116,7 @@ func (o *Operator) lapsed(now, patience time.Duration) bool {
 }
 
 // order is the order of the kinds; the first comes first.
-var order = [...]Kind{Finish, Replace, AddReplica, RemoveReplica, FixRule, Drain, EvadeSlow, Move, TransferLeader, Scatter, BalanceShards, BalanceLeaders, BalanceLoad}
+var order = [...]Kind{Finish, Replace, AddReplica, RemoveReplica, FixRule, Drain, EvictLeaders, EvadeSlow, Move, TransferLeader, Scatter, BalanceShards, BalanceLeaders, BalanceLoad}
 
 // Rank is how urgent a kind is; the smallest comes first.
 func (k Kind) Rank() int {

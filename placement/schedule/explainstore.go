@@ -98,6 +98,7 @@ func (p *picture) against(s *standing) []string {
 	note(s.State == Suspect, "it has been silent for a while: it keeps what it has and gets nothing")
 	note(s.State == Draining, "it is draining: its replicas are moved elsewhere")
 	note(s.Leaving, "its process is stopping: it gives its leaderships away and gets none")
+	note(s.Evicting, "an administrator wants it to lead nothing: its leaderships are moved elsewhere")
 	note(s.gone(), "it is %s: its replicas are replaced elsewhere", s.State)
 	note(s.State == Up && !s.fits(0), "its disk is nearly full: %s free of %s, %s stay free", size(s.Free), size(s.Capacity), size(s.reserve))
 	note(s.SlowDisk, "its disk is slow: it gets replicas only where nothing else will do")

@@ -7,11 +7,11 @@ import (
 	"github.com/skerrydb/skerry/placement/operator"
 )
 
-// leaderRank says how well a store is suited to lead a shard, 0 best: up and staying before not, swift before slow, then as
+// leaderRank says how well a store is suited to lead a shard, 0 best: up, staying and allowed to before not, swift before slow, then as
 // the rules want it. One order for all that moves leaders, or they would move them in a circle.
 func (p *picture) leaderRank(l *look, at int32) int {
 	s := &p.stores[at]
-	return 4*one(s.State != Up || s.Leaving) + 2*one(p.leadSlow(s)) + one(!l.rule.leads[at])
+	return 4*one(s.State != Up || s.Leaving || s.Evicting) + 2*one(p.leadSlow(s)) + one(!l.rule.leads[at])
 }
 
 // pickLeader is the voter that should lead, the one with the fewest leaderships among the best suited.
@@ -47,6 +47,16 @@ func leaderAgainstRule(p *picture, l *look) bool {
 
 func leaderSlow(p *picture, l *look) bool {
 	return p.misled(l, func(at int32) bool { return !p.leadSlow(&p.stores[at]) })
+}
+
+func leaderEvicted(p *picture, l *look) bool {
+	return p.misled(l, func(at int32) bool { return !p.stores[at].Evicting })
+}
+
+func leadUnevicted(p *picture, l *look, tr *Trace) verdict {
+	return p.leadElsewhere(l, operator.EvictLeaders, tr, func(from, to *standing) string {
+		return fmt.Sprintf("%s leads and shall lead nothing; %s is the best other voter", from.ID, to.ID)
+	})
 }
 
 func leadByRule(p *picture, l *look, tr *Trace) verdict {

@@ -31,6 +31,7 @@ func repairs() []stage {
 		{"isolation", operator.FixRule, crowded, isolate, false},
 		{"a leader where the rules do not want it", operator.FixRule, leaderAgainstRule, leadByRule, true},
 		{"a replica on a draining store", operator.Drain, draining, drain, false},
+		{"a leader on a store that shall lead nothing", operator.EvictLeaders, leaderEvicted, leadUnevicted, true},
 		{"a leader on a slow store", operator.EvadeSlow, leaderSlow, leadSwiftly, true},
 	}
 }

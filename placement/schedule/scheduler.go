@@ -69,6 +69,9 @@ type call struct {
 	full  bool              // something to repair was held back
 }
 
+// SetLimits has the scheduler go by other limits from the next call on.
+func (s *Scheduler) SetLimits(l Limits) { s.limits = l.orDefault() }
+
 // Propose returns what to begin now, most urgent first, at most `most` operators and within the limits. It proposes nothing
 // for a shard that has an operator, and at most one for any other. The view is not changed; proposals are made as if
 // those before them were done.

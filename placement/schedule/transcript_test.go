@@ -136,6 +136,8 @@ func parseStore(t *testing.T, l string) Store {
 			s.SlowNet = true
 		case "leaving":
 			s.Leaving = true
+		case "evicting":
+			s.Evicting = true
 		case "receiving":
 			s.Receiving, _ = strconv.Atoi(value)
 		case "sending":

@@ -39,6 +39,7 @@ type Store struct {
 	SlowDisk bool // its disk is slow against the others
 	SlowNet  bool // it is reached slowly
 	Leaving  bool // its process ends in a moment, to come back or not
+	Evicting bool // it shall lead nothing
 	// Work is what it has to do in a second for the shards that are Busy, by what their leaders report.
 	Work float64
 	// Receiving and Sending are snapshots and learners under way.

@@ -11,7 +11,7 @@ import (
 // formatVersion is the version of the bytes of an entry. The meaning of what they hold is the evaluation version's.
 const formatVersion = 1
 
-// EvalVersion is the newest evaluation version that this program knows.
+// EvalVersion is the newest evaluation version whose rules stand here.
 //
 // INVARIANT: what a given version accepts, does and answers never changes, not even for bytes that it refuses (a body
 // of an unknown kind stays refused under version 1, whatever later programs know); whoever changes an evaluation
@@ -20,6 +20,8 @@ const formatVersion = 1
 //
 //	1  raw commands
 //	2  also commands of transactions
+//
+// Which of them may be proposed is said by the version of the cluster (version.Number.Eval).
 const EvalVersion = 2
 
 // evalTxn is the evaluation version from which on bodies of transactions are commands.
@@ -55,7 +57,7 @@ func (k Kind) String() string {
 
 // Header is what the proposer decides for a whole entry.
 type Header struct {
-	// Eval is the evaluation version, at most EvalVersion and at most the cluster's.
+	// Eval is the evaluation version: the newest that the cluster's version allows.
 	Eval uint64
 	// Epoch is the descriptor's by which the proposer checked the commands. Data uses its Version, a change its ConfVer, a
 	// split both; the other kinds none.

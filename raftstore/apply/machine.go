@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/skerrydb/skerry/internal/codec"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/mvcc"
@@ -106,9 +107,9 @@ func (m *Machine) dispatch(data []byte, membership bool, w Writer) (Result, erro
 		return Result{}, err
 	}
 	// INVARIANT: an entry is evaluated by the rules of its own version or not at all.
-	if eval == 0 || eval > EvalVersion {
+	if known := version.Newest().Eval(); eval == 0 || eval > known {
 		return Result{}, fmt.Errorf("evaluation version %d is unknown here, the newest known is %d; install a newer program",
-			eval, EvalVersion)
+			eval, known)
 	}
 	if membership != (kind == KindChange) {
 		return Result{}, fmt.Errorf("a %s command in the wrong type of entry", kind)

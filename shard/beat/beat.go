@@ -5,6 +5,8 @@ package beat
 import (
 	"time"
 
+	"github.com/skerrydb/skerry/internal/setting"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -43,6 +45,8 @@ type Store struct {
 	Version              string // of its binary
 	// Draining: an administrator wants it empty, whatever State it is in.
 	Draining bool
+	// Evicting: an administrator wants it to lead nothing.
+	Evicting bool
 	Labels   []Label // by key, each once
 	// Bytes is about the size of all replicas on it, by what their leaders report.
 	Bytes    uint64
@@ -91,6 +95,9 @@ type Report struct {
 	// Number counts the reports of one life of the store's process, from 1 on; Since is the number of the last one that was
 	// answered, which this one goes on from if it is not Full. 0: not numbered.
 	Number, Since uint64
+	// Versions are those of a cluster in which the program can take part, Active the one that the store goes by.
+	Versions version.Range
+	Active   version.Number
 	// Leaving: the store's process ends in a moment. It gives its leaderships away and wants none.
 	Leaving bool
 	// SyncTime is how long a sync of its log takes, about; one that is under way for longer counts. 0: it made none.
@@ -115,8 +122,11 @@ type Answer struct {
 	// Now is placement's time: the source of shard time.
 	Now        shard.Millis
 	SafePoints SafePoints
-	Members    []Member
-	Stores     []Store
+	// Version is the cluster's; 0: placement knows of none.
+	Version  version.Number
+	Settings Settings
+	Members  []Member
+	Stores   []Store
 	// NeedFull asks for a full report: this placement leader has not heard one from that store.
 	NeedFull bool
 	// Create are brand-new shards of which this store holds a replica; sent until reported in Created.
@@ -169,10 +179,17 @@ type Routes struct {
 	Members []Member
 }
 
+// Settings are those that administrators made for the whole cluster. Of two, that of the larger revision holds.
+type Settings struct {
+	Revision uint64
+	Values   setting.Values
+}
+
 // Newcomer is a store that has no id yet.
 type Newcomer struct {
-	Addr    string
-	Version string
+	Addr     string
+	Version  string
+	Versions version.Range
 	// Token was drawn by its directory before it asked for the first time. A store that asks again because it did not hear
 	// the answer gets the id that it has. 0: it has none, and gets a new id each time.
 	Token uint64
@@ -182,6 +199,7 @@ type Newcomer struct {
 type Registration struct {
 	Cluster shard.ClusterID
 	Store   shard.StoreID
+	Version version.Number // of the cluster; 0: placement knows of none
 }
 
 // Candidate is a placement member that asks to take part: with Member zero a new one, which gets a number; else one of the
@@ -191,8 +209,9 @@ type Candidate struct {
 	Member  shard.StoreID
 	// Token was drawn by its directory before it asked for the first time. A member that asks again because it did not hear
 	// the answer, or died before it had written anything, gets the same one; a directory that was lost has another token.
-	Token uint64
-	Addr  string
+	Token    uint64
+	Addr     string
+	Versions version.Range
 	// Began: its directory holds its replica, or had one.
 	Began bool
 	// Replace is the member in whose place a new one comes; 0: none.

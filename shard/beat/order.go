@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/setting"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -17,6 +19,8 @@ type Order struct {
 	Transfer  *TransferOrder  `json:"transfer,omitempty"`
 	Drain     *StoreOrder     `json:"drain,omitempty"`
 	Undrain   *StoreOrder     `json:"undrain,omitempty"`
+	Evict     *StoreOrder     `json:"evict_leaders,omitempty"`
+	Admit     *StoreOrder     `json:"allow_leaders,omitempty"`
 	Remove    *StoreOrder     `json:"remove,omitempty"`
 	Label     *LabelOrder     `json:"label,omitempty"`
 	Operators *OperatorsOrder `json:"operators,omitempty"`
@@ -33,6 +37,53 @@ type Order struct {
 	SafePoints *SafePoints `json:"safe_points,omitempty"`
 	// GC says how the safe points move by themselves; without anything in it it only asks.
 	GC *GCOrder `json:"gc,omitempty"`
+	// Version asks for the cluster's version, or, with Raise, raises it.
+	Version *VersionOrder `json:"version,omitempty"`
+	// Settings changes settings of the cluster; without anything in it it only asks.
+	Settings *SettingsOrder `json:"settings,omitempty"`
+}
+
+// VersionOrder asks which version the cluster has, and who stands in the way of the next one.
+type VersionOrder struct {
+	// Raise raises it to the newest that any node knows, if all do.
+	Raise bool `json:"raise,omitempty"`
+}
+
+// VersionStatus is the version of the cluster as people see it.
+type VersionStatus struct {
+	Version version.Number `json:"cluster_version"`
+	// Target is the newest that any node knows; if it is Version, there is nothing to finalize.
+	Target version.Number `json:"newest_version"`
+	Nodes  []NodeVersion  `json:"nodes"`
+}
+
+// NodeVersion is what a store or a placement member can take part in.
+type NodeVersion struct {
+	Role     string         `json:"role"` // store or member
+	ID       shard.StoreID  `json:"id"`
+	Addr     string         `json:"addr"`
+	Program  string         `json:"program,omitempty"` // the version of its binary
+	Versions version.Range  `json:"versions"`
+	Active   version.Number `json:"active,omitempty"` // the one that it goes by; 0: not known
+	// Why it stands in the way of Target; empty: it does not.
+	Why string `json:"in_the_way,omitempty"`
+}
+
+// InTheWay are the nodes that must be upgraded, started or removed before the version can be raised.
+func (s *VersionStatus) InTheWay() []NodeVersion {
+	var out []NodeVersion
+	for _, n := range s.Nodes {
+		if n.Why != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// SettingsOrder changes settings: those in Set are made, those in Reset are as each node was told at its start again.
+type SettingsOrder struct {
+	Set   []setting.Made `json:"set,omitempty"`
+	Reset []string       `json:"reset,omitempty"`
 }
 
 // GCOrder changes what is set; the others stay.
@@ -143,6 +194,10 @@ type Outcome struct {
 	SafePoints *SafePoints `json:"safe_points,omitempty"`
 	// GC is the setting that holds now.
 	GC *GCSetting `json:"gc,omitempty"`
+	// Version is the version of the cluster.
+	Version *VersionStatus `json:"version,omitempty"`
+	// Settings are those of the cluster, by key.
+	Settings setting.Values `json:"settings,omitempty"`
 }
 
 // MemberStatus is a placement member as people see it.

@@ -127,6 +127,7 @@ func everyError() []error {
 		&shard.UseTwoPhaseError{Shard: 10, Why: "no timestamp"},
 		&shard.TooNewError{Shard: 10, Timestamp: 1 << 62, Limit: 9},
 		&shard.DiskFullError{Store: 3, Free: 1 << 62, Low: 2 << 30},
+		&shard.VersionError{Cluster: 3, Oldest: 1, Newest: 2},
 		&UnknownError{Text: "who knows"},
 		shard.ErrClosed,
 		shard.ErrNoFreshTime,

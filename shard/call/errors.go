@@ -34,6 +34,7 @@ const (
 	errUseTwoPhase   errKind = 14
 	errTooNew        errKind = 15
 	errDiskFull      errKind = 17
+	errVersion       errKind = 16
 	errClosed        errKind = 32
 	errNoFreshTime   errKind = 33
 	errUnavailable   errKind = 34
@@ -166,6 +167,10 @@ func appendCore(b []byte, err error) (errKind, []byte) {
 		b = codec.AppendUvarint(b, uint64(e.Store))
 		b = codec.AppendUvarint(b, e.Free)
 		return errDiskFull, codec.AppendUvarint(b, e.Low)
+	case *shard.VersionError:
+		b = codec.AppendUvarint(b, e.Cluster)
+		b = codec.AppendUvarint(b, e.Oldest)
+		return errVersion, codec.AppendUvarint(b, e.Newest)
 	case *UnknownError:
 		return errUnknown, codec.AppendString(b, clip(e.Text))
 	}
@@ -254,6 +259,8 @@ func readCore(d *codec.Decoder, kind errKind) error {
 		return &shard.TooNewError{Shard: shard.ID(d.Uvarint()), Timestamp: d.Uvarint(), Limit: d.Uvarint()}
 	case errDiskFull:
 		return &shard.DiskFullError{Store: shard.StoreID(d.Uvarint()), Free: d.Uvarint(), Low: d.Uvarint()}
+	case errVersion:
+		return &shard.VersionError{Cluster: d.Uvarint(), Oldest: d.Uvarint(), Newest: d.Uvarint()}
 	case errUnknown:
 		return &UnknownError{Text: d.String()}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/tests/faultfs"
 	"github.com/skerrydb/skerry/tests/lossyfs"
 )
@@ -122,7 +123,7 @@ func (c *Child) run() int {
 	cfg.Wire = newLinkWire(cfg.Env, c.Via)
 	n, err := node.Start(context.Background(), cfg)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "start:", err)
+		fmt.Fprintf(os.Stderr, "start: %v [%s]\n", err, fault.Of(err))
 		return 1
 	}
 	stop := make(chan os.Signal, 1)
@@ -139,7 +140,7 @@ func (c *Child) run() int {
 	case <-stop:
 		return leave(n)
 	case <-n.Done():
-		fmt.Fprintln(os.Stderr, "broken:", n.Err())
+		fmt.Fprintf(os.Stderr, "broken: %v [%s]\n", n.Err(), fault.Of(n.Err()))
 		return 1
 	}
 }

@@ -69,6 +69,8 @@ type Proc struct {
 	c     *Cluster
 	Index int
 	child Child
+	// program is the file of the program that Start runs; empty: this one.
+	program string
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd     // nil if none was started, or it was killed
@@ -196,7 +198,11 @@ func (p *Proc) Start() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cmd := exec.Command(os.Args[0])
+	program := p.program
+	if program == "" {
+		program = os.Args[0]
+	}
+	cmd := exec.Command(program)
 	config := p.child.Data + ".json"
 	if err := os.WriteFile(config, text, 0o644); err != nil {
 		p.c.T.Fatal(err)

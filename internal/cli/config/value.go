@@ -9,7 +9,7 @@ import (
 	"github.com/skerrydb/skerry/internal/cli/output"
 )
 
-// Source is one of the four places that values come from.
+// Source is one of the five places that values come from.
 type Source string
 
 // The sources, weakest first.
@@ -18,6 +18,7 @@ const (
 	FromFile    Source = "file"
 	FromEnv     Source = "environment"
 	FromFlag    Source = "flag"
+	FromCluster Source = "cluster" // set while it runs, see Overlay
 )
 
 // Origin is where a value came from.
@@ -156,6 +157,16 @@ type Row struct {
 	Value  any    `json:"value"` // string, []string, int64 or bool
 	Source Source `json:"source"`
 	Name   string `json:"name,omitempty"` // of the file, the variable or the flag
+}
+
+// Overlay has a value of the cluster in place of the node's own, and reports whether key is a setting that takes it.
+func (v *Values) Overlay(key, text string) bool {
+	s := v.registry.byKey[key]
+	if s == nil || s.check(text) != nil {
+		return false
+	}
+	v.values[key] = value{elements: []string{text}, origin: Origin{FromCluster, ""}}
+	return true
 }
 
 // Rows lists all settings in the order of the table.

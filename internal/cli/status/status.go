@@ -53,6 +53,8 @@ type Picture struct {
 	// Paused is how long placement schedules nothing yet, Operators how many operators it has under way.
 	Paused    time.Duration
 	Operators int
+	// Version is the version of the cluster; nil: placement does not know of it.
+	Version *client.VersionInfo
 }
 
 // Problem is one thing that is not as it should be.
@@ -325,6 +327,9 @@ func (j *judge) versions() {
 	if len(have) > 1 {
 		slices.Sort(have)
 		j.add(Healthy, fmt.Sprintf("stores run %d versions (%s to %s)", len(have), have[0], have[len(have)-1]), "finish the upgrade")
+	}
+	if v := j.p.Version; v != nil && v.Version < v.Target && len(v.InTheWay()) == 0 {
+		j.add(Healthy, fmt.Sprintf("all nodes know version %s and the cluster has version %s", v.Target, v.Version), "end the upgrade with `skerry ctl version finalize`")
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 //	error TEXT                        placement does not answer
 //	member ID [leader] [silent]
 //	store ID STATE [answers] [seen=D] [free=SIZE] [version=V] [shards=N] [leaders=N]
+//	version ready|behind              the upgrade can be ended, or a node is in the way of that
 //	shard ID START..END REPLICA...    of the form STORE[:ROLE], the leader with a *; START and END may be empty
 //
 // The output is what `skerry ctl status` prints, or the JSON document.
@@ -66,6 +67,11 @@ func parse(t *testing.T, p *Picture, f []string) {
 		st := parseStore(t, f)
 		p.Stores = append(p.Stores, st)
 		p.Answers[st.ID] = slices.Contains(f, "answers")
+	case "version":
+		p.Version = &client.VersionInfo{Version: 1, Target: 2}
+		if f[1] == "behind" {
+			p.Version.Nodes = []client.NodeVersion{{Role: "store", ID: 1001, Why: "its program knows no version above 1; upgrade it"}}
+		}
 	case "paused":
 		p.Paused, p.Operators = 90*time.Second, 2
 	case "shard":

@@ -60,15 +60,19 @@ func (*NodeRequest) Descriptor() ([]byte, []int) {
 }
 
 type NodeReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // 0: not yet known
-	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
-	StoreIds      []uint64               `protobuf:"varint,4,rep,packed,name=store_ids,json=storeIds,proto3" json:"store_ids,omitempty"`
-	Members       []string               `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`                    // addresses of placement members
-	MemberId      uint64                 `protobuf:"varint,6,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"` // the placement member on this node; 0: none
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // 0: not yet known
+	Version   string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Addr      string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
+	StoreIds  []uint64               `protobuf:"varint,4,rep,packed,name=store_ids,json=storeIds,proto3" json:"store_ids,omitempty"`
+	Members   []string               `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`                    // addresses of placement members
+	MemberId  uint64                 `protobuf:"varint,6,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"` // the placement member on this node; 0: none
+	// Those of a cluster in which this program can take part, and the one that the placement member goes by; 0: the first.
+	OldestVersion  uint64 `protobuf:"varint,7,opt,name=oldest_version,json=oldestVersion,proto3" json:"oldest_version,omitempty"`
+	NewestVersion  uint64 `protobuf:"varint,8,opt,name=newest_version,json=newestVersion,proto3" json:"newest_version,omitempty"`
+	ClusterVersion uint64 `protobuf:"varint,9,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *NodeReply) Reset() {
@@ -139,6 +143,27 @@ func (x *NodeReply) GetMembers() []string {
 func (x *NodeReply) GetMemberId() uint64 {
 	if x != nil {
 		return x.MemberId
+	}
+	return 0
+}
+
+func (x *NodeReply) GetOldestVersion() uint64 {
+	if x != nil {
+		return x.OldestVersion
+	}
+	return 0
+}
+
+func (x *NodeReply) GetNewestVersion() uint64 {
+	if x != nil {
+		return x.NewestVersion
+	}
+	return 0
+}
+
+func (x *NodeReply) GetClusterVersion() uint64 {
+	if x != nil {
+		return x.ClusterVersion
 	}
 	return 0
 }
@@ -765,7 +790,7 @@ var File_skerry_admin_v1_admin_proto protoreflect.FileDescriptor
 const file_skerry_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x1bskerry/admin/v1/admin.proto\x12\x0fskerry.admin.v1\"\r\n" +
-	"\vNodeRequest\"\xac\x01\n" +
+	"\vNodeRequest\"\xa3\x02\n" +
 	"\tNodeReply\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x18\n" +
@@ -773,7 +798,10 @@ const file_skerry_admin_v1_admin_proto_rawDesc = "" +
 	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x1b\n" +
 	"\tstore_ids\x18\x04 \x03(\x04R\bstoreIds\x12\x18\n" +
 	"\amembers\x18\x05 \x03(\tR\amembers\x12\x1b\n" +
-	"\tmember_id\x18\x06 \x01(\x04R\bmemberId\",\n" +
+	"\tmember_id\x18\x06 \x01(\x04R\bmemberId\x12%\n" +
+	"\x0eoldest_version\x18\a \x01(\x04R\roldestVersion\x12%\n" +
+	"\x0enewest_version\x18\b \x01(\x04R\rnewestVersion\x12'\n" +
+	"\x0fcluster_version\x18\t \x01(\x04R\x0eclusterVersion\",\n" +
 	"\x0fReplicasRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\"m\n" +
 	"\bFollower\x12\x1d\n" +

@@ -29,6 +29,7 @@ type RegisterRequest struct {
 	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Token         uint64                 `protobuf:"fixed64,3,opt,name=token,proto3" json:"token,omitempty"` // drawn by the store's directory; 0: each call makes a new store
+	Versions      *Versions              `protobuf:"bytes,4,opt,name=versions,proto3" json:"versions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -84,17 +85,131 @@ func (x *RegisterRequest) GetToken() uint64 {
 	return 0
 }
 
-type RegisterReply struct {
+func (x *RegisterRequest) GetVersions() *Versions {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// Versions are those of a cluster in which a program can take part; absent: the first.
+type Versions struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	StoreId       uint64                 `protobuf:"varint,2,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
+	Oldest        uint64                 `protobuf:"varint,1,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Newest        uint64                 `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *Versions) Reset() {
+	*x = Versions{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Versions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Versions) ProtoMessage() {}
+
+func (x *Versions) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Versions.ProtoReflect.Descriptor instead.
+func (*Versions) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Versions) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
+func (x *Versions) GetNewest() uint64 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
+// Setting is one that an administrator made for the whole cluster.
+type Setting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Setting) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type RegisterReply struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId      uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	StoreId        uint64                 `protobuf:"varint,2,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
+	ClusterVersion uint64                 `protobuf:"varint,3,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"` // 0: the first
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
 func (x *RegisterReply) Reset() {
 	*x = RegisterReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[1]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -106,7 +221,7 @@ func (x *RegisterReply) String() string {
 func (*RegisterReply) ProtoMessage() {}
 
 func (x *RegisterReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[1]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -119,7 +234,7 @@ func (x *RegisterReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterReply.ProtoReflect.Descriptor instead.
 func (*RegisterReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{1}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RegisterReply) GetClusterId() uint64 {
@@ -136,6 +251,13 @@ func (x *RegisterReply) GetStoreId() uint64 {
 	return 0
 }
 
+func (x *RegisterReply) GetClusterVersion() uint64 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
 type Epoch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ConfVer       uint64                 `protobuf:"varint,1,opt,name=conf_ver,json=confVer,proto3" json:"conf_ver,omitempty"`
@@ -146,7 +268,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[2]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -158,7 +280,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[2]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -171,7 +293,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{2}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Epoch) GetConfVer() uint64 {
@@ -199,7 +321,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[3]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +333,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[3]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +346,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{3}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Replica) GetId() uint64 {
@@ -261,7 +383,7 @@ type Descriptor struct {
 
 func (x *Descriptor) Reset() {
 	*x = Descriptor{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[4]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +395,7 @@ func (x *Descriptor) String() string {
 func (*Descriptor) ProtoMessage() {}
 
 func (x *Descriptor) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[4]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +408,7 @@ func (x *Descriptor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Descriptor.ProtoReflect.Descriptor instead.
 func (*Descriptor) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{4}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Descriptor) GetId() uint64 {
@@ -342,13 +464,14 @@ type Store struct {
 	SizeBytes     uint64                 `protobuf:"varint,14,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // of all replicas on it, about
 	SlowDisk      bool                   `protobuf:"varint,15,opt,name=slow_disk,json=slowDisk,proto3" json:"slow_disk,omitempty"`
 	SlowNet       bool                   `protobuf:"varint,16,opt,name=slow_net,json=slowNet,proto3" json:"slow_net,omitempty"`
+	Evicting      bool                   `protobuf:"varint,17,opt,name=evicting,proto3" json:"evicting,omitempty"` // it shall lead nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[5]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +483,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[5]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +496,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{5}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Store) GetId() uint64 {
@@ -488,6 +611,13 @@ func (x *Store) GetSlowNet() bool {
 	return false
 }
 
+func (x *Store) GetEvicting() bool {
+	if x != nil {
+		return x.Evicting
+	}
+	return false
+}
+
 type Label struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -498,7 +628,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +640,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[6]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +653,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{6}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Label) GetKey() string {
@@ -552,7 +682,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +694,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[7]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +707,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{7}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Member) GetStoreId() uint64 {
@@ -620,7 +750,7 @@ type HeldReplica struct {
 
 func (x *HeldReplica) Reset() {
 	*x = HeldReplica{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +762,7 @@ func (x *HeldReplica) String() string {
 func (*HeldReplica) ProtoMessage() {}
 
 func (x *HeldReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[8]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +775,7 @@ func (x *HeldReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldReplica.ProtoReflect.Descriptor instead.
 func (*HeldReplica) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{8}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeldReplica) GetShardId() uint64 {
@@ -690,7 +820,7 @@ type LedShard struct {
 
 func (x *LedShard) Reset() {
 	*x = LedShard{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +832,7 @@ func (x *LedShard) String() string {
 func (*LedShard) ProtoMessage() {}
 
 func (x *LedShard) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[9]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +845,7 @@ func (x *LedShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedShard.ProtoReflect.Descriptor instead.
 func (*LedShard) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{9}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LedShard) GetDescriptor_() *Descriptor {
@@ -775,7 +905,7 @@ type ShardRates struct {
 
 func (x *ShardRates) Reset() {
 	*x = ShardRates{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +917,7 @@ func (x *ShardRates) String() string {
 func (*ShardRates) ProtoMessage() {}
 
 func (x *ShardRates) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[10]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +930,7 @@ func (x *ShardRates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRates.ProtoReflect.Descriptor instead.
 func (*ShardRates) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{10}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ShardRates) GetShardId() uint64 {
@@ -856,7 +986,7 @@ type Trip struct {
 
 func (x *Trip) Reset() {
 	*x = Trip{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +998,7 @@ func (x *Trip) String() string {
 func (*Trip) ProtoMessage() {}
 
 func (x *Trip) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[11]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1011,7 @@ func (x *Trip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trip.ProtoReflect.Descriptor instead.
 func (*Trip) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{11}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Trip) GetStoreId() uint64 {
@@ -899,35 +1029,37 @@ func (x *Trip) GetMicros() uint64 {
 }
 
 type HeartbeatRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	StoreId       uint64                 `protobuf:"varint,2,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
-	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
-	Incarnation   uint64                 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	UsedBytes     uint64                 `protobuf:"varint,6,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
-	FreeBytes     uint64                 `protobuf:"varint,7,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
-	CapacityBytes uint64                 `protobuf:"varint,8,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"`
-	Shards        int64                  `protobuf:"varint,9,opt,name=shards,proto3" json:"shards,omitempty"`
-	Leaders       int64                  `protobuf:"varint,10,opt,name=leaders,proto3" json:"leaders,omitempty"`
-	MaxId         uint64                 `protobuf:"varint,11,opt,name=max_id,json=maxId,proto3" json:"max_id,omitempty"`
-	Full          bool                   `protobuf:"varint,12,opt,name=full,proto3" json:"full,omitempty"`
-	Led           []*LedShard            `protobuf:"bytes,13,rep,name=led,proto3" json:"led,omitempty"`
-	Replicas      []*HeldReplica         `protobuf:"bytes,14,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	Created       []uint64               `protobuf:"varint,15,rep,packed,name=created,proto3" json:"created,omitempty"`
-	SyncTimeUs    int64                  `protobuf:"varint,16,opt,name=sync_time_us,json=syncTimeUs,proto3" json:"sync_time_us,omitempty"` // how long a sync of the log takes; 0: not known
-	Rates         []*ShardRates          `protobuf:"bytes,17,rep,name=rates,proto3" json:"rates,omitempty"`                                // those that changed; if full, those that are not zero
-	Trips         []*Trip                `protobuf:"bytes,18,rep,name=trips,proto3" json:"trips,omitempty"`
-	Leaving       bool                   `protobuf:"varint,19,opt,name=leaving,proto3" json:"leaving,omitempty"` // its process ends in a moment: it wants no leaderships
-	Number        uint64                 `protobuf:"varint,20,opt,name=number,proto3" json:"number,omitempty"`   // of the report, from 1 on in each life of the process; 0: not numbered
-	Since         uint64                 `protobuf:"varint,21,opt,name=since,proto3" json:"since,omitempty"`     // the number of the last one that was answered; 0: none was
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId      uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	StoreId        uint64                 `protobuf:"varint,2,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
+	Addr           string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
+	Incarnation    uint64                 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Version        string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	UsedBytes      uint64                 `protobuf:"varint,6,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
+	FreeBytes      uint64                 `protobuf:"varint,7,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	CapacityBytes  uint64                 `protobuf:"varint,8,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"`
+	Shards         int64                  `protobuf:"varint,9,opt,name=shards,proto3" json:"shards,omitempty"`
+	Leaders        int64                  `protobuf:"varint,10,opt,name=leaders,proto3" json:"leaders,omitempty"`
+	MaxId          uint64                 `protobuf:"varint,11,opt,name=max_id,json=maxId,proto3" json:"max_id,omitempty"`
+	Full           bool                   `protobuf:"varint,12,opt,name=full,proto3" json:"full,omitempty"`
+	Led            []*LedShard            `protobuf:"bytes,13,rep,name=led,proto3" json:"led,omitempty"`
+	Replicas       []*HeldReplica         `protobuf:"bytes,14,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Created        []uint64               `protobuf:"varint,15,rep,packed,name=created,proto3" json:"created,omitempty"`
+	SyncTimeUs     int64                  `protobuf:"varint,16,opt,name=sync_time_us,json=syncTimeUs,proto3" json:"sync_time_us,omitempty"` // how long a sync of the log takes; 0: not known
+	Rates          []*ShardRates          `protobuf:"bytes,17,rep,name=rates,proto3" json:"rates,omitempty"`                                // those that changed; if full, those that are not zero
+	Trips          []*Trip                `protobuf:"bytes,18,rep,name=trips,proto3" json:"trips,omitempty"`
+	Leaving        bool                   `protobuf:"varint,19,opt,name=leaving,proto3" json:"leaving,omitempty"` // its process ends in a moment: it wants no leaderships
+	Number         uint64                 `protobuf:"varint,20,opt,name=number,proto3" json:"number,omitempty"`   // of the report, from 1 on in each life of the process; 0: not numbered
+	Since          uint64                 `protobuf:"varint,21,opt,name=since,proto3" json:"since,omitempty"`     // the number of the last one that was answered; 0: none was
+	Versions       *Versions              `protobuf:"bytes,22,opt,name=versions,proto3" json:"versions,omitempty"`
+	ClusterVersion uint64                 `protobuf:"varint,23,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"` // that the store goes by; 0: the first
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1071,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[12]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1084,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{12}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeartbeatRequest) GetClusterId() uint64 {
@@ -1102,6 +1234,20 @@ func (x *HeartbeatRequest) GetSince() uint64 {
 	return 0
 }
 
+func (x *HeartbeatRequest) GetVersions() *Versions {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetClusterVersion() uint64 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
 type Instruction struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	ShardId           uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
@@ -1115,7 +1261,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1273,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[13]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1286,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{13}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Instruction) GetShardId() uint64 {
@@ -1179,23 +1325,26 @@ func (x *Instruction) GetSplitAt() [][]byte {
 }
 
 type HeartbeatReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NowMs         uint64                 `protobuf:"varint,1,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
-	Members       []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
-	Stores        []*Store               `protobuf:"bytes,3,rep,name=stores,proto3" json:"stores,omitempty"`
-	NeedFull      bool                   `protobuf:"varint,4,opt,name=need_full,json=needFull,proto3" json:"need_full,omitempty"`
-	Create        []*Descriptor          `protobuf:"bytes,5,rep,name=create,proto3" json:"create,omitempty"`
-	Instructions  []*Instruction         `protobuf:"bytes,6,rep,name=instructions,proto3" json:"instructions,omitempty"`
-	Removed       bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
-	SafePoint     uint64                 `protobuf:"varint,8,opt,name=safe_point,json=safePoint,proto3" json:"safe_point,omitempty"`          // of transactions
-	CollectPoint  uint64                 `protobuf:"varint,9,opt,name=collect_point,json=collectPoint,proto3" json:"collect_point,omitempty"` // versions are collected up to it
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	NowMs            uint64                 `protobuf:"varint,1,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
+	Members          []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	Stores           []*Store               `protobuf:"bytes,3,rep,name=stores,proto3" json:"stores,omitempty"`
+	NeedFull         bool                   `protobuf:"varint,4,opt,name=need_full,json=needFull,proto3" json:"need_full,omitempty"`
+	Create           []*Descriptor          `protobuf:"bytes,5,rep,name=create,proto3" json:"create,omitempty"`
+	Instructions     []*Instruction         `protobuf:"bytes,6,rep,name=instructions,proto3" json:"instructions,omitempty"`
+	Removed          bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
+	SafePoint        uint64                 `protobuf:"varint,8,opt,name=safe_point,json=safePoint,proto3" json:"safe_point,omitempty"`                 // of transactions
+	CollectPoint     uint64                 `protobuf:"varint,9,opt,name=collect_point,json=collectPoint,proto3" json:"collect_point,omitempty"`        // versions are collected up to it
+	ClusterVersion   uint64                 `protobuf:"varint,10,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"` // 0: the first
+	Settings         []*Setting             `protobuf:"bytes,11,rep,name=settings,proto3" json:"settings,omitempty"`                                    // all that there are
+	SettingsRevision uint64                 `protobuf:"varint,12,opt,name=settings_revision,json=settingsRevision,proto3" json:"settings_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1356,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[14]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1369,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{14}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HeartbeatReply) GetNowMs() uint64 {
@@ -1286,6 +1435,27 @@ func (x *HeartbeatReply) GetCollectPoint() uint64 {
 	return 0
 }
 
+func (x *HeartbeatReply) GetClusterVersion() uint64 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
+func (x *HeartbeatReply) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *HeartbeatReply) GetSettingsRevision() uint64 {
+	if x != nil {
+		return x.SettingsRevision
+	}
+	return 0
+}
+
 type LocateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1296,7 +1466,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1478,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[15]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1491,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{15}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LocateRequest) GetKey() []byte {
@@ -1353,7 +1523,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1535,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[16]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1548,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{16}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Route) GetDescriptor_() *Descriptor {
@@ -1443,7 +1613,7 @@ type Routes struct {
 
 func (x *Routes) Reset() {
 	*x = Routes{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1625,7 @@ func (x *Routes) String() string {
 func (*Routes) ProtoMessage() {}
 
 func (x *Routes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[17]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1638,7 @@ func (x *Routes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes.ProtoReflect.Descriptor instead.
 func (*Routes) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{17}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Routes) GetFull() bool {
@@ -1514,7 +1684,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1696,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[18]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1709,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{18}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
 }
 
 type JoinMemberRequest struct {
@@ -1550,13 +1720,14 @@ type JoinMemberRequest struct {
 	Began         bool                   `protobuf:"varint,4,opt,name=began,proto3" json:"began,omitempty"`                          // its directory holds its replica
 	Replace       uint64                 `protobuf:"varint,5,opt,name=replace,proto3" json:"replace,omitempty"`                      // the member in whose place the new one comes; 0: none
 	ClusterId     uint64                 `protobuf:"varint,6,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // 0: it knows of none
+	Versions      *Versions              `protobuf:"bytes,7,opt,name=versions,proto3" json:"versions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinMemberRequest) Reset() {
 	*x = JoinMemberRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1739,7 @@ func (x *JoinMemberRequest) String() string {
 func (*JoinMemberRequest) ProtoMessage() {}
 
 func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[19]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1752,7 @@ func (x *JoinMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinMemberRequest.ProtoReflect.Descriptor instead.
 func (*JoinMemberRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{19}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JoinMemberRequest) GetMemberId() uint64 {
@@ -1626,6 +1797,13 @@ func (x *JoinMemberRequest) GetClusterId() uint64 {
 	return 0
 }
 
+func (x *JoinMemberRequest) GetVersions() *Versions {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
 type JoinMemberReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -1637,7 +1815,7 @@ type JoinMemberReply struct {
 
 func (x *JoinMemberReply) Reset() {
 	*x = JoinMemberReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1827,7 @@ func (x *JoinMemberReply) String() string {
 func (*JoinMemberReply) ProtoMessage() {}
 
 func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[20]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1840,7 @@ func (x *JoinMemberReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinMemberReply.ProtoReflect.Descriptor instead.
 func (*JoinMemberReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{20}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JoinMemberReply) GetClusterId() uint64 {
@@ -1695,7 +1873,7 @@ type RemoveStoreRequest struct {
 
 func (x *RemoveStoreRequest) Reset() {
 	*x = RemoveStoreRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1885,7 @@ func (x *RemoveStoreRequest) String() string {
 func (*RemoveStoreRequest) ProtoMessage() {}
 
 func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[21]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1898,7 @@ func (x *RemoveStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreRequest.ProtoReflect.Descriptor instead.
 func (*RemoveStoreRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{21}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveStoreRequest) GetStoreId() uint64 {
@@ -1738,7 +1916,7 @@ type RemoveStoreReply struct {
 
 func (x *RemoveStoreReply) Reset() {
 	*x = RemoveStoreReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1928,7 @@ func (x *RemoveStoreReply) String() string {
 func (*RemoveStoreReply) ProtoMessage() {}
 
 func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[22]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1941,7 @@ func (x *RemoveStoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStoreReply.ProtoReflect.Descriptor instead.
 func (*RemoveStoreReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{22}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{24}
 }
 
 // What people ask of placement and what it answers have the form of JSON: they change often and are few, people read them
@@ -1777,7 +1955,7 @@ type AdministerRequest struct {
 
 func (x *AdministerRequest) Reset() {
 	*x = AdministerRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1967,7 @@ func (x *AdministerRequest) String() string {
 func (*AdministerRequest) ProtoMessage() {}
 
 func (x *AdministerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[23]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +1980,7 @@ func (x *AdministerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdministerRequest.ProtoReflect.Descriptor instead.
 func (*AdministerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{23}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AdministerRequest) GetOrder() []byte {
@@ -1821,7 +1999,7 @@ type AdministerReply struct {
 
 func (x *AdministerReply) Reset() {
 	*x = AdministerReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2011,7 @@ func (x *AdministerReply) String() string {
 func (*AdministerReply) ProtoMessage() {}
 
 func (x *AdministerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[24]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2024,7 @@ func (x *AdministerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdministerReply.ProtoReflect.Descriptor instead.
 func (*AdministerReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{24}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AdministerReply) GetOutcome() []byte {
@@ -1865,7 +2043,7 @@ type AllocIDsRequest struct {
 
 func (x *AllocIDsRequest) Reset() {
 	*x = AllocIDsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2055,7 @@ func (x *AllocIDsRequest) String() string {
 func (*AllocIDsRequest) ProtoMessage() {}
 
 func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[25]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2068,7 @@ func (x *AllocIDsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsRequest.ProtoReflect.Descriptor instead.
 func (*AllocIDsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{25}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AllocIDsRequest) GetCount() uint32 {
@@ -1909,7 +2087,7 @@ type AllocIDsReply struct {
 
 func (x *AllocIDsReply) Reset() {
 	*x = AllocIDsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2099,7 @@ func (x *AllocIDsReply) String() string {
 func (*AllocIDsReply) ProtoMessage() {}
 
 func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[26]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2112,7 @@ func (x *AllocIDsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocIDsReply.ProtoReflect.Descriptor instead.
 func (*AllocIDsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{26}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AllocIDsReply) GetFirst() uint64 {
@@ -1953,7 +2131,7 @@ type TimestampsRequest struct {
 
 func (x *TimestampsRequest) Reset() {
 	*x = TimestampsRequest{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[27]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2143,7 @@ func (x *TimestampsRequest) String() string {
 func (*TimestampsRequest) ProtoMessage() {}
 
 func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[27]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2156,7 @@ func (x *TimestampsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsRequest.ProtoReflect.Descriptor instead.
 func (*TimestampsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{27}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TimestampsRequest) GetCount() uint32 {
@@ -1997,7 +2175,7 @@ type TimestampsReply struct {
 
 func (x *TimestampsReply) Reset() {
 	*x = TimestampsReply{}
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[28]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2187,7 @@ func (x *TimestampsReply) String() string {
 func (*TimestampsReply) ProtoMessage() {}
 
 func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_placement_v1_placement_proto_msgTypes[28]
+	mi := &file_skerry_placement_v1_placement_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2200,7 @@ func (x *TimestampsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimestampsReply.ProtoReflect.Descriptor instead.
 func (*TimestampsReply) Descriptor() ([]byte, []int) {
-	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{28}
+	return file_skerry_placement_v1_placement_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TimestampsReply) GetFirst() uint64 {
@@ -2036,15 +2214,23 @@ var File_skerry_placement_v1_placement_proto protoreflect.FileDescriptor
 
 const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\n" +
-	"#skerry/placement/v1/placement.proto\x12\x13skerry.placement.v1\"U\n" +
+	"#skerry/placement/v1/placement.proto\x12\x13skerry.placement.v1\"\x90\x01\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x06R\x05token\"I\n" +
+	"\x05token\x18\x03 \x01(\x06R\x05token\x129\n" +
+	"\bversions\x18\x04 \x01(\v2\x1d.skerry.placement.v1.VersionsR\bversions\":\n" +
+	"\bVersions\x12\x16\n" +
+	"\x06oldest\x18\x01 \x01(\x04R\x06oldest\x12\x16\n" +
+	"\x06newest\x18\x02 \x01(\x04R\x06newest\"1\n" +
+	"\aSetting\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"r\n" +
 	"\rRegisterReply\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
-	"\bstore_id\x18\x02 \x01(\x04R\astoreId\"<\n" +
+	"\bstore_id\x18\x02 \x01(\x04R\astoreId\x12'\n" +
+	"\x0fcluster_version\x18\x03 \x01(\x04R\x0eclusterVersion\"<\n" +
 	"\x05Epoch\x12\x19\n" +
 	"\bconf_ver\x18\x01 \x01(\x04R\aconfVer\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"H\n" +
@@ -2058,7 +2244,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05start\x18\x02 \x01(\fR\x05start\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\fR\x03end\x120\n" +
 	"\x05epoch\x18\x04 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x128\n" +
-	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xdb\x03\n" +
+	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xf7\x03\n" +
 	"\x05Store\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x14\n" +
@@ -2079,7 +2265,8 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x0e \x01(\x04R\tsizeBytes\x12\x1b\n" +
 	"\tslow_disk\x18\x0f \x01(\bR\bslowDisk\x12\x19\n" +
-	"\bslow_net\x18\x10 \x01(\bR\aslowNet\"/\n" +
+	"\bslow_net\x18\x10 \x01(\bR\aslowNet\x12\x1a\n" +
+	"\bevicting\x18\x11 \x01(\bR\bevicting\"/\n" +
 	"\x05Label\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"n\n" +
@@ -2117,7 +2304,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"writeBytes\"9\n" +
 	"\x04Trip\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\x04R\astoreId\x12\x16\n" +
-	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\xb9\x05\n" +
+	"\x06micros\x18\x02 \x01(\x04R\x06micros\"\x9d\x06\n" +
 	"\x10HeartbeatRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x19\n" +
@@ -2144,13 +2331,15 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05trips\x18\x12 \x03(\v2\x19.skerry.placement.v1.TripR\x05trips\x12\x18\n" +
 	"\aleaving\x18\x13 \x01(\bR\aleaving\x12\x16\n" +
 	"\x06number\x18\x14 \x01(\x04R\x06number\x12\x14\n" +
-	"\x05since\x18\x15 \x01(\x04R\x05since\"\xbe\x01\n" +
+	"\x05since\x18\x15 \x01(\x04R\x05since\x129\n" +
+	"\bversions\x18\x16 \x01(\v2\x1d.skerry.placement.v1.VersionsR\bversions\x12'\n" +
+	"\x0fcluster_version\x18\x17 \x01(\x04R\x0eclusterVersion\"\xbe\x01\n" +
 	"\vInstruction\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x120\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x12\x16\n" +
 	"\x06change\x18\x03 \x01(\fR\x06change\x12/\n" +
 	"\x14transfer_to_store_id\x18\x04 \x01(\x04R\x11transferToStoreId\x12\x19\n" +
-	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\x8c\x03\n" +
+	"\bsplit_at\x18\x05 \x03(\fR\asplitAt\"\x9c\x04\n" +
 	"\x0eHeartbeatReply\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x04R\x05nowMs\x125\n" +
 	"\amembers\x18\x02 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\x122\n" +
@@ -2161,7 +2350,11 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\aremoved\x18\a \x01(\bR\aremoved\x12\x1d\n" +
 	"\n" +
 	"safe_point\x18\b \x01(\x04R\tsafePoint\x12#\n" +
-	"\rcollect_point\x18\t \x01(\x04R\fcollectPoint\"7\n" +
+	"\rcollect_point\x18\t \x01(\x04R\fcollectPoint\x12'\n" +
+	"\x0fcluster_version\x18\n" +
+	" \x01(\x04R\x0eclusterVersion\x128\n" +
+	"\bsettings\x18\v \x03(\v2\x1c.skerry.placement.v1.SettingR\bsettings\x12+\n" +
+	"\x11settings_revision\x18\f \x01(\x04R\x10settingsRevision\"7\n" +
 	"\rLocateRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\xdb\x01\n" +
@@ -2183,7 +2376,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x06routes\x18\x03 \x03(\v2\x1a.skerry.placement.v1.RouteR\x06routes\x122\n" +
 	"\x06stores\x18\x04 \x03(\v2\x1a.skerry.placement.v1.StoreR\x06stores\x125\n" +
 	"\amembers\x18\x05 \x03(\v2\x1b.skerry.placement.v1.MemberR\amembers\"\x0e\n" +
-	"\fWatchRequest\"\xa9\x01\n" +
+	"\fWatchRequest\"\xe4\x01\n" +
 	"\x11JoinMemberRequest\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x06R\x05token\x12\x12\n" +
@@ -2191,7 +2384,8 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05began\x18\x04 \x01(\bR\x05began\x12\x18\n" +
 	"\areplace\x18\x05 \x01(\x04R\areplace\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x06 \x01(\x04R\tclusterId\"\x84\x01\n" +
+	"cluster_id\x18\x06 \x01(\x04R\tclusterId\x129\n" +
+	"\bversions\x18\a \x01(\v2\x1d.skerry.placement.v1.VersionsR\bversions\"\x84\x01\n" +
 	"\x0fJoinMemberReply\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2238,81 +2432,87 @@ func file_skerry_placement_v1_placement_proto_rawDescGZIP() []byte {
 	return file_skerry_placement_v1_placement_proto_rawDescData
 }
 
-var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_skerry_placement_v1_placement_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_skerry_placement_v1_placement_proto_goTypes = []any{
 	(*RegisterRequest)(nil),    // 0: skerry.placement.v1.RegisterRequest
-	(*RegisterReply)(nil),      // 1: skerry.placement.v1.RegisterReply
-	(*Epoch)(nil),              // 2: skerry.placement.v1.Epoch
-	(*Replica)(nil),            // 3: skerry.placement.v1.Replica
-	(*Descriptor)(nil),         // 4: skerry.placement.v1.Descriptor
-	(*Store)(nil),              // 5: skerry.placement.v1.Store
-	(*Label)(nil),              // 6: skerry.placement.v1.Label
-	(*Member)(nil),             // 7: skerry.placement.v1.Member
-	(*HeldReplica)(nil),        // 8: skerry.placement.v1.HeldReplica
-	(*LedShard)(nil),           // 9: skerry.placement.v1.LedShard
-	(*ShardRates)(nil),         // 10: skerry.placement.v1.ShardRates
-	(*Trip)(nil),               // 11: skerry.placement.v1.Trip
-	(*HeartbeatRequest)(nil),   // 12: skerry.placement.v1.HeartbeatRequest
-	(*Instruction)(nil),        // 13: skerry.placement.v1.Instruction
-	(*HeartbeatReply)(nil),     // 14: skerry.placement.v1.HeartbeatReply
-	(*LocateRequest)(nil),      // 15: skerry.placement.v1.LocateRequest
-	(*Route)(nil),              // 16: skerry.placement.v1.Route
-	(*Routes)(nil),             // 17: skerry.placement.v1.Routes
-	(*WatchRequest)(nil),       // 18: skerry.placement.v1.WatchRequest
-	(*JoinMemberRequest)(nil),  // 19: skerry.placement.v1.JoinMemberRequest
-	(*JoinMemberReply)(nil),    // 20: skerry.placement.v1.JoinMemberReply
-	(*RemoveStoreRequest)(nil), // 21: skerry.placement.v1.RemoveStoreRequest
-	(*RemoveStoreReply)(nil),   // 22: skerry.placement.v1.RemoveStoreReply
-	(*AdministerRequest)(nil),  // 23: skerry.placement.v1.AdministerRequest
-	(*AdministerReply)(nil),    // 24: skerry.placement.v1.AdministerReply
-	(*AllocIDsRequest)(nil),    // 25: skerry.placement.v1.AllocIDsRequest
-	(*AllocIDsReply)(nil),      // 26: skerry.placement.v1.AllocIDsReply
-	(*TimestampsRequest)(nil),  // 27: skerry.placement.v1.TimestampsRequest
-	(*TimestampsReply)(nil),    // 28: skerry.placement.v1.TimestampsReply
+	(*Versions)(nil),           // 1: skerry.placement.v1.Versions
+	(*Setting)(nil),            // 2: skerry.placement.v1.Setting
+	(*RegisterReply)(nil),      // 3: skerry.placement.v1.RegisterReply
+	(*Epoch)(nil),              // 4: skerry.placement.v1.Epoch
+	(*Replica)(nil),            // 5: skerry.placement.v1.Replica
+	(*Descriptor)(nil),         // 6: skerry.placement.v1.Descriptor
+	(*Store)(nil),              // 7: skerry.placement.v1.Store
+	(*Label)(nil),              // 8: skerry.placement.v1.Label
+	(*Member)(nil),             // 9: skerry.placement.v1.Member
+	(*HeldReplica)(nil),        // 10: skerry.placement.v1.HeldReplica
+	(*LedShard)(nil),           // 11: skerry.placement.v1.LedShard
+	(*ShardRates)(nil),         // 12: skerry.placement.v1.ShardRates
+	(*Trip)(nil),               // 13: skerry.placement.v1.Trip
+	(*HeartbeatRequest)(nil),   // 14: skerry.placement.v1.HeartbeatRequest
+	(*Instruction)(nil),        // 15: skerry.placement.v1.Instruction
+	(*HeartbeatReply)(nil),     // 16: skerry.placement.v1.HeartbeatReply
+	(*LocateRequest)(nil),      // 17: skerry.placement.v1.LocateRequest
+	(*Route)(nil),              // 18: skerry.placement.v1.Route
+	(*Routes)(nil),             // 19: skerry.placement.v1.Routes
+	(*WatchRequest)(nil),       // 20: skerry.placement.v1.WatchRequest
+	(*JoinMemberRequest)(nil),  // 21: skerry.placement.v1.JoinMemberRequest
+	(*JoinMemberReply)(nil),    // 22: skerry.placement.v1.JoinMemberReply
+	(*RemoveStoreRequest)(nil), // 23: skerry.placement.v1.RemoveStoreRequest
+	(*RemoveStoreReply)(nil),   // 24: skerry.placement.v1.RemoveStoreReply
+	(*AdministerRequest)(nil),  // 25: skerry.placement.v1.AdministerRequest
+	(*AdministerReply)(nil),    // 26: skerry.placement.v1.AdministerReply
+	(*AllocIDsRequest)(nil),    // 27: skerry.placement.v1.AllocIDsRequest
+	(*AllocIDsReply)(nil),      // 28: skerry.placement.v1.AllocIDsReply
+	(*TimestampsRequest)(nil),  // 29: skerry.placement.v1.TimestampsRequest
+	(*TimestampsReply)(nil),    // 30: skerry.placement.v1.TimestampsReply
 }
 var file_skerry_placement_v1_placement_proto_depIdxs = []int32{
-	2,  // 0: skerry.placement.v1.Descriptor.epoch:type_name -> skerry.placement.v1.Epoch
-	3,  // 1: skerry.placement.v1.Descriptor.replicas:type_name -> skerry.placement.v1.Replica
-	6,  // 2: skerry.placement.v1.Store.labels:type_name -> skerry.placement.v1.Label
-	2,  // 3: skerry.placement.v1.HeldReplica.epoch:type_name -> skerry.placement.v1.Epoch
-	4,  // 4: skerry.placement.v1.LedShard.descriptor:type_name -> skerry.placement.v1.Descriptor
-	9,  // 5: skerry.placement.v1.HeartbeatRequest.led:type_name -> skerry.placement.v1.LedShard
-	8,  // 6: skerry.placement.v1.HeartbeatRequest.replicas:type_name -> skerry.placement.v1.HeldReplica
-	10, // 7: skerry.placement.v1.HeartbeatRequest.rates:type_name -> skerry.placement.v1.ShardRates
-	11, // 8: skerry.placement.v1.HeartbeatRequest.trips:type_name -> skerry.placement.v1.Trip
-	2,  // 9: skerry.placement.v1.Instruction.epoch:type_name -> skerry.placement.v1.Epoch
-	7,  // 10: skerry.placement.v1.HeartbeatReply.members:type_name -> skerry.placement.v1.Member
-	5,  // 11: skerry.placement.v1.HeartbeatReply.stores:type_name -> skerry.placement.v1.Store
-	4,  // 12: skerry.placement.v1.HeartbeatReply.create:type_name -> skerry.placement.v1.Descriptor
-	13, // 13: skerry.placement.v1.HeartbeatReply.instructions:type_name -> skerry.placement.v1.Instruction
-	4,  // 14: skerry.placement.v1.Route.descriptor:type_name -> skerry.placement.v1.Descriptor
-	16, // 15: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
-	5,  // 16: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
-	7,  // 17: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
-	7,  // 18: skerry.placement.v1.JoinMemberReply.members:type_name -> skerry.placement.v1.Member
-	0,  // 19: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
-	12, // 20: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
-	15, // 21: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
-	18, // 22: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
-	25, // 23: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
-	27, // 24: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
-	19, // 25: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
-	21, // 26: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
-	23, // 27: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
-	1,  // 28: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
-	14, // 29: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
-	17, // 30: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
-	17, // 31: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
-	26, // 32: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
-	28, // 33: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
-	20, // 34: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
-	22, // 35: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
-	24, // 36: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
-	28, // [28:37] is the sub-list for method output_type
-	19, // [19:28] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	1,  // 0: skerry.placement.v1.RegisterRequest.versions:type_name -> skerry.placement.v1.Versions
+	4,  // 1: skerry.placement.v1.Descriptor.epoch:type_name -> skerry.placement.v1.Epoch
+	5,  // 2: skerry.placement.v1.Descriptor.replicas:type_name -> skerry.placement.v1.Replica
+	8,  // 3: skerry.placement.v1.Store.labels:type_name -> skerry.placement.v1.Label
+	4,  // 4: skerry.placement.v1.HeldReplica.epoch:type_name -> skerry.placement.v1.Epoch
+	6,  // 5: skerry.placement.v1.LedShard.descriptor:type_name -> skerry.placement.v1.Descriptor
+	11, // 6: skerry.placement.v1.HeartbeatRequest.led:type_name -> skerry.placement.v1.LedShard
+	10, // 7: skerry.placement.v1.HeartbeatRequest.replicas:type_name -> skerry.placement.v1.HeldReplica
+	12, // 8: skerry.placement.v1.HeartbeatRequest.rates:type_name -> skerry.placement.v1.ShardRates
+	13, // 9: skerry.placement.v1.HeartbeatRequest.trips:type_name -> skerry.placement.v1.Trip
+	1,  // 10: skerry.placement.v1.HeartbeatRequest.versions:type_name -> skerry.placement.v1.Versions
+	4,  // 11: skerry.placement.v1.Instruction.epoch:type_name -> skerry.placement.v1.Epoch
+	9,  // 12: skerry.placement.v1.HeartbeatReply.members:type_name -> skerry.placement.v1.Member
+	7,  // 13: skerry.placement.v1.HeartbeatReply.stores:type_name -> skerry.placement.v1.Store
+	6,  // 14: skerry.placement.v1.HeartbeatReply.create:type_name -> skerry.placement.v1.Descriptor
+	15, // 15: skerry.placement.v1.HeartbeatReply.instructions:type_name -> skerry.placement.v1.Instruction
+	2,  // 16: skerry.placement.v1.HeartbeatReply.settings:type_name -> skerry.placement.v1.Setting
+	6,  // 17: skerry.placement.v1.Route.descriptor:type_name -> skerry.placement.v1.Descriptor
+	18, // 18: skerry.placement.v1.Routes.routes:type_name -> skerry.placement.v1.Route
+	7,  // 19: skerry.placement.v1.Routes.stores:type_name -> skerry.placement.v1.Store
+	9,  // 20: skerry.placement.v1.Routes.members:type_name -> skerry.placement.v1.Member
+	1,  // 21: skerry.placement.v1.JoinMemberRequest.versions:type_name -> skerry.placement.v1.Versions
+	9,  // 22: skerry.placement.v1.JoinMemberReply.members:type_name -> skerry.placement.v1.Member
+	0,  // 23: skerry.placement.v1.Placement.Register:input_type -> skerry.placement.v1.RegisterRequest
+	14, // 24: skerry.placement.v1.Placement.Heartbeat:input_type -> skerry.placement.v1.HeartbeatRequest
+	17, // 25: skerry.placement.v1.Placement.Locate:input_type -> skerry.placement.v1.LocateRequest
+	20, // 26: skerry.placement.v1.Placement.Watch:input_type -> skerry.placement.v1.WatchRequest
+	27, // 27: skerry.placement.v1.Placement.AllocIDs:input_type -> skerry.placement.v1.AllocIDsRequest
+	29, // 28: skerry.placement.v1.Placement.Timestamps:input_type -> skerry.placement.v1.TimestampsRequest
+	21, // 29: skerry.placement.v1.Placement.JoinMember:input_type -> skerry.placement.v1.JoinMemberRequest
+	23, // 30: skerry.placement.v1.Placement.RemoveStore:input_type -> skerry.placement.v1.RemoveStoreRequest
+	25, // 31: skerry.placement.v1.Placement.Administer:input_type -> skerry.placement.v1.AdministerRequest
+	3,  // 32: skerry.placement.v1.Placement.Register:output_type -> skerry.placement.v1.RegisterReply
+	16, // 33: skerry.placement.v1.Placement.Heartbeat:output_type -> skerry.placement.v1.HeartbeatReply
+	19, // 34: skerry.placement.v1.Placement.Locate:output_type -> skerry.placement.v1.Routes
+	19, // 35: skerry.placement.v1.Placement.Watch:output_type -> skerry.placement.v1.Routes
+	28, // 36: skerry.placement.v1.Placement.AllocIDs:output_type -> skerry.placement.v1.AllocIDsReply
+	30, // 37: skerry.placement.v1.Placement.Timestamps:output_type -> skerry.placement.v1.TimestampsReply
+	22, // 38: skerry.placement.v1.Placement.JoinMember:output_type -> skerry.placement.v1.JoinMemberReply
+	24, // 39: skerry.placement.v1.Placement.RemoveStore:output_type -> skerry.placement.v1.RemoveStoreReply
+	26, // 40: skerry.placement.v1.Placement.Administer:output_type -> skerry.placement.v1.AdministerReply
+	32, // [32:41] is the sub-list for method output_type
+	23, // [23:32] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_skerry_placement_v1_placement_proto_init() }
@@ -2326,7 +2526,7 @@ func file_skerry_placement_v1_placement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_placement_v1_placement_proto_rawDesc), len(file_skerry_placement_v1_placement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
