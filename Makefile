@@ -14,7 +14,7 @@ build: ## the binary, static, in bin/skerry; VERSION=v1.2.3 names a release
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(if $(VERSION),-X main.release=$(VERSION))' -o $(BIN)/skerry ./cmd/skerry
 
 test: ## all tests
-	go test -p 1 ./... # one package at a time: some run clusters of their own
+	go test -p 1 -parallel 4 ./... # one package at a time: some run clusters of their own, and wait for most of their time
 
 race: ## all tests under the race detector
 	go test -race ./...

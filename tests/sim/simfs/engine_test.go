@@ -14,6 +14,7 @@ const crashesPerWorld = 12
 
 // TestEngine: whatever was waited for survives a crash, and of the rest a prefix in the order of commits.
 func TestEngine(t *testing.T) {
+	t.Parallel()
 	var all stats
 	for seed := range uint64(10) {
 		w := newWorld(t, seed)

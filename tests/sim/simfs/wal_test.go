@@ -14,6 +14,7 @@ import (
 // TestTornTail: whatever piece of the next record a crash leaves behind, Pebble starts, and again after another crash,
 // and shows the batches before it.
 func TestTornTail(t *testing.T) {
+	t.Parallel()
 	torn, starts := 0, 0
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -56,6 +57,7 @@ func TestTornTail(t *testing.T) {
 // TestSameTail: how many of many small batches survive does not depend on the logs that they are in, although Pebble
 // begins a new log when a memtable is full, and that depends on chance.
 func TestSameTail(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		want, firstLogs := -1, map[int]bool{}
 		for range 12 {
