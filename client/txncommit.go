@@ -359,19 +359,25 @@ func (c *committer) validate(at Timestamp) error {
 	return err
 }
 
-// finishLater commits keys of the decided transaction.
+// finishLater commits keys of the decided transaction, behind the caller's back. The commands go with whatever this client
+// asks their stores next, so that they share its syncs: a client that runs one transaction after the other would else find
+// the disks busy with the end of the last one.
 func (c *committer) finishLater(keys []shard.Key) {
 	if len(keys) == 0 {
 		return
 	}
 	start, at := c.start, c.commitTS
 	c.db.fates.put(start, at)
-	c.db.later(func(e *effort) { _ = e.commitKeys(start, at, keys) })
+	c.db.later(func(e *effort) { _ = e.commitKeysBy(start, at, keys, true) })
 }
 
 func (e *effort) commitKeys(start, at Timestamp, keys []shard.Key) error {
+	return e.commitKeysBy(start, at, keys, false)
+}
+
+func (e *effort) commitKeysBy(start, at Timestamp, keys []shard.Key, lazy bool) error {
 	return e.db.overKeys(e, keys, func(e *effort, t *target, part []shard.Key) error {
-		var a attempt
+		a := attempt{lazy: lazy}
 		_, err := e.command(t, mvcc.NewCommit(start, at, part...), &a)
 		return err
 	})

@@ -15,6 +15,8 @@ type attempt struct {
 	unsure bool
 	// wait is what the leader does with a lock that another transaction holds.
 	wait call.LockWait
+	// lazy: the first attempt may wait for company.
+	lazy bool
 }
 
 // command sends cmd to the shard that holds t until it is answered. The error is errOutgrown if the part must be cut
@@ -40,7 +42,8 @@ func (e *effort) command(t *target, cmd mvcc.Command, a *attempt) (*mvcc.Result,
 		if !ok {
 			continue
 		}
-		rep := e.call(to, addr, &call.Request{Kind: call.Write, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Wait: a.wait, Body: body}, e.share(e.limit))
+		rep := e.call(to, addr, &call.Request{Kind: call.Write, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Wait: a.wait, Lazy: a.lazy, Body: body}, e.share(e.limit))
+		a.lazy = false
 		if rep.Err == nil {
 			res, err := mvcc.DecodeResult(rep.Body)
 			if err != nil {

@@ -103,7 +103,7 @@ func (s *callStream) call(ctx context.Context, req *call.Request) call.Reply {
 	id := s.next
 	s.waiting[id] = w
 	s.mu.Unlock()
-	s.out.add(func(frame []byte) []byte { return call.AppendRequest(frame, id, req) })
+	s.send(req.Lazy, func(frame []byte) []byte { return call.AppendRequest(frame, id, req) })
 	if err := w.done.Wait(ctx, 0); err != nil {
 		s.mu.Lock()
 		delete(s.waiting, id)
@@ -111,6 +111,20 @@ func (s *callStream) call(ctx context.Context, req *call.Request) call.Reply {
 		return call.Reply{Err: err}
 	}
 	return w.rep
+}
+
+// send has a request sent: with the next one, if it is lazy, or after lazyWait.
+func (s *callStream) send(lazy bool, f func(frame []byte) []byte) {
+	if !lazy {
+		s.out.add(f)
+		return
+	}
+	if timer, _ := s.out.addLazy(f); timer {
+		s.calls.env.Go("lazy-call", func() {
+			_ = s.calls.env.Sleep(s.calls.ctx, lazyWait)
+			s.out.flush()
+		})
+	}
 }
 
 // run connects and then sends whatever has gathered, in one frame each time.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"sync"
+	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
 )
@@ -11,15 +12,21 @@ import (
 const maxGatherBytes = 8 << 20
 
 // gather collects items from many goroutines into frames for one sender: who comes while a frame is being sent goes
-// with the next one, so batches grow with the load and nobody waits for a timer.
+// with the next one, so batches grow with the load and nobody waits for a timer. Only an item that is in no hurry does: it
+// goes with whoever comes next, or after lazyWait.
 type gather struct {
 	wake env.Event
 
 	mu     sync.Mutex
 	full   [][]byte
 	frame  []byte
+	woken  bool // the sender was told of what there is
+	timed  bool // a timer runs that tells it
 	closed bool
 }
+
+// lazyWait is how long an item that is in no hurry waits for company.
+const lazyWait = time.Millisecond
 
 // add appends an item by f to the open frame. It reports false if the sender is gone.
 func (g *gather) add(f func(frame []byte) []byte) bool {
@@ -38,13 +45,43 @@ func (g *gather) add(f func(frame []byte) []byte) bool {
 
 // addLocked is add under mu, of a gather that is not closed. It reports whether the sender must be woken.
 func (g *gather) addLocked(f func(frame []byte) []byte) bool {
-	first := len(g.frame) == 0 && len(g.full) == 0
+	g.appendLocked(f)
+	first := !g.woken
+	g.woken = true
+	return first
+}
+
+func (g *gather) appendLocked(f func(frame []byte) []byte) {
 	g.frame = f(g.frame)
 	if len(g.frame) >= maxGatherBytes {
 		g.full = append(g.full, g.frame)
 		g.frame = nil
 	}
-	return first
+}
+
+// addLazy is add of an item that is in no hurry. If timer, the caller calls flush after lazyWait.
+func (g *gather) addLazy(f func(frame []byte) []byte) (timer, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false, false
+	}
+	g.appendLocked(f)
+	timer = !g.woken && !g.timed
+	g.timed = g.timed || timer
+	return timer, true
+}
+
+// flush has what waits sent.
+func (g *gather) flush() {
+	g.mu.Lock()
+	g.timed = false
+	tell := !g.woken && (len(g.frame) > 0 || len(g.full) > 0)
+	g.woken = g.woken || tell
+	g.mu.Unlock()
+	if tell {
+		g.wake.Wake()
+	}
 }
 
 // take returns the frames that are ready, in order.
@@ -59,7 +96,7 @@ func (g *gather) takeLocked() [][]byte {
 	if len(g.frame) > 0 {
 		out = append(out, g.frame)
 	}
-	g.full, g.frame = nil, nil
+	g.full, g.frame, g.woken = nil, nil, false
 	return out
 }
 

@@ -56,6 +56,8 @@ type Request struct {
 	Since uint64
 	// Wait is what the leader does with a Write that locks one key of a transaction, if another one holds the lock.
 	Wait LockWait
+	// Lazy says that nobody waits for the answer: the request may wait for company on the way. It is not sent.
+	Lazy bool
 	Body []byte
 }
 
