@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -65,6 +66,54 @@ func TestLostAndCollected(t *testing.T) {
 				t.Errorf("told %v", err)
 			}
 		})
+	}
+}
+
+// deaf executes the first addition and loses its answer, says of the next one that it must be done in two phases, and is
+// silent about everything else.
+type deaf struct {
+	memory
+	added atomic.Bool
+}
+
+func (d *deaf) Call(ctx context.Context, addr string, to shard.StoreID, req *call.Request) call.Reply {
+	if req.Kind == call.Write && req.Body[0] == mvcc.KindAdd {
+		if d.added.Load() {
+			return call.Reply{Err: &shard.UseTwoPhaseError{Shard: req.Shard, Why: "placement was not heard in time"}}
+		}
+		if rep := d.memory.Call(ctx, addr, to, req); rep.Err != nil {
+			return rep
+		}
+		d.added.Store(true)
+	} else if req.Kind == call.Write && req.Body[0] != mvcc.KindRollback {
+		return d.memory.Call(ctx, addr, to, req)
+	}
+	return call.Reply{Err: shard.ErrUnavailable}
+}
+
+// TestLostAndTwoPhases: an addition that may have been executed is not begun anew in two phases when its fate cannot be found
+// out.
+func TestLostAndTwoPhases(t *testing.T) {
+	f := newTxnFixture(t)
+	d := &deaf{memory: memory{f}}
+	db, err := client.Open(t.Context(), "node", client.WithWorld(env.Real{}, d), client.WithRetryBudget(300*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Update(t.Context(), func(tx *client.Txn) error { return tx.Add([]byte("a"), 1) })
+	if !errors.Is(err, client.ErrAmbiguous) {
+		t.Errorf("told %v", err)
+	}
+	err = f.open().View(t.Context(), func(tx *client.Txn) error {
+		v, err := tx.Get([]byte("a"))
+		if err == nil && !bytes.Equal(v, numBytes(1)) {
+			t.Errorf("it holds %d", v)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

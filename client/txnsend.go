@@ -69,8 +69,9 @@ func (e *effort) command(t *target, cmd mvcc.Command, a *attempt) (*mvcc.Result,
 	}
 }
 
-// isUseTwoPhase reports that a leader cannot compute a commit timestamp now.
-func isUseTwoPhase(err error) bool { return as[*shard.UseTwoPhaseError](err) }
+// isUseTwoPhase reports that a leader cannot compute a commit timestamp now, and that this is all: an *Error that was made of
+// it says what became of a call, which may have taken place before by another leader.
+func isUseTwoPhase(err error) bool { return as[*shard.UseTwoPhaseError](err) && !as[*Error](err) }
 
 // overKeys executes f for sorted keys, one part per shard at a time and several in parallel, and returns the first error by
 // key.
