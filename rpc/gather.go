@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ const maxGatherBytes = 8 << 20
 // goes with whoever comes next, or after lazyWait.
 type gather struct {
 	wake env.Event
+	most int // bytes that close a frame to further items; 0: maxGatherBytes
 
 	mu     sync.Mutex
 	full   [][]byte
@@ -53,7 +55,7 @@ func (g *gather) addLocked(f func(frame []byte) []byte) bool {
 
 func (g *gather) appendLocked(f func(frame []byte) []byte) {
 	g.frame = f(g.frame)
-	if len(g.frame) >= maxGatherBytes {
+	if len(g.frame) >= cmp.Or(g.most, maxGatherBytes) {
 		g.full = append(g.full, g.frame)
 		g.frame = nil
 	}

@@ -21,6 +21,9 @@ const (
 	takenUnit = 256 << 10
 	// pausePart of that has a stream take no more requests: the answers to some of them cannot be refused.
 	pausePart = 2
+	// replyFrame closes a frame of answers to further ones. gRPC takes one frame more than there is room for in the stream's
+	// window, which is not seen to wait any more.
+	replyFrame = 256 << 10
 	// replyBytes is more than an answer takes beside its body.
 	replyBytes = 64
 	// slowWait is what a client is told to wait whose answers pile up.
@@ -46,7 +49,7 @@ type replies struct {
 }
 
 func newReplies(e env.Env, store shard.StoreID, memory *budget.Budget) *replies {
-	r := &replies{gather: gather{wake: e.NewEvent("replies")}, room: e.NewEvent("room"), store: store, memory: memory}
+	r := &replies{gather: gather{wake: e.NewEvent("replies"), most: replyFrame}, room: e.NewEvent("room"), store: store, memory: memory}
 	if memory != nil {
 		r.limit = memory.Share(budget.Replies) / streamPart
 	}
