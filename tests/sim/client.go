@@ -120,8 +120,11 @@ func (w *worker) one(ctx context.Context) {
 	c.ops = append(c.ops, porcupine.Operation{ClientId: w.id, Input: in, Output: out, Call: begun, Return: end})
 }
 
+// firstPageRows is how many rows the first page of a scan has at most.
+const firstPageRows = 128
+
 // wideScan reads the present groups of all slots in one scan over all shards. Each group's part of it is a read of its
-// own: a scan is no point-in-time view, but a group lies in one shard and comes in one page.
+// own: a scan is no point-in-time view, but a group lies in one shard and comes in one page, if all fits into the first page.
 func (w *worker) wideScan(ctx context.Context) {
 	c := w.c
 	var groups []int
@@ -138,12 +141,14 @@ func (w *worker) wideScan(ctx context.Context) {
 	if c.w.Chance(0.3) {
 		opts = append(opts, client.ReadFromFollower())
 	}
+	rows := 0
 	for kv, err := range w.db.Scan(ctx, client.Prefix("g"), opts...) {
 		if err != nil {
 			w.pending = 0
 			w.machine.Log("wide scan: %v", err)
 			return
 		}
+		rows++
 		cut := len(kv.Key) - 1
 		if out := outs[string(kv.Key[:cut])]; out != nil {
 			out.Values[kv.Key[cut]-'0'] = string(kv.Value)
@@ -151,7 +156,10 @@ func (w *worker) wideScan(ctx context.Context) {
 	}
 	w.pending = 0
 	end := c.tick()
-	w.machine.Log("wide scan of %d groups", len(groups))
+	w.machine.Log("wide scan of %d groups, %d rows", len(groups), rows)
+	if rows > firstPageRows {
+		return // a page may end within a group
+	}
 	for i, g := range groups {
 		c.ops = append(c.ops, porcupine.Operation{ClientId: 100*(i+1) + w.id, Input: history.Input{Group: g, Kind: history.Scan}, Output: *outs[groupPrefix(g)], Call: begun, Return: end})
 	}

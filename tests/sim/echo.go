@@ -18,8 +18,9 @@ import (
 // maxHeard is how many commands an echo remembers.
 const maxHeard = 256
 
-// echo is on a machine of its own, and sends commands of transactions that were executed once more: at once, or long after,
-// as a network does that held them back. It also asks about transactions, in the protocol's words, what nobody would ask at
+// echo is on a machine of its own, and sends commands of transactions that took effect once more: at once, or long after, as
+// a network does that held them back. (One that was refused may take effect when it comes again; but no network delivers again
+// what was answered, and its client, which has gone on, does not send it.) It also asks about transactions, in the protocol's words, what nobody would ask at
 // that moment. Nothing of that may change what became of a transaction (rule T7); whether it does is for the monitors to say.
 type echo struct {
 	c       *cluster

@@ -82,7 +82,9 @@ func (m *monitors) executedTxn(c mvcc.Command, x *raftstore.Execution) {
 	}
 	if x.Index > m.tx.executed[x.Shard] {
 		m.tx.executed[x.Shard] = x.Index
-		m.c.echo.hear(x.Body)
+		if len(r.Rejected) == 0 {
+			m.c.echo.hear(x.Body)
+		}
 		m.graves(c, r)
 	}
 	if len(r.Rejected) > 0 {
