@@ -192,7 +192,13 @@ func (s *Server) scanKeys(ctx context.Context, prefix string, f func(id uint64, 
 // ClusterOf reads the cluster's id from a replica of shard 1, 0 if it does not hold it yet. Every member applies the
 // log of shard 1, so each learns the id without asking.
 func ClusterOf(get func(shard.Key) ([]byte, bool, error)) (shard.ClusterID, error) {
-	b, ok, err := get(recordKey(recordCluster))
+	n, err := numberOf(get, recordCluster)
+	return shard.ClusterID(n), err
+}
+
+// numberOf reads a record that is a number, 0 if there is none.
+func numberOf(get func(shard.Key) ([]byte, bool, error), name string) (uint64, error) {
+	b, ok, err := get(recordKey(name))
 	if err != nil || !ok {
 		return 0, err
 	}
@@ -200,6 +206,5 @@ func ClusterOf(get func(shard.Key) ([]byte, bool, error)) (shard.ClusterID, erro
 	if err != nil {
 		return 0, err
 	}
-	n, err := decodeNumber(v.User)
-	return shard.ClusterID(n), err
+	return decodeNumber(v.User)
 }

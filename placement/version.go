@@ -10,7 +10,6 @@ import (
 	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
-	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // The version of the cluster: one record of shard 1, told to every store in the answers to its heartbeats, and read by every
@@ -65,15 +64,7 @@ func (l *leadership) accepts(r version.Range) error {
 // VersionOf reads the version of the cluster from a replica of shard 1, 0 if it holds none. Every member applies the log of
 // shard 1, so each learns it without asking.
 func VersionOf(get func(shard.Key) ([]byte, bool, error)) (version.Number, error) {
-	b, ok, err := get(recordKey(recordClusterVersion))
-	if err != nil || !ok {
-		return 0, err
-	}
-	v, err := raw.DecodeValue(b)
-	if err != nil {
-		return 0, err
-	}
-	n, err := decodeNumber(v.User)
+	n, err := numberOf(get, recordClusterVersion)
 	return version.Number(n), err
 }
 
