@@ -28,8 +28,12 @@ type StoreInfo struct {
 	State                string // up, suspect, down, draining, removed
 	SeenAgo              time.Duration
 	Used, Free, Capacity uint64 // bytes of its disk
-	Shards, Leaders      int
-	Version              string // of its binary
+	// Shards is how many replicas it holds, by its own word or by that of their leaders, whichever is more.
+	Shards, Leaders int
+	Version         string // of its binary
+	// Unheard: placement has a new leader, to which the store has not reported yet. What only the store could say of itself,
+	// its leaderships, disk and version, is not known.
+	Unheard bool
 	// Draining: an administrator wants it empty, whatever State it is in.
 	Draining bool
 	// Evicting: an administrator wants it to lead nothing.
@@ -107,7 +111,7 @@ func (a *Admin) Stores(ctx context.Context) ([]StoreInfo, error) {
 	for _, s := range r.Stores {
 		out = append(out, StoreInfo{ID: s.ID, Addr: s.Addr, State: s.State.String(), SeenAgo: s.SeenAgo, Used: s.Used,
 			Free: s.Free, Capacity: s.Capacity, Shards: s.Shards, Leaders: s.Leaders, Version: s.Version,
-			Draining: s.Draining, Evicting: s.Evicting, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet})
+			Draining: s.Draining, Evicting: s.Evicting, Unheard: s.Unheard, Labels: s.Labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet})
 	}
 	slices.SortFunc(out, func(x, y StoreInfo) int { return compareIDs(x.ID, y.ID) })
 	return out, nil

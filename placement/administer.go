@@ -20,6 +20,11 @@ func (s *Server) Administer(ctx context.Context, o *beat.Order) (*beat.Outcome, 
 	if err != nil {
 		return nil, err
 	}
+	if asksOfStores(o) {
+		if err := l.view.acquainted(); err != nil {
+			return nil, err
+		}
+	}
 	out, err := s.administer(ctx, l, o)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ func TestRegisterOnce(t *testing.T) {
 	if other := register(ms[1], beat.Newcomer{Versions: version.Ours(), Addr: "a:1"}); other == first {
 		t.Fatal("two stores have one id")
 	}
+	acquaint(ms[1])
 	if err := ms[1].RemoveStore(ctx, first); err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,8 @@ const (
 	pollInterval = 200 * time.Millisecond // how soon a change of leadership is noticed
 	// A store heartbeat comes every second or so: three missed ones make a store suspect.
 	suspectAfter = 4 * time.Second
+	// acquaintWait is when to ask a new leader again that has not heard all stores.
+	acquaintWait = 500 * time.Millisecond
 	downAfter    = 30 * time.Minute // by default
 )
 

@@ -168,6 +168,14 @@ func steps(t *testing.T, ms []*Server) {
 	}
 }
 
+// acquaint lets the time pass in which a new leader hears the stores that live.
+func acquaint(m *Server) {
+	v := m.current().view
+	v.mu.Lock()
+	v.begun -= env.Time(suspectAfter + 1)
+	v.mu.Unlock()
+}
+
 func must[T any](t *testing.T) func(v T, err error) T {
 	return func(v T, err error) T {
 		t.Helper()
@@ -344,6 +352,48 @@ func TestLateReport(t *testing.T) {
 	}
 }
 
+// TestNewLeaderCallsNoStoreEmpty: to a leader that has not heard a store yet, it holds what the records say, and what only the
+// store could say is not known. Nobody is told that a drain has ended before it has.
+func TestNewLeaderCallsNoStoreEmpty(t *testing.T) {
+	_, ms := members(t, 1, "g", "p")
+	m := ms[0]
+	steps(t, ms)
+	var first shard.StoreID
+	for i := range 3 {
+		reg := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Versions: version.Ours(), Addr: fmt.Sprint("addr", i)}))
+		first = max(first, reg.Store)
+		must[*beat.Answer](t)(beatFrom(m, reg.Store, nil))
+	}
+	steps(t, ms)
+	store := func() beat.Store {
+		t.Helper()
+		all := must[*beat.Routes](t)(m.Locate(t.Context(), nil, 1)).Stores
+		return all[slices.IndexFunc(all, func(s beat.Store) bool { return s.ID == first })]
+	}
+	check := func(what string, shards int, unheard bool) {
+		t.Helper()
+		if st := store(); st.Shards != shards || st.Unheard != unheard {
+			t.Errorf("%s: %d shards, unheard %v; want %d and %v", what, st.Shards, st.Unheard, shards, unheard)
+		}
+	}
+	check("after the first shards were made", 3, false)
+	m.reload(m.current(), "a test wants it")
+	steps(t, ms)
+	check("a new leader", 3, true)
+	for _, o := range []*beat.Order{{Drain: &beat.StoreOrder{Store: first}}, {Remove: &beat.StoreOrder{Store: first}}, {Explain: &beat.ExplainOrder{Store: first}}} {
+		var busy *shard.ServerBusyError
+		if _, err := m.Administer(t.Context(), o); !errors.As(err, &busy) {
+			t.Errorf("%+v before the stores are heard: %v", *o, err)
+		}
+	}
+	must[*beat.Answer](t)(beatFrom(m, first, func(r *beat.Report) { r.Shards = 5 }))
+	check("a new leader that has heard it", 5, false)
+	acquaint(m)
+	if _, err := m.Administer(t.Context(), &beat.Order{Explain: &beat.ExplainOrder{Store: first}}); err != nil {
+		t.Errorf("after the time in which a store that lives would be heard: %v", err)
+	}
+}
+
 // TestHeartbeatRefusals: another cluster's store, an unknown one, a removed one.
 func TestHeartbeatRefusals(t *testing.T) {
 	_, ms := members(t, 1)
@@ -361,6 +411,7 @@ func TestHeartbeatRefusals(t *testing.T) {
 	if err := ms[0].RemoveStore(ctx, reg.Store+1); !errors.As(err, &invalid) {
 		t.Fatalf("removing an unknown store: %v", err)
 	}
+	acquaint(ms[0])
 	if err := ms[0].RemoveStore(ctx, reg.Store); err != nil {
 		t.Fatal(err)
 	}
@@ -483,7 +534,10 @@ func TestLostAnswers(t *testing.T) {
 			return err
 		})
 	}
-	until("remove", func() error { return m.RemoveStore(t.Context(), stores[len(stores)-1]) })
+	until("remove", func() error {
+		acquaint(m)
+		return m.RemoveStore(t.Context(), stores[len(stores)-1])
+	})
 	ans, err := m.Heartbeat(t.Context(), &beat.Report{Versions: version.Ours(), Store: stores[len(stores)-1], Addr: "127.0.0.1:1", Full: true})
 	if err != nil || !ans.Removed {
 		t.Errorf("the removed store hears %+v, %v", ans, err)
@@ -499,6 +553,7 @@ func TestNewAddressKeepsRemoval(t *testing.T) {
 	r := must[beat.Registration](t)(m.Register(t.Context(), beat.Newcomer{Versions: version.Ours(), Addr: "127.0.0.1:1"}))
 	l := m.current()
 	old, _ := l.view.record(r.Store)
+	acquaint(m)
 	if err := m.RemoveStore(t.Context(), r.Store); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,9 @@ func (s *Server) RemoveStore(ctx context.Context, id shard.StoreID) error {
 	if err != nil {
 		return err
 	}
+	if err := l.view.acquainted(); err != nil {
+		return err
+	}
 	others := slices.DeleteFunc(l.view.upStores(), func(o shard.StoreID) bool { return o == id })
 	if l.view.isLive(id) && !l.view.empty(id) && len(others) < l.policy.current().Replicas {
 		return &shard.InvalidError{Why: fmt.Sprintf("%s is up and there is no other store for its replicas; add a store first", id)}

@@ -80,6 +80,7 @@ func TestVersionWaitsForAll(t *testing.T) {
 		{"a member", func() { others["b:1"] = version.Ours() }, "store s2: it was not, member c:1: it does not"},
 		{"the other member", func() { others["c:1"] = version.Ours() }, "store s2: it was not"},
 		{"one is removed", func() {
+			acquaint(m)
 			if err := m.RemoveStore(t.Context(), ids[2]); err != nil {
 				t.Fatal(err)
 			}

@@ -250,7 +250,7 @@ func (v *view) allStoresLocked() []beat.Store {
 		sv := v.stores[id]
 		seen := max(sv.seen, v.begun)
 		out = append(out, beat.Store{ID: id, Addr: sv.record.addr, State: v.stateLocked(sv, now), SeenAgo: now.Sub(seen),
-			Used: sv.last.Used, Free: sv.last.Free, Capacity: sv.last.Capacity, Shards: sv.last.Shards, Leaders: sv.last.Leaders,
+			Used: sv.last.Used, Free: sv.last.Free, Capacity: sv.last.Capacity, Shards: max(sv.last.Shards, v.heldLocked(id).shards), Leaders: sv.last.Leaders, Unheard: sv.seen == 0,
 			Incarnation: sv.last.Incarnation, Version: sv.last.Version, Draining: sv.record.draining && !sv.record.removed, Evicting: sv.record.evicting && !sv.record.removed,
 			Labels: sv.record.labels, Bytes: v.heldLocked(id).bytes, SlowDisk: sv.slow.is, SlowNet: sv.far.is})
 	}

@@ -56,7 +56,7 @@ func convert[A, B any](in []A, f func(A) B) []B {
 func storeTo(s beat.Store) *placementv1.Store {
 	return &placementv1.Store{Id: uint64(s.ID), Addr: s.Addr, State: uint32(s.State), SeenAgoMs: s.SeenAgo.Milliseconds(),
 		UsedBytes: s.Used, FreeBytes: s.Free, CapacityBytes: s.Capacity, Shards: int64(s.Shards), Leaders: int64(s.Leaders),
-		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, Evicting: s.Evicting, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet,
+		Incarnation: s.Incarnation, Version: s.Version, Draining: s.Draining, Evicting: s.Evicting, Unheard: s.Unheard, SizeBytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet,
 		Labels: convert(s.Labels, func(l beat.Label) *placementv1.Label { return &placementv1.Label{Key: l.Key, Value: l.Value} })}
 }
 
@@ -64,7 +64,7 @@ func storeFrom(s *placementv1.Store) beat.Store {
 	return beat.Store{ID: shard.StoreID(s.GetId()), Addr: s.GetAddr(), State: beat.State(s.GetState()),
 		SeenAgo: time.Duration(s.GetSeenAgoMs()) * time.Millisecond, Used: s.GetUsedBytes(), Free: s.GetFreeBytes(),
 		Capacity: s.GetCapacityBytes(), Shards: int(s.GetShards()), Leaders: int(s.GetLeaders()),
-		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Evicting: s.GetEvicting(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(), SlowNet: s.GetSlowNet(),
+		Incarnation: s.GetIncarnation(), Version: s.GetVersion(), Draining: s.GetDraining(), Evicting: s.GetEvicting(), Unheard: s.GetUnheard(), Bytes: s.GetSizeBytes(), SlowDisk: s.GetSlowDisk(), SlowNet: s.GetSlowNet(),
 		Labels: convert(s.GetLabels(), func(l *placementv1.Label) beat.Label { return beat.Label{Key: l.GetKey(), Value: l.GetValue()} })}
 }
 

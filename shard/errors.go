@@ -62,7 +62,8 @@ type NotFoundError struct {
 
 func (e *NotFoundError) Error() string { return fmt.Sprintf("%s: not on %s", e.Shard, e.Store) }
 
-// ServerBusyError says that a bound was reached. Nothing happened; try again after Wait.
+// ServerBusyError says that a bound was reached, or that it is too early. Nothing happened; try again after Wait. Store is 0
+// if it is placement that says so.
 type ServerBusyError struct {
 	Store StoreID
 	Why   string
@@ -70,7 +71,11 @@ type ServerBusyError struct {
 }
 
 func (e *ServerBusyError) Error() string {
-	return fmt.Sprintf("%s: busy: %s; try again in %s", e.Store, e.Why, e.Wait)
+	who := e.Store.String()
+	if e.Store == 0 {
+		who = "placement"
+	}
+	return fmt.Sprintf("%s: busy: %s; try again in %s", who, e.Why, e.Wait)
 }
 
 // DiskFullError says that the disk of a store is nearly full: its shards take nothing that adds data, but deletes, reads,

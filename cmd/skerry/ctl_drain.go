@@ -77,7 +77,7 @@ func (a *app) awaitEmpty(ctx context.Context, s *session, id shard.StoreID) erro
 			p.Add(max(0, last-st.Shards), 0)
 			last = st.Shards
 		}
-		if err == nil && st.Shards == 0 {
+		if err == nil && st.Shards == 0 && !st.Unheard {
 			return nil
 		}
 		_ = sleep(ctx, operatorPollInterval)

@@ -34,7 +34,7 @@ is. A node that is stopped gives its leaderships away by itself.`,
 			case *w.dry:
 				fmt.Fprintf(a.err, "%s would lead nothing\n", id)
 			case *w.wait:
-				return awaitLeaders(ctx, s, id, func(st client.StoreInfo) bool { return st.Leaders == 0 })
+				return awaitLeaders(ctx, s, id, func(st client.StoreInfo) bool { return st.Leaders == 0 && !st.Unheard })
 			}
 			return nil
 		})

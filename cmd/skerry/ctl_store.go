@@ -43,6 +43,8 @@ type storeRow struct {
 	Bytes    uint64            `json:"bytes,omitempty"` // of its replicas, about
 	SlowDisk bool              `json:"slow_disk,omitempty"`
 	SlowNet  bool              `json:"slow_net,omitempty"`
+	// Unheard: a new leader of placement has not heard it yet; leaders, disk and version are not known.
+	Unheard bool `json:"unheard,omitempty"`
 }
 
 func (a *app) storeListCmd(format *output.Format) *cobra.Command {
@@ -72,7 +74,7 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 			for _, l := range s.Labels {
 				labels[l.Key] = l.Value
 			}
-			out = append(out, storeRow{Draining: s.Draining, Evicting: s.Evicting, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
+			out = append(out, storeRow{Draining: s.Draining, Evicting: s.Evicting, Unheard: s.Unheard, Labels: labels, Bytes: s.Bytes, SlowDisk: s.SlowDisk, SlowNet: s.SlowNet, ID: uint64(s.ID), Addr: s.Addr, State: s.State, SeenSeconds: s.SeenAgo.Seconds(), Shards: s.Shards,
 				Leaders: s.Leaders, Used: s.Used, Free: s.Free, Capacity: s.Capacity, Version: s.Version})
 		}
 		return output.WriteJSON(a.out, struct {
@@ -96,8 +98,16 @@ func (a *app) printStores(stores []client.StoreInfo, format output.Format) error
 		if s.SlowNet {
 			state += ", far"
 		}
-		rows = append(rows, []string{s.ID.String(), s.Addr, state, output.Duration(s.SeenAgo), strconv.Itoa(s.Shards), strconv.Itoa(s.Leaders),
-			size(s.Used), size(s.Free), size(s.Capacity), s.Version, labelText(s.Labels)})
+		row := []string{s.ID.String(), s.Addr, state, output.Duration(s.SeenAgo), strconv.Itoa(s.Shards), strconv.Itoa(s.Leaders),
+			size(s.Used), size(s.Free), size(s.Capacity), s.Version, labelText(s.Labels)}
+		if s.Unheard {
+			for i := 3; i < 10; i++ {
+				if i != 4 { // its replicas are in the records
+					row[i] = "-"
+				}
+			}
+		}
+		rows = append(rows, row)
 	}
 	return output.WriteTable(a.out, []string{"STORE", "ADDRESS", "STATE", "SEEN", "SHARDS", "LEADERS", "USED", "FREE", "CAPACITY", "VERSION", "LABELS"}, rows)
 }

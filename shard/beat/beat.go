@@ -40,9 +40,13 @@ type Store struct {
 	// SeenAgo is how long ago its last heartbeat came.
 	SeenAgo              time.Duration
 	Used, Free, Capacity uint64 // bytes of its disk
-	Shards, Leaders      int
-	Incarnation          uint64
-	Version              string // of its binary
+	// Shards is how many replicas it holds, by its own word or by that of their leaders, whichever is more.
+	Shards, Leaders int
+	Incarnation     uint64
+	Version         string // of its binary
+	// Unheard: placement has a new leader, to which the store has not reported yet. What only the store could say of
+	// itself, its leaderships, disk and version, is not known.
+	Unheard bool
 	// Draining: an administrator wants it empty, whatever State it is in.
 	Draining bool
 	// Evicting: an administrator wants it to lead nothing.

@@ -465,6 +465,7 @@ type Store struct {
 	SlowDisk      bool                   `protobuf:"varint,15,opt,name=slow_disk,json=slowDisk,proto3" json:"slow_disk,omitempty"`
 	SlowNet       bool                   `protobuf:"varint,16,opt,name=slow_net,json=slowNet,proto3" json:"slow_net,omitempty"`
 	Evicting      bool                   `protobuf:"varint,17,opt,name=evicting,proto3" json:"evicting,omitempty"` // it shall lead nothing
+	Unheard       bool                   `protobuf:"varint,18,opt,name=unheard,proto3" json:"unheard,omitempty"`   // by this leader: what it said of itself is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,6 +615,13 @@ func (x *Store) GetSlowNet() bool {
 func (x *Store) GetEvicting() bool {
 	if x != nil {
 		return x.Evicting
+	}
+	return false
+}
+
+func (x *Store) GetUnheard() bool {
+	if x != nil {
+		return x.Unheard
 	}
 	return false
 }
@@ -2244,7 +2252,7 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"\x05start\x18\x02 \x01(\fR\x05start\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\fR\x03end\x120\n" +
 	"\x05epoch\x18\x04 \x01(\v2\x1a.skerry.placement.v1.EpochR\x05epoch\x128\n" +
-	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\xf7\x03\n" +
+	"\breplicas\x18\x05 \x03(\v2\x1c.skerry.placement.v1.ReplicaR\breplicas\"\x91\x04\n" +
 	"\x05Store\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x14\n" +
@@ -2266,7 +2274,8 @@ const file_skerry_placement_v1_placement_proto_rawDesc = "" +
 	"size_bytes\x18\x0e \x01(\x04R\tsizeBytes\x12\x1b\n" +
 	"\tslow_disk\x18\x0f \x01(\bR\bslowDisk\x12\x19\n" +
 	"\bslow_net\x18\x10 \x01(\bR\aslowNet\x12\x1a\n" +
-	"\bevicting\x18\x11 \x01(\bR\bevicting\"/\n" +
+	"\bevicting\x18\x11 \x01(\bR\bevicting\x12\x18\n" +
+	"\aunheard\x18\x12 \x01(\bR\aunheard\"/\n" +
 	"\x05Label\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"n\n" +
