@@ -56,6 +56,8 @@ type Request struct {
 	Since uint64
 	// Wait is what the leader does with a Write that locks one key of a transaction, if another one holds the lock.
 	Wait LockWait
+	// Trace asks for Reply.Stages. A store that does not know it overlooks it.
+	Trace bool
 	// Lazy says that nobody waits for the answer: the request may wait for company on the way. It is not sent.
 	Lazy bool
 	Body []byte
@@ -85,6 +87,8 @@ type Reply struct {
 	Term    uint64
 	Applied uint64
 	Body    []byte
+	// Stages is where the time went in the store, if the request asked for it and the store knows how to.
+	Stages *Stages
 	// Read says that this is the answer to a read: whoever carries it to the client may refuse the read instead, for
 	// nothing happened. It does not cross the wire.
 	Read bool

@@ -18,9 +18,22 @@ const frameVersion = 1
 const (
 	reqFollower byte = 1 << iota
 	reqOp            // Op, Term and Since follow
-	reqWait          // Wait follows
-	reqFlags    = reqFollower | reqOp | reqWait
+	reqWishes        // Wait and Trace follow
+	reqFlags    = reqFollower | reqOp | reqWishes
 )
+
+// wishTrace is Trace, in the byte of Wait: whoever knows no wishes but those of LockWait reads it as one that it does not
+// know, and overlooks it.
+const wishTrace byte = 1 << 3
+
+// wishes is Wait and Trace in one byte.
+func (r *Request) wishes() byte {
+	b := byte(r.Wait) &^ wishTrace
+	if r.Trace {
+		b |= wishTrace
+	}
+	return b
+}
 
 // AppendRequest appends one request to the frame b; an empty b begins a new frame. The Timeout travels in microseconds,
 // rounded up, so that what is nearly over does not become "no limit".
@@ -35,8 +48,9 @@ func AppendRequest(b []byte, id uint64, r *Request) []byte {
 	if r.Op != (OpID{}) || r.Term != 0 || r.Since != 0 {
 		flags |= reqOp
 	}
-	if r.Wait != WaitNot {
-		flags |= reqWait
+	wishes := r.wishes()
+	if wishes != 0 {
+		flags |= reqWishes
 	}
 	b = codec.AppendUvarint(b, id)
 	b = append(b, byte(r.Kind), flags)
@@ -49,8 +63,8 @@ func AppendRequest(b []byte, id uint64, r *Request) []byte {
 		b = codec.AppendUvarint(b, r.Term)
 		b = codec.AppendUvarint(b, r.Since)
 	}
-	if flags&reqWait != 0 {
-		b = append(b, byte(r.Wait))
+	if flags&reqWishes != 0 {
+		b = append(b, wishes)
 	}
 	return codec.AppendBytes(b, r.Body)
 }
@@ -90,8 +104,9 @@ func readRequest(d *codec.Decoder, r *Request) (id uint64) {
 		r.Term = d.Uvarint()
 		r.Since = d.Uvarint()
 	}
-	if flags&reqWait != 0 {
-		r.Wait = LockWait(d.Byte())
+	if flags&reqWishes != 0 {
+		wishes := d.Byte()
+		r.Wait, r.Trace = LockWait(wishes&^wishTrace), wishes&wishTrace != 0
 	}
 	r.Body = d.Bytes()
 	if flags&^reqFlags != 0 {
@@ -108,6 +123,10 @@ func AppendReply(b []byte, id uint64, r *Reply) []byte {
 	b = codec.AppendUvarint(b, id)
 	b = codec.AppendUvarint(b, r.Term)
 	b = codec.AppendUvarint(b, r.Applied)
+	if r.Stages != nil {
+		b = append(b, byte(errStages))
+		b = codec.AppendBytes(b, r.Stages.append(nil))
+	}
 	b = AppendError(b, r.Err)
 	return codec.AppendBytes(b, r.Body)
 }
@@ -120,7 +139,11 @@ func DecodeReplies(frame []byte, f func(id uint64, r *Reply) error) error {
 	var r Reply
 	for d.Err() == nil && len(d.B) > 0 {
 		id := d.Uvarint()
-		r = Reply{Term: d.Uvarint(), Applied: d.Uvarint(), Err: ReadError(&d), Body: d.Bytes()}
+		r = Reply{Term: d.Uvarint(), Applied: d.Uvarint()}
+		if len(d.B) > 0 && d.B[0] == byte(errStages) {
+			r.Stages = readReplyStages(&d)
+		}
+		r.Err, r.Body = ReadError(&d), d.Bytes()
 		if d.Err() != nil {
 			break
 		}
@@ -132,6 +155,15 @@ func DecodeReplies(frame []byte, f func(id uint64, r *Reply) error) error {
 		return fmt.Errorf("frame of replies: %w", err)
 	}
 	return nil
+}
+
+func readReplyStages(d *codec.Decoder) *Stages {
+	d.Byte()
+	s, err := readStages(d.Bytes())
+	if err != nil {
+		fail(d)
+	}
+	return s
 }
 
 // Append appends the encoding of o. The Client is random, so it has a fixed width.

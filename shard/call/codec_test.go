@@ -29,7 +29,8 @@ var genRequest = rapid.Custom(func(t *rapid.T) Request {
 		Epoch:    shard.Epoch{ConfVer: rapid.Uint64().Draw(t, "confver"), Version: rapid.Uint64().Draw(t, "version")},
 		Timeout:  time.Duration(rapid.Int64Range(0, math.MaxInt64/1000).Draw(t, "timeout")) * time.Microsecond,
 		Follower: rapid.Bool().Draw(t, "follower"),
-		Wait:     LockWait(rapid.Uint8().Draw(t, "wait")),
+		Wait:     LockWait(rapid.Uint8().Draw(t, "wait") &^ wishTrace),
+		Trace:    rapid.Bool().Draw(t, "trace"),
 		Body:     rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "body"),
 	}
 	if rapid.Bool().Draw(t, "write") {
@@ -50,7 +51,7 @@ func TestFrames(t *testing.T) {
 		for i := range reqs {
 			frame = AppendRequest(frame, uint64(i)*1000, &reqs[i])
 			answers = AppendReply(answers, uint64(i)*1000, &Reply{Term: reqs[i].Term, Applied: reqs[i].Since, Body: reqs[i].Body,
-				Err: []error{nil, shard.ErrClosed}[i%2]})
+				Err: []error{nil, shard.ErrClosed}[i%2], Stages: stagesOf(&reqs[i])})
 		}
 		n := 0
 		err := DecodeRequests(frame, func(id uint64, r *Request) error {
@@ -66,7 +67,7 @@ func TestFrames(t *testing.T) {
 		n = 0
 		err = DecodeReplies(answers, func(id uint64, r *Reply) error {
 			if id != uint64(n)*1000 || r.Term != reqs[n].Term || r.Applied != reqs[n].Since || !bytes.Equal(r.Body, reqs[n].Body) ||
-				r.Err != []error{nil, shard.ErrClosed}[n%2] {
+				r.Err != []error{nil, shard.ErrClosed}[n%2] || !reflect.DeepEqual(r.Stages, stagesOf(&reqs[n])) {
 				t.Fatalf("reply %d reads back as %d %+v", n, id, *r)
 			}
 			n++
@@ -76,6 +77,40 @@ func TestFrames(t *testing.T) {
 			t.Fatalf("%d of %d replies: %v", n, len(reqs), err)
 		}
 	})
+}
+
+// stagesOf is what a store may answer to a request that asks for it.
+func stagesOf(r *Request) *Stages {
+	if !r.Trace {
+		return nil
+	}
+	s := new(Stages)
+	for i := range s {
+		s[i] = (r.Timeout % time.Hour).Truncate(time.Microsecond) * time.Duration(i)
+	}
+	return s
+}
+
+// TestTraceIsOverlooked: a store that knows nothing of Trace finds no flag that it would refuse, and no wish of LockWait but
+// one that it does not know. One that knows more stages than its client is understood all the same.
+func TestTraceIsOverlooked(t *testing.T) {
+	for _, wait := range []LockWait{WaitNot, WaitYounger, WaitAny | WaitAsked} {
+		b := AppendRequest(nil, 1, &Request{Kind: Write, Shard: 10, Wait: wait, Trace: true})
+		const flags, wish = 3, 8 // version, id, kind; then shard, ConfVer, Version, timeout
+		if b[flags] != reqWishes || LockWait(b[wish])&^LockWait(wishTrace) != wait || wishTrace&byte(WaitYounger|WaitAny|WaitAsked) != 0 {
+			t.Errorf("wait %d: % x", wait, b)
+		}
+	}
+	if plain := AppendReply(nil, 1, &Reply{Body: []byte("b")}); !bytes.Equal(plain, []byte{1, 1, 0, 0, 0, 1, 'b'}) {
+		t.Errorf("a reply to who did not ask has another form: % x", plain)
+	}
+	want := &Stages{StageFsync: time.Second}
+	if more, err := readStages(append(want.append(nil), 7)); err != nil || *more != *want {
+		t.Errorf("%v, %v", more, err)
+	}
+	if fewer, err := readStages(want.append(nil)[:2]); err != nil || fewer.Total() != 0 {
+		t.Errorf("%v, %v", fewer, err)
+	}
 }
 
 // TestTimeoutRounds: a request that is nearly or already out of time does not become one without a limit.
@@ -292,7 +327,7 @@ func declarations(t *testing.T, dir string) (out []ast.Decl) {
 // sent on.
 func FuzzRequests(f *testing.F) {
 	f.Add(AppendRequest(AppendRequest(nil, 7, &Request{Kind: Read, Shard: 10, Body: []byte("q")}), 8,
-		&Request{Kind: Write, Op: OpID{1, 2}, Term: 3, Since: 4, Timeout: time.Second, Body: []byte("c")}))
+		&Request{Kind: Write, Op: OpID{1, 2}, Term: 3, Since: 4, Timeout: time.Second, Trace: true, Body: []byte("c")}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var again []byte
 		var ids []uint64
@@ -325,7 +360,7 @@ func FuzzReplies(f *testing.F) {
 	var frame []byte
 	for i, err := range everyError() {
 		f.Add(AppendReply(nil, 1, &Reply{Err: err, Term: 2, Applied: 3}))
-		f.Add(AppendReply(nil, 1, &Reply{Err: fmt.Errorf("put: %w", err)}))
+		f.Add(AppendReply(nil, 1, &Reply{Err: fmt.Errorf("put: %w", err), Stages: &Stages{StageQueue: 1, StageRead: time.Second}}))
 		frame = AppendReply(frame, uint64(i), &Reply{Err: err, Body: []byte("b")})
 	}
 	f.Add(frame)
@@ -333,7 +368,8 @@ func FuzzReplies(f *testing.F) {
 		_ = DecodeReplies(frame, func(id uint64, r *Reply) error {
 			again := AppendReply(nil, id, r)
 			return DecodeReplies(again, func(id2 uint64, r2 *Reply) error {
-				if id2 != id || r2.Term != r.Term || r2.Applied != r.Applied || !bytes.Equal(r2.Body, r.Body) {
+				if id2 != id || r2.Term != r.Term || r2.Applied != r.Applied || !bytes.Equal(r2.Body, r.Body) ||
+					!reflect.DeepEqual(r2.Stages, r.Stages) {
 					t.Fatalf("%+v becomes %+v", r, r2)
 				}
 				if again2 := AppendReply(nil, id2, r2); !bytes.Equal(again, again2) {

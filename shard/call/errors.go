@@ -38,6 +38,7 @@ const (
 	errClosed        errKind = 32
 	errNoFreshTime   errKind = 33
 	errUnavailable   errKind = 34
+	errStages        errKind = 253 // no error: Reply.Stages, and then the error. Only who asked for them is sent them
 	errWrapped       errKind = 254
 	errUnknown       errKind = 255
 )
