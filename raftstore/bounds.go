@@ -1,7 +1,10 @@
 package raftstore
 
+import "time"
+
 // Bounds are what may be changed of a store while it runs; see Options, whose values they begin with.
 type Bounds struct {
+	SlowOperation          time.Duration
 	SnapshotBytesPerSecond int64
 	SplitBytes             uint64
 	SplitWork              float64

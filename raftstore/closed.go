@@ -67,6 +67,7 @@ func (s *Store) readClosed(r *replica, c *Call) bool {
 	default:
 		s.metrics.closedReads.Add(1)
 		r.observeAnswered(c, body)
+		c.spent.onlyRead()
 		c.answer(&call.Reply{Body: body})
 	}
 	return true

@@ -49,6 +49,7 @@ func (r *replica) acceptFollowerRead(c *Call) {
 		r.w.store.readers.submit(readJob{r: r, desc: r.machine.Desc, call: *c})
 		return
 	}
+	r.enter(c, call.StageConfirm)
 	r.follower.waiting = append(r.follower.waiting, *c)
 	r.askLeader()
 }
@@ -96,6 +97,9 @@ func (r *replica) onBarrier(gen uint64, rep *call.Reply) {
 			r.fail(&calls[i], r.notLeader())
 		}
 	} else {
+		for i := range calls {
+			r.enter(&calls[i], call.StageCatchUp)
+		}
 		f.told = append(f.told, toldReads{term: rep.Term, index: rep.Applied, at: f.at, calls: calls})
 		if bug.StaleBeforeApplied.On() {
 			r.closeUpTo(f.at)
@@ -133,9 +137,13 @@ func (r *replica) serveFollower() {
 		case t.index <= r.applied.Load() && !r.held:
 			r.closeUpTo(t.at)
 			for _, c := range t.calls {
+				r.enter(&c, call.StageQueue)
 				r.w.store.readers.submit(readJob{r: r, desc: r.machine.Desc, call: c})
 			}
 		case t.term < r.machine.Applied.Term && !r.held:
+			for i := range t.calls {
+				r.enter(&t.calls[i], call.StageConfirm)
+			}
 			r.follower.waiting = append(r.follower.waiting, t.calls...)
 			r.askLeader()
 		default:

@@ -26,7 +26,7 @@ func (s *Store) Handle(asks []call.Ask) {
 	leasedBytes := 0
 	lots := make([][]Call, len(s.workers))
 	for i := range asks {
-		c := Call{Ask: asks[i], due: due}
+		c := Call{Ask: asks[i], due: due, spent: s.startStopwatch(now)}
 		if c.Req.Timeout > 0 {
 			c.expire = int64(now.Add(c.Req.Timeout))
 		}
@@ -207,6 +207,8 @@ func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
 			continue
 		}
 		l.r.observeServed(&l.call, l.applied, l.body)
+		l.call.spent.onlyRead()
+		l.call.spent.stop(now)
 		l.call.answer(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
 	}
 	s.metrics.leasedReads.Add(uint64(len(leased)))
@@ -268,6 +270,7 @@ func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
 			return
 		}
 		if len(r.confirmed) < maxWaitingReads {
+			r.enter(c, call.StageCatchUp)
 			r.confirmed = append(r.confirmed, confirmedReads{index: r.committed.Load(), calls: []Call{*c}})
 			return
 		}

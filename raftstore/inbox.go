@@ -9,7 +9,9 @@ import (
 
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
 )
 
 // Bounds of an inbox. A worker that waits for its disk takes nothing out, so without them a hung disk would fill the
@@ -57,6 +59,9 @@ type local struct {
 	r    *replica
 	gen  uint64
 	msgs []*raftpb.Message
+
+	bound  []group.Bound // our proposals in the batch
+	synced env.Time      // when it was
 }
 
 func (in *input) empty() bool {
@@ -109,6 +114,7 @@ func (w *worker) postCalls(lot []Call) error {
 
 // again gives one call back to its worker, from a goroutine that could not answer it.
 func (w *worker) again(c Call) {
+	c.spent.enter(call.StageQueue, w.store.env.Now())
 	if err := w.postCalls([]Call{c}); err != nil {
 		c.fail(err)
 	}

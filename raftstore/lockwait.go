@@ -144,6 +144,7 @@ func (r *replica) parkLock(q *lockQueue, c *Call, cmd *mvcc.PessimisticLock) boo
 	if asked {
 		q.until = max(q.until, now.Add(lockAskInterval))
 	}
+	r.enter(&w.call, call.StageLock)
 	at, _ := slices.BinarySearchFunc(q.waiting, c.txn.arrived, func(o lockWaiter, arrived uint64) int {
 		return int(int64(o.call.txn.arrived - arrived))
 	})
@@ -260,6 +261,7 @@ func (r *replica) grant(q *lockQueue, newest mvcc.Timestamp) (Call, bool) {
 		txn := *w.call.txn
 		txn.cmd = &cmd
 		w.call.Req, w.call.txn = &req, &txn
+		r.enter(&w.call, call.StageQueue)
 		q.granted = txn.arrived
 		// INVARIANT: whoever is answered now hears of a lock that lives as long as the real one will, or nobody could tell
 		// a lock that is not there yet from one whose owner is gone.
@@ -308,6 +310,7 @@ func (r *replica) sift(q *lockQueue) {
 	r.lockWaits.n -= len(out)
 	for i := range out {
 		if out[i].cmd.StartTS == q.holder.StartTS {
+			r.enter(&out[i].call, call.StageQueue)
 			r.waiting = append(r.waiting, out[i].call)
 			r.mark()
 		} else {

@@ -27,6 +27,7 @@ type Metrics struct {
 	watchRecent        atomic.Uint64
 	watchScans         atomic.Uint64
 	closedReads        atomic.Uint64
+	slowOperations     atomic.Uint64
 }
 
 // Counter is one of a store's counters. What it means stands in the node's table of metrics.
@@ -61,5 +62,6 @@ func (s *Store) Counters() []Counter {
 		{"watch_recent_total", m.watchRecent.Load()},
 		{"watch_scans_total", m.watchScans.Load()},
 		{"closed_reads_total", m.closedReads.Load()},
+		{"slow_operations_total", m.slowOperations.Load()},
 	}
 }

@@ -86,6 +86,9 @@ type Options struct {
 	// SplitWork is the work in a second (beat.Rates: requests, and their bytes) from which on this store wants the shards
 	// that it leads to be split; zero is never.
 	SplitWork float64
+	// SlowOperation is how long an operation may take in the store before a line about it is logged, with where the time
+	// went; zero is never.
+	SlowOperation time.Duration
 	// Memory is the store's budget of memory; nil is one of budget.DefaultBytes. The bounds above that are in bytes are
 	// parts of it.
 	Memory *budget.Budget

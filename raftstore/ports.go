@@ -41,10 +41,12 @@ type Call struct {
 	began uint64
 	// watch is set by the evaluation of a Changes that found nothing and may wait: see watched.go.
 	watch *watchWait
+	spent stopwatch
 }
 
 func (c *Call) reply(rep *call.Reply) {
 	c.letGo()
+	c.timed(rep)
 	c.To.Complete(c.ID, rep)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/bug"
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -26,6 +27,8 @@ type proposal struct {
 	// guard and mark: the entry holds floors; see unguard.
 	guard *guard
 	mark  uint64
+	// synced is when the entry was on our own disk, heard when the worker heard of that; 0: not yet.
+	synced, heard env.Time
 }
 
 type askedOutcome struct {
@@ -135,6 +138,9 @@ func (r *replica) proposeWaiting() {
 			r.refuseWaiting(r.proposeError(err))
 			return
 		}
+		for i := range p.calls {
+			r.enter(&p.calls[i], call.StageFsync)
+		}
 		s.metrics.proposedEntries.Add(1)
 		s.metrics.proposedCommands.Add(uint64(n))
 		r.waiting = r.waiting[n:]
@@ -188,8 +194,17 @@ func (r *replica) lose(p *proposal) { r.end(p, r.notLeader()) }
 // overwritten ends a proposal in whose place in the log another leader's entry was committed and applied.
 func (r *replica) overwritten(p *proposal) { r.end(p, &shard.OverwrittenError{Shard: r.id}) }
 
+// timeCall tells the stopwatch of one of the calls when their entry was on our own disk, if it was.
+func (p *proposal) timeCall(c *Call) {
+	if p.synced != 0 {
+		c.spent.enter(call.StageQueue, p.synced)
+		c.spent.enter(call.StageReplication, p.heard)
+	}
+}
+
 func (r *replica) end(p *proposal, err error) {
 	for i := range p.calls {
+		p.timeCall(&p.calls[i])
 		r.fail(&p.calls[i], err)
 	}
 	for i := range p.asked {
@@ -237,8 +252,11 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		return
 	}
 	for i := range p.calls {
-		r.touchLocks(&p.calls[i])
-		by.replies = append(by.replies, pendingReply{call: p.calls[i], rep: toReply(&res.Replies[p.lead+i])})
+		c := &p.calls[i]
+		r.touchLocks(c)
+		p.timeCall(c)
+		c.spent.enter(call.StageApply, r.w.now)
+		by.replies = append(by.replies, pendingReply{call: *c, rep: toReply(&res.Replies[p.lead+i])})
 	}
 	if p.guard != nil {
 		by.dones = append(by.dones, func() { r.unguard(p.guard, p.mark) })

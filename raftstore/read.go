@@ -76,6 +76,7 @@ func (r *replica) acceptRead(c *Call) {
 		r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "too many reads wait for " + r.id.String(), Wait: busyWait})
 		return
 	}
+	r.enter(c, call.StageConfirm)
 	r.reads = append(r.reads, *c)
 	r.mark()
 }
@@ -125,6 +126,9 @@ func (r *replica) onRound(rd group.Read) {
 		lease = 0
 	}
 	r.publish(lease)
+	for i := range round.calls {
+		r.enter(&round.calls[i], call.StageCatchUp)
+	}
 	if len(round.calls) > 0 {
 		r.confirmed = append(r.confirmed, confirmedReads{index: rd.Index, calls: round.calls})
 		r.serveConfirmed()
@@ -146,6 +150,7 @@ func (r *replica) serveConfirmed() {
 				r.answerBarrier(&c)
 				continue
 			}
+			r.enter(&c, call.StageQueue)
 			r.w.store.readers.submit(readJob{r: r, desc: r.machine.Desc, call: c, leader: true})
 		}
 		r.confirmed = r.confirmed[1:]
@@ -213,6 +218,7 @@ func (r *replica) awaitClock(c *Call) {
 		r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "too many reads wait for " + r.id.String(), Wait: busyWait})
 		return
 	}
+	r.enter(c, call.StageCatchUp)
 	r.clockWaiters = append(r.clockWaiters, *c)
 	r.proposeClock(c.due)
 }
@@ -231,6 +237,7 @@ func (r *replica) proposeClock(atLeast shard.Millis) {
 		for i := range waiters {
 			c := &waiters[i]
 			c.clock = false
+			r.enter(c, call.StageQueue)
 			if err != nil {
 				r.fail(c, r.notLeader())
 				continue

@@ -82,7 +82,9 @@ func (p *readers) run() {
 // runRead evaluates one read and checks afterwards that the replica still was what the read took it for.
 func (s *Store) runRead(j *readJob) {
 	c := &j.call
-	if c.expire != 0 && s.env.Now() > env.Time(c.expire) {
+	now := s.env.Now()
+	c.spent.enter(call.StageRead, now)
+	if c.expire != 0 && now > env.Time(c.expire) {
 		c.fail(shard.ErrUnavailable)
 		return
 	}

@@ -103,7 +103,7 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 			r.logBytes += int64(len(e.GetData())) + 32
 		}
 	}
-	p := afterSync{r: r, gen: r.gen, send: a.Hold, durable: r.durable(a)}
+	p := afterSync{r: r, gen: r.gen, send: a.Hold, durable: r.durable(a), bound: a.Bound}
 	for _, m := range a.Responses {
 		if shard.ReplicaID(m.GetTo()) == r.self {
 			p.local = append(p.local, m)
@@ -250,6 +250,7 @@ func (w *worker) commitStates() {
 	applied := w.applied
 	w.states, w.applied = nil, nil
 	batch.Close()
+	w.seen = w.store.env.Now()
 	for _, by := range applied {
 		w.onApplied(by)
 	}

@@ -176,6 +176,7 @@ func (r *replica) canServe() bool {
 // reply completes a call and gives back what it was admitted with.
 func (r *replica) reply(c *Call, rep *call.Reply) {
 	r.release(c)
+	c.spent.stop(r.w.seen)
 	if rep.Err != nil {
 		rep.Err = r.w.store.withCurrent(rep.Err)
 	}
@@ -187,8 +188,12 @@ func (r *replica) reply(c *Call, rep *call.Reply) {
 
 func (r *replica) fail(c *Call, err error) {
 	r.release(c)
+	c.spent.stop(r.w.seen)
 	c.fail(err)
 }
+
+// enter notes what a call waits for from now on.
+func (r *replica) enter(c *Call, st call.Stage) { c.spent.enter(st, r.w.seen) }
 
 func (r *replica) release(c *Call) {
 	if c.bytes != 0 {

@@ -61,6 +61,7 @@ type Store struct {
 	memory     *budget.Budget
 	shardBytes int64 // of Writes, that one shard may hold
 	space      space
+	slow       slowLog
 	cancelled  atomic.Int64 // attempts answered "never", see outcome.go
 	gens       atomic.Uint64
 	safe       atomic.Uint64 // the cluster's safe point, see HearSafePoint
@@ -81,7 +82,8 @@ func Open(o Options) (*Store, error) {
 	s.shardBytes = s.memory.Share(budget.Writes) / shardPart
 	s.space.store = s
 	s.version.Store(uint64(o.Version))
-	s.SetBounds(Bounds{o.SnapshotBytesPerSecond, o.SplitBytes, o.SplitWork})
+	s.slow.store = s
+	s.SetBounds(Bounds{SnapshotBytesPerSecond: o.SnapshotBytesPerSecond, SplitBytes: o.SplitBytes, SplitWork: o.SplitWork, SlowOperation: o.SlowOperation})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks = env.NewGroup(o.Env, "store-tasks")
 	s.roused = o.Env.NewEvent("roused")

@@ -10,6 +10,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore/group"
 )
 
 // afterSync is what one replica's append promised: it may be said only once the append is on disk.
@@ -20,6 +21,7 @@ type afterSync struct {
 	send  []*raftpb.Message // to other stores, and vote requests of the candidate itself
 	// durable is what is on disk then, for the observer; nil without one.
 	durable *Durable
+	bound   []group.Bound // our proposals among its entries
 }
 
 // syncItem is the log append of one pass of one worker. batch is nil if nothing was written: then the promises only
@@ -190,7 +192,7 @@ func (l *syncLoop) deliver(items []syncItem) {
 		it.w.post(func(in *input) {
 			for _, p := range it.promises {
 				if len(p.local) > 0 {
-					in.locals = append(in.locals, local{r: p.r, gen: p.gen, msgs: p.local})
+					in.locals = append(in.locals, local{r: p.r, gen: p.gen, msgs: p.local, bound: p.bound, synced: now})
 				}
 			}
 		})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
 )
 
 // Timestamps from placement. A store needs few: one for each leadership that sees a command which computes its own commit
@@ -98,6 +99,7 @@ func (r *replica) park(c *Call) bool {
 	if len(g.parked) == 0 {
 		g.parkedAt = r.w.now
 	}
+	r.enter(c, call.StageTimestamp)
 	g.parked = append(g.parked, *c)
 	r.maybeFetch()
 	return true
@@ -133,6 +135,7 @@ func (r *replica) onTimestamp(g *guard, ts uint64, err error) {
 			r.fail(c, err)
 			continue
 		}
+		r.enter(c, call.StageQueue)
 		r.waiting = append(r.waiting, *c)
 	}
 	r.mark()

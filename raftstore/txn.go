@@ -156,6 +156,7 @@ func (r *replica) guardRead(c *Call) bool {
 		return false
 	}
 	r.w.store.metrics.guardWaits.Add(1)
+	r.enter(c, call.StageTimestamp)
 	g.waiting = append(g.waiting, guardWait{seq: seq, call: *c})
 	return false
 }
@@ -177,6 +178,7 @@ func (r *replica) unguard(g *guard, seq uint64) {
 			continue
 		}
 		c := wt.call
+		r.enter(&c, call.StageQueue)
 		if c.Req.Kind == call.Barrier {
 			r.acceptRead(&c)
 		} else {

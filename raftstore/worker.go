@@ -30,6 +30,7 @@ type worker struct {
 	maxID      uint64      // the largest id of a shard or replica ever seen here
 	dirty      []*replica  // those with something to do in this pass
 	now        env.Time    // read once per pass
+	seen       env.Time    // the latest reading in the pass: now, or when a state batch had become visible
 	views      uint64      // for newViewGen
 	unreported []*replica  // for the next report to placement
 	rated      []*replica  // whose rates are for the next report
@@ -87,6 +88,7 @@ func (w *worker) runOnce() bool {
 		return false
 	}
 	w.now = w.store.env.Now()
+	w.seen = w.now
 	for i := range in.locals {
 		w.deliver(&in.locals[i])
 	}
@@ -171,6 +173,10 @@ func (w *worker) drain(r *replica) {
 func (w *worker) deliver(l *local) {
 	if l.gen != l.r.gen {
 		return
+	}
+	for _, b := range l.bound {
+		p := b.Token.(*proposal)
+		p.synced, p.heard = l.synced, w.now
 	}
 	for _, m := range l.msgs {
 		if err := l.r.group.Deliver(m); err != nil {

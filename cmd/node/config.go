@@ -119,6 +119,9 @@ type StoreConfig struct {
 	// SplitWork is how many requests a second a shard may have before it is split, with each 4 KiB that they carry as one
 	// more; zero is DefaultSplitWork, less than zero is no bound.
 	SplitWork int
+	// SlowOperation is how long an operation may take in the store before a line is logged, with where the time went; zero is
+	// DefaultSlowOperation, less than zero is never.
+	SlowOperation time.Duration
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.
@@ -139,6 +142,17 @@ func (c *StoreConfig) splitWork() float64 {
 		return DefaultSplitWork
 	}
 	return float64(max(c.SplitWork, 0))
+}
+
+// DefaultSlowOperation is what is logged as slow unless the configuration says otherwise: longer than any operation takes in a
+// store that is well.
+const DefaultSlowOperation = 500 * time.Millisecond
+
+func (c *StoreConfig) slowOperation() time.Duration {
+	if c.SlowOperation == 0 {
+		return DefaultSlowOperation
+	}
+	return max(c.SlowOperation, 0)
 }
 
 // maxMemberID leaves the ids below shard.FirstUserID to members and what may come.

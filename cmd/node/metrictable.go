@@ -73,6 +73,7 @@ func Metrics() []Metric {
 		{"watch_recent_total", Counter, labelsPart, "Questions for changes that were answered from what is remembered of the latest."},
 		{"watch_scans_total", Counter, labelsPart, "Questions for changes for which all versions of a range were looked through."},
 		{"closed_reads_total", Counter, labelsPart, "Reads at a timestamp that a replica answered without asking its leader."},
+		{"slow_operations_total", Counter, labelsPart, "Operations that took the store longer than the setting slow-operation: it logs where the time went."},
 		{"inflight_bytes", Gauge, labelsPart, "Bytes of memory held by writes between their arrival and their answer."},
 		{"memory_budget_bytes", Gauge, labelsPart, "Memory that the store may use for what is under way."},
 		{"memory_share_bytes", Gauge, labelsKind, "The part of that for one kind of work."},

@@ -61,6 +61,7 @@ func (a *storeAgent) goBySettings() {
 // bounds are a store's, as it was told where nothing was set.
 func (c *StoreConfig) bounds(v setting.Values) raftstore.Bounds {
 	return raftstore.Bounds{
+		SlowOperation:          v.Duration(setting.SlowOperation, c.slowOperation()),
 		SnapshotBytesPerSecond: v.Size(setting.SnapshotRate, c.SnapshotBytesPerSecond),
 		SplitBytes:             uint64(v.Size(setting.SplitSize, int64(c.splitBytes()))),
 		SplitWork:              float64(v.Number(setting.SplitLoad, int(c.splitWork()))),

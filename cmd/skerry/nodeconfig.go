@@ -62,7 +62,8 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 			return c, settingsf("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
-			MemoryBudget: memoryBudget(v), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad))}
+			MemoryBudget: memoryBudget(v), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad)),
+			SlowOperation: orNever(v.Duration(keySlowOperation))}
 	}
 	return c, checkUnused(&c, v)
 }
@@ -79,7 +80,7 @@ func joinConfig(v *config.Values) *node.PlacementConfig {
 }
 
 // orNever is a setting as node takes it, where zero is the default and not never.
-func orNever[T int | int64](bound T) T {
+func orNever[T ~int | ~int64](bound T) T {
 	if bound == 0 {
 		return -1
 	}

@@ -40,6 +40,7 @@ const (
 	keySnapshotRate  = "snapshot-rate"
 	keySplitSize     = "split-size"
 	keySplitLoad     = "split-load"
+	keySlowOperation = "slow-operation"
 	keyDownAfter     = "down-after"
 	keyMaxReceiving  = "max-receiving"
 	keyMaxSending    = "max-sending"
@@ -80,6 +81,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never", Check: orZero(sizeWithin("1MiB", "1TiB"))},
 		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
+		config.Setting{Key: keySlowOperation, Kind: config.Duration, Default: "500ms", Usage: "log operations that take a store longer, with where the time went; 0 is never"},
 		config.Setting{Key: keyDownAfter, Kind: config.Duration, Default: "30m", Usage: "how long a store may be silent before its replicas are made anew elsewhere"},
 		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time", Check: atLeastOne},
 		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time", Check: atLeastOne},
@@ -100,7 +102,7 @@ var (
 	clientKeys    = []string{keyAddr, keyTimeout, keyTLS, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName}
 	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyStopTimeout, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
-	storeKeys     = []string{keyCache, keyMemTable, keyMemoryBudget, keyLowSpace, keySnapshotRate, keySplitSize, keySplitLoad}
+	storeKeys     = []string{keyCache, keyMemTable, keyMemoryBudget, keyLowSpace, keySnapshotRate, keySplitSize, keySplitLoad, keySlowOperation}
 )
 
 func checkAddr(text string) error {

@@ -36,7 +36,7 @@ const (
 	NumStages = iota
 )
 
-var stageNames = [NumStages]string{"queue", "lock", "timestamp", "fsync", "replication", "apply", "confirm", "catch-up", "read"}
+var stageNames = [NumStages]string{"queue", "lock", "timestamp", "fsync", "replication", "apply", "confirm", "catchup", "read"}
 
 func (s Stage) String() string {
 	if int(s) < len(stageNames) {
