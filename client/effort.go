@@ -33,6 +33,8 @@ type effort struct {
 	ctx  context.Context // the caller's
 	what string
 	key  shard.Key // the part's first; nil: none
+	// trace is told the steps; nil: nobody wants to know.
+	trace *Trace
 
 	began env.Time
 	end   env.Time      // INVARIANT: nothing is sent, and no wait begins, from here on
@@ -60,7 +62,7 @@ type happened struct {
 // begin starts an effort. The deadline of ctx is read as a value, because only env knows the time.
 func (db *DB) begin(ctx context.Context, what string, key shard.Key) effort {
 	now := db.env.Now()
-	e := effort{db: db, ctx: ctx, what: what, key: key, began: now, now: now, fresh: true, end: now.Add(db.budget), limit: attemptTimeout}
+	e := effort{db: db, ctx: ctx, what: what, key: key, began: now, now: now, fresh: true, end: now.Add(db.budget), limit: attemptTimeout, trace: traceOf(ctx, now)}
 	if at, ok := ctx.Deadline(); ok {
 		if left := at.Sub(db.env.Wall()); left < db.budget {
 			e.end, e.byCtx = now.Add(left), true
@@ -102,10 +104,11 @@ func (e *effort) share(limit time.Duration) time.Duration {
 
 // call sends one request and waits for its reply, at most for timeout.
 func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout time.Duration) call.Reply {
-	req.Timeout = timeout
+	req.Timeout, req.Trace = timeout, e.trace != nil
 	e.attempts++
 	e.shard, e.store = req.Shard, to.Store
 	ctx, sc := e.db.scopes.enter(e.ctx, e.now.Add(req.Timeout))
+	at := e.traceNow()
 	rep := e.db.conn.Call(ctx, addr, to.Store, req)
 	e.db.scopes.leave(sc)
 	if rep.Term != 0 || rep.Applied != 0 {
@@ -116,6 +119,7 @@ func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout 
 	} else if isContext(rep.Err) && e.ctx.Err() == nil {
 		rep.Err = fmt.Errorf("no answer in %s: %w", req.Timeout.Round(time.Millisecond), shard.ErrUnavailable)
 	}
+	e.tracedAttempt(at, to, addr, req, &rep)
 	return rep
 }
 
@@ -216,11 +220,13 @@ func (e *effort) pause(why reason, err error, floor time.Duration) error {
 	}
 	if wait > 0 {
 		ctx, sc := e.db.scopes.enter(e.ctx, 0)
+		at := e.traceNow()
 		_ = e.db.env.Sleep(ctx, min(wait, e.end.Sub(e.now)))
+		e.traced(at, TraceStep{Kind: TracePause, Err: err})
 		e.db.scopes.leave(sc)
 	}
 	if why.reloads() && (n+1)%reloadingAfter == 0 && e.key != nil {
-		_ = e.db.place.load(e, e.key) // a hint: without it the next attempt goes by what is known
+		_ = e.load(e.key) // a hint: without it the next attempt goes by what is known
 	}
 	return e.over()
 }

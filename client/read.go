@@ -20,14 +20,16 @@ func (e *effort) route(t *target) (route, error) {
 			return route{}, stop
 		}
 		if rt, ok := e.db.routes.find(t); ok {
+			e.tracedRoute(&rt)
 			return rt, nil
 		}
 		k := t.first
 		if t.before {
 			k = justBefore(k)
 		}
-		err := e.db.place.load(e, k)
+		err := e.load(k)
 		if rt, ok := e.db.routes.find(t); ok {
+			e.tracedRoute(&rt)
 			return rt, e.over()
 		}
 		if err == nil {
@@ -37,6 +39,14 @@ func (e *effort) route(t *target) (route, error) {
 			return route{}, stop
 		}
 	}
+}
+
+// load asks placement for the routes around a key.
+func (e *effort) load(k shard.Key) error {
+	at := e.traceNow()
+	err := e.db.place.load(e, k)
+	e.traced(at, TraceStep{Kind: TraceLocate, Err: err})
+	return err
 }
 
 // read sends a query until somebody answers it. Reads have no effect, so whatever went wrong is simply tried again. It

@@ -31,7 +31,9 @@ func (e *effort) stamp() (Timestamp, error) {
 		if stop := e.over(); stop != nil {
 			return 0, e.stopped(stop)
 		}
+		at := e.traceNow()
 		ts, err := e.db.stamps.next(e)
+		e.traced(at, TraceStep{Kind: TraceTimestamp, Err: err})
 		if err == nil {
 			return ts, nil
 		}

@@ -22,7 +22,8 @@ import (
 //	placement: what it knows from now on; "down" it does not answer
 //	put k v, get k, cas k old new, absent k v, delete k, atomic +k -k k=v …, putmany k=v …, getmany k …, deleterange a b,
 //	scan a b, reverse a b: the call; its input are the replies, one a line; deadline=d gives its context one, cancel=n
-//	ends it during request n
+//	ends it during request n; trace shows the steps of the call in the end. A reply that begins with after=d comes after that
+//	time, of which fsync=d was spent in the store
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		s := &script{t: t}
@@ -43,6 +44,7 @@ type script struct {
 	calls   int
 	cancel  context.CancelFunc
 	after   int // the request during which cancel is called
+	trace   *Trace
 }
 
 func (s *script) run(td *datadriven.TestData) string {
@@ -73,6 +75,9 @@ func (s *script) run(td *datadriven.TestData) string {
 	for _, r := range s.replies {
 		fmt.Fprintf(&s.out, "NOT ASKED FOR: %s\n", r)
 	}
+	if s.trace != nil {
+		s.out.WriteString(s.trace.String())
+	}
 	return s.out.String()
 }
 
@@ -98,7 +103,7 @@ const env0 = 1_000_000_000
 
 func (s *script) context(td *datadriven.TestData) context.Context {
 	ctx := context.Background()
-	s.cancel, s.after, s.calls = nil, 0, 0
+	s.cancel, s.after, s.calls, s.trace = nil, 0, 0, nil
 	args := td.CmdArgs[:0]
 	for _, a := range td.CmdArgs {
 		switch a.Key {
@@ -111,6 +116,9 @@ func (s *script) context(td *datadriven.TestData) context.Context {
 		case "cancel":
 			ctx, s.cancel = context.WithCancel(ctx)
 			s.after, _ = strconv.Atoi(a.Vals[0])
+		case "trace":
+			s.trace = &Trace{}
+			ctx = WithTrace(ctx, s.trace)
 		default:
 			args = append(args, a)
 		}
@@ -125,6 +133,9 @@ func (s *script) Call(_ context.Context, addr string, to shard.StoreID, req *cal
 		s.t.Fatalf("%s was called at %s", to, addr)
 	}
 	s.calls++
+	if req.Trace != (s.trace != nil) {
+		s.t.Errorf("a request that asks for its stages: %v", req.Trace)
+	}
 	fmt.Fprintf(&s.out, "%s: %s", to, describe(req))
 	s.showBody(req)
 	if len(s.replies) == 0 {
@@ -138,7 +149,30 @@ func (s *script) Call(_ context.Context, addr string, to shard.StoreID, req *cal
 		s.cancel()
 		return call.Reply{Err: context.Canceled}
 	}
-	return s.reply(line, req)
+	return s.late(line, req)
+}
+
+// late makes a reply that takes its time.
+func (s *script) late(line string, req *call.Request) call.Reply {
+	var stages call.Stages
+	for {
+		word, rest, _ := strings.Cut(line, " ")
+		name, value, _ := strings.Cut(word, "=")
+		d, err := time.ParseDuration(value)
+		switch {
+		case err == nil && name == "after":
+			s.w.now = s.w.now.Add(d)
+		case err == nil && name == "fsync":
+			stages[call.StageFsync] = d
+		default:
+			rep := s.reply(line, req)
+			if req.Trace && stages.Total() > 0 {
+				rep.Stages = &stages
+			}
+			return rep
+		}
+		line = rest
+	}
 }
 
 // showBody prints what a request writes or reads.

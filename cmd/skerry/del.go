@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/cli/output"
 )
 
 func (a *app) delCmd() *cobra.Command {
@@ -19,6 +20,7 @@ key that begins with it, shard by shard.`,
 	form.flag(cmd)
 	prefix := cmd.Flags().String("prefix", "", "delete all keys that begin with this `key`")
 	yes := cmd.Flags().Bool("yes", false, "do not ask whether --prefix is meant")
+	trace := traceFlag(cmd)
 	a.clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		byPrefix := cmd.Flags().Changed("prefix")
@@ -40,15 +42,17 @@ key that begins with it, shard by shard.`,
 			return err
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
-			if byPrefix {
-				return s.DeleteRange(ctx, client.Prefix(start))
-			}
-			ctx, cancel := s.limit(ctx)
-			defer cancel()
-			if len(keys) == 1 {
-				return s.Delete(ctx, keys[0])
-			}
-			return s.DeleteMany(ctx, keys)
+			return a.traced(ctx, *trace, output.Table, func(ctx context.Context) error {
+				if byPrefix {
+					return s.DeleteRange(ctx, client.Prefix(start))
+				}
+				ctx, cancel := s.limit(ctx)
+				defer cancel()
+				if len(keys) == 1 {
+					return s.Delete(ctx, keys[0])
+				}
+				return s.DeleteMany(ctx, keys)
+			})
 		})
 	}
 	return cmd

@@ -24,6 +24,7 @@ written in the same form. If there is no such key the exit code is 3.`,
 	form.flag(cmd)
 	raw := cmd.Flags().Bool("raw", false, "write the bytes of the value as they are")
 	ttl := cmd.Flags().Bool("ttl", false, "print how long the key has to live instead, 0s for ever")
+	trace := traceFlag(cmd)
 	format := outputFlag(cmd, false)
 	a.clientFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("raw", "hex", "ttl")
@@ -37,19 +38,21 @@ written in the same form. If there is no such key the exit code is 3.`,
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)
 			defer cancel()
-			if *ttl {
-				left, err := s.GetTTL(ctx, key)
+			return a.traced(ctx, *trace, *format, func(ctx context.Context) error {
+				if *ttl {
+					left, err := s.GetTTL(ctx, key)
+					if err != nil {
+						return notFound(err)
+					}
+					_, err = fmt.Fprintln(a.out, left)
+					return err
+				}
+				value, err := s.Get(ctx, key)
 				if err != nil {
 					return notFound(err)
 				}
-				_, err = fmt.Fprintln(a.out, left)
-				return err
-			}
-			value, err := s.Get(ctx, key)
-			if err != nil {
-				return notFound(err)
-			}
-			return a.printValue(key, value, &form, *raw, *format)
+				return a.printValue(key, value, &form, *raw, *format)
+			})
 		})
 	}
 	return cmd

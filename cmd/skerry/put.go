@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/cli/output"
 	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -27,6 +28,7 @@ backslash.`,
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "let the key live that long")
 	ifAbsent := cmd.Flags().Bool("if-absent", false, "only if the key does not exist")
 	ifValue := cmd.Flags().String("if-value", "", "only if the key exists with this `value`")
+	trace := traceFlag(cmd)
 	a.clientFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("if-absent", "if-value")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -49,13 +51,15 @@ backslash.`,
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
 			ctx, cancel := s.limit(ctx)
 			defer cancel()
-			switch {
-			case *ifAbsent:
-				return s.PutIfAbsent(ctx, key, value, opts...)
-			case cmd.Flags().Changed("if-value"):
-				return s.CompareAndSwap(ctx, key, old, value, opts...)
-			}
-			return s.Put(ctx, key, value, opts...)
+			return a.traced(ctx, *trace, output.Table, func(ctx context.Context) error {
+				switch {
+				case *ifAbsent:
+					return s.PutIfAbsent(ctx, key, value, opts...)
+				case cmd.Flags().Changed("if-value"):
+					return s.CompareAndSwap(ctx, key, old, value, opts...)
+				}
+				return s.Put(ctx, key, value, opts...)
+			})
 		})
 	}
 	return cmd

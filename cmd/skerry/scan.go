@@ -33,6 +33,7 @@ moment.`,
 	limit := cmd.Flags().Int("limit", 0, "at most that many keys (default all)")
 	reverse := cmd.Flags().Bool("reverse", false, "from the last key to the first")
 	keysOnly := cmd.Flags().Bool("keys-only", false, "no values")
+	trace := traceFlag(cmd)
 	format := outputFlag(cmd, false)
 	a.clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -48,11 +49,13 @@ moment.`,
 			opts = append(opts, client.KeysOnly())
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
-			kvs := s.Scan(ctx, r, opts...)
-			if *reverse {
-				kvs = s.ReverseScan(ctx, r, opts...)
-			}
-			return printKVs(a.out, kvs, &form, *keysOnly, *format)
+			return a.traced(ctx, *trace, *format, func(ctx context.Context) error {
+				kvs := s.Scan(ctx, r, opts...)
+				if *reverse {
+					kvs = s.ReverseScan(ctx, r, opts...)
+				}
+				return printKVs(a.out, kvs, &form, *keysOnly, *format)
+			})
 		})
 	}
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/cli/output"
 )
 
 func (a *app) txnCmd() *cobra.Command {
@@ -37,6 +38,7 @@ the transaction up. Errors end a script; a conflict has the exit code of other e
 	form.flag(cmd)
 	pessimistic := cmd.Flags().Bool("pessimistic", false, "lock every key when it is read or written")
 	serializable := cmd.Flags().Bool("serializable", false, "validate what was read when it commits")
+	trace := traceFlag(cmd)
 	a.clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var opts []client.TxnOption
@@ -47,28 +49,33 @@ the transaction up. Errors end a script; a conflict has the exit code of other e
 			opts = append(opts, client.Serializable())
 		}
 		return a.withDB(cmd, func(ctx context.Context, s *session) error {
-			tx, err := s.Begin(ctx, opts...)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-			x := txnScript{app: a, tx: tx, form: &form}
-			in := bufio.NewScanner(a.in)
-			in.Buffer(nil, 16<<20)
-			for in.Scan() {
-				over, err := x.line(in.Text())
-				if over || err != nil {
-					return err
-				}
-			}
-			if err := in.Err(); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(a.err, "rolled back: the input ended without commit")
-			return err
+			return a.traced(ctx, *trace, output.Table, func(ctx context.Context) error { return a.runTxn(ctx, s, &form, opts) })
 		})
 	}
 	return cmd
+}
+
+// runTxn runs the lines of the input in one transaction.
+func (a *app) runTxn(ctx context.Context, s *session, form *byteForm, opts []client.TxnOption) error {
+	tx, err := s.Begin(ctx, opts...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	x := txnScript{app: a, tx: tx, form: form}
+	in := bufio.NewScanner(a.in)
+	in.Buffer(nil, 16<<20)
+	for in.Scan() {
+		over, err := x.line(in.Text())
+		if over || err != nil {
+			return err
+		}
+	}
+	if err := in.Err(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.err, "rolled back: the input ended without commit")
+	return err
 }
 
 // txnScript runs the lines of a transaction.

@@ -57,7 +57,7 @@ func Table() []Setting {
 	s := version.Settings
 	return []Setting{
 		{LogLevel, "nodes", "info", "debug, info, warn or error", s, checkLevel},
-		{SlowOperation, "stores", "500ms", "a line is logged of operations that took a store longer, with where the time went; 0s is never", s, orNever(durations(minSlow))},
+		{SlowOperation, "stores", "500ms", "a line is logged of operations that took a store longer, with where the time went; 0 is never", s, orNever(durations(minSlow))},
 		{SnapshotRate, "stores", "0", "bytes a second that each store receives in snapshots; 0 is no limit", s, sizes(minRate)},
 		{SplitSize, "stores", "96MiB", "size from which on shards are split; 0 is never", s, sizes(minSplitSize)},
 		{SplitLoad, "stores", "5000", "requests a second from which on shards are split; 4 KiB count as one; 0 is never", s, numbers(0, maxSplitLoad)},
@@ -112,7 +112,7 @@ func durations(least time.Duration) func(string) error {
 	}
 }
 
-// orNever takes 0s as well, which stands for never.
+// orNever takes 0 as well, which stands for never.
 func orNever(check func(string) error) func(string) error {
 	return func(text string) error {
 		if d, err := time.ParseDuration(text); err == nil && d == 0 {
