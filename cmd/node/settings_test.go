@@ -49,7 +49,7 @@ func TestSettingsReachEveryNode(t *testing.T) {
 			return
 		}
 	}
-	expect := func(when string, level slog.Level, split uint64) {
+	expect := func(when string, level slog.Level, split uint64, slow time.Duration) {
 		t.Helper()
 		for ctx := testContext(t); ; time.Sleep(10 * time.Millisecond) {
 			missing := ""
@@ -61,6 +61,9 @@ func TestSettingsReachEveryNode(t *testing.T) {
 					if s.Bounds().SplitBytes != split {
 						missing = n.Addr() + " splits by another size"
 					}
+					if s.Bounds().SlowOperation != slow {
+						missing = n.Addr() + " logs other operations as slow"
+					}
 				}
 			}
 			if missing == "" {
@@ -71,14 +74,15 @@ func TestSettingsReachEveryNode(t *testing.T) {
 			}
 		}
 	}
-	expect("at first", slog.LevelWarn, 7<<20)
-	order(beat.SettingsOrder{Set: []setting.Made{{Key: setting.LogLevel, Value: "error"}, {Key: setting.SplitSize, Value: "9MiB"}}})
-	expect("set", slog.LevelError, 9<<20)
+	expect("at first", slog.LevelWarn, 7<<20, DefaultSlowOperation)
+	order(beat.SettingsOrder{Set: []setting.Made{{Key: setting.LogLevel, Value: "error"}, {Key: setting.SplitSize, Value: "9MiB"},
+		{Key: setting.SlowOperation, Value: "0"}}})
+	expect("set", slog.LevelError, 9<<20, 0)
 	nodes = append(nodes, startReady(t, leveled(storeConfig("", first.Addr()))))
-	expect("with a node that joined later", slog.LevelError, 9<<20)
+	expect("with a node that joined later", slog.LevelError, 9<<20, 0)
 	nodes = nodes[:2]
-	order(beat.SettingsOrder{Reset: []string{setting.LogLevel, setting.SplitSize}})
-	expect("reset", slog.LevelWarn, 7<<20)
+	order(beat.SettingsOrder{Reset: []string{setting.LogLevel, setting.SplitSize, setting.SlowOperation}})
+	expect("reset", slog.LevelWarn, 7<<20, DefaultSlowOperation)
 }
 
 // TestVersionIsKnownAlone: a cluster begins with the newest version, and each directory says so before anybody answers; one

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTxnCommands runs transactions, and what administrators see of them, against a cluster.
+// TestTxnCommands runs transactions, and what administrators see of them, against a cluster; and commands that tell their steps.
 func TestTxnCommands(t *testing.T) {
 	cleanEnv(t)
 	p := start(t, "playground", "--addr", "127.0.0.1:0")
@@ -43,4 +43,5 @@ func TestTxnCommands(t *testing.T) {
 	}
 	s.run(0, "", "ctl", "gc", "status", "-o", "json")
 	s.run(exitError, "", "watch", "--from", before, "--catch-up") // compacted
+	s.traces(t)
 }
