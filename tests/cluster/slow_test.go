@@ -154,6 +154,9 @@ func TestSlowOperationsNameTheStage(t *testing.T) {
 		if rep.Err != nil || rep.Stages == nil {
 			t.Fatalf("%s %s: %v, stages %v", what.op, what.key, rep.Err, rep.Stages)
 		}
+		if req().Kind == call.Write && rep.Stages[call.StageApply] == 0 {
+			t.Errorf("%s %s was applied in no time", what.op, what.key)
+		}
 		line, sum := log.of(c, what.op, what.key), 0.0
 		for st, d := range rep.Stages {
 			name := call.Stage(st).String()
