@@ -25,6 +25,8 @@
 // and only a definite "this never happened, and never will" is followed by a new one (see write.go). So a write takes
 // effect at most once, and one whose fate cannot be learnt in time ends with ErrAmbiguous instead of a guess.
 //
+// WithTrace tells, of one call, where it went, what came back, and where the time went in the client and in the stores.
+//
 // # Tasks
 //
 // Two tasks run while a DB is open; Close ends both. "client-watch" owns the stream of routes and sleeps between two of

@@ -58,7 +58,7 @@
 // # Locks
 //
 // Leaves all: Store.mu (ranges and placeholders, closing), inbox.mu, syncLoop.mu, liveness.mu, readers.mu,
-// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu. None is held while another is
+// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu, slowLog.mu. None is held while another is
 // taken, with two exceptions: a reception's mu is held around
 // its sink's disk writes and around snapshots.mu, and snapshots.mu is never held around it. No lock is held across a call
 // that blocks in env.
@@ -86,6 +86,11 @@
 // one from placement (timestamp.go), and gets a floor when its entry is made (guard.go). A query is a Get; before it reads,
 // or its round is stepped, its timestamp is noted in the guard, and it waits there for what may commit below it. Old
 // versions go by collect.go. All of it: docs/transactions.md.
+//
+// # Where the time goes
+//
+// Every Call carries a stopwatch (stopwatch.go), which is told what the call waits for from now on wherever it is moved. When
+// it is answered its stages go into the reply, if it was asked for them, and into the log, if it was slow (slow.go).
 //
 // # Lives
 //
