@@ -31,12 +31,12 @@ func (s *Store) Handle(asks []call.Ask) {
 			c.expire = int64(now.Add(c.Req.Timeout))
 		}
 		if err := s.check(&c); err != nil {
-			c.fail(err)
+			c.refuse(now, err)
 			continue
 		}
 		r := s.replica(c.Req.Shard)
 		if r == nil {
-			c.fail(&shard.NotFoundError{Shard: c.Req.Shard, Store: s.id})
+			c.refuse(now, &shard.NotFoundError{Shard: c.Req.Shard, Store: s.id})
 			continue
 		}
 		if c.Req.Kind == call.Read {
@@ -44,7 +44,7 @@ func (s *Store) Handle(asks []call.Ask) {
 			r.lastRead.Store(int64(now))
 			if !c.inline() {
 				if err := s.hold(&c); err != nil {
-					c.fail(err)
+					c.refuse(now, err)
 					continue
 				}
 			}
@@ -63,7 +63,7 @@ func (s *Store) Handle(asks []call.Ask) {
 			}
 		}
 		if err := s.hold(&c); err != nil {
-			c.fail(err)
+			c.refuse(now, err)
 			continue
 		}
 		w := r.w.index
@@ -76,7 +76,7 @@ func (s *Store) Handle(asks []call.Ask) {
 		}
 		if err := s.workers[i].postCalls(lot); err != nil {
 			for j := range lot {
-				lot[j].fail(err)
+				lot[j].refuse(now, err)
 			}
 		}
 	}
@@ -218,18 +218,18 @@ func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
 func (w *worker) accept(c *Call) {
 	r := w.replicas[c.Req.Shard]
 	if r == nil {
-		c.fail(&shard.NotFoundError{Shard: c.Req.Shard, Store: w.store.id})
+		c.refuse(w.seen, &shard.NotFoundError{Shard: c.Req.Shard, Store: w.store.id})
 		return
 	}
 	if !r.born() || r.held && !r.freezing {
-		c.fail(&shard.NotReadyError{Shard: r.id, Why: "this replica waits for its data"})
+		c.refuse(w.seen, &shard.NotReadyError{Shard: r.id, Why: "this replica waits for its data"})
 		return
 	}
 	r.wakeUp(wakeRequest)
 	switch c.Req.Kind {
 	case call.Write:
 		if err := r.admitWrite(c); err != nil {
-			c.fail(err)
+			c.refuse(w.seen, err)
 			return
 		}
 		if c.txn != nil && c.txn.floor && r.park(c) {
@@ -283,16 +283,17 @@ func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
 func (w *worker) acceptRefresh(r *replica, c *Call) {
 	if !r.canServe() {
 		if r.group.Leading() && !r.group.Muted() {
-			c.fail(&shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
+			c.refuse(w.seen, &shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
 			return
 		}
-		c.fail(r.notLeader())
+		c.refuse(w.seen, r.notLeader())
 		return
 	}
 	if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
-		c.fail(err)
+		c.refuse(w.seen, err)
 		return
 	}
+	c.spent.stop(w.seen)
 	c.reply(&call.Reply{Term: r.group.Term(), Applied: r.machine.Applied.Index})
 }
 

@@ -43,6 +43,12 @@ func (w *stopwatch) stop(now env.Time) {
 	}
 }
 
+// refuse is fail for who knows the time.
+func (c *Call) refuse(now env.Time, err error) {
+	c.spent.stop(now)
+	c.fail(err)
+}
+
 // stages are the laps, once it is over.
 func (w *stopwatch) stages() *call.Stages {
 	out := new(call.Stages)
