@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ var differs = []struct {
 	// Who leads is a matter of elections: of ctl status, store list, store plans, shard list and shard get.
 	{regexp.MustCompile(`^(placement \d of \d members answer, leader) \S+$`), "$1 ADDR"},
 	{regexp.MustCompile(`\bstore st\d+ at 127\.`), "store stN at 127."}, // in the order in which they registered
+	{regexp.MustCompile(`, led by st\d+$`), ", led by stN"},
 	{regexp.MustCompile(`\bstore=st\d+ left=\d+$`), "store=stN left=N"},
 	{regexp.MustCompile(`^(st\d+ \S+ [a-z, ]+ TIME \d+) \d+ SIZE`), "$1 N SIZE"},
 	{regexp.MustCompile(`^(st\d+ (?:\d+ -> )?\d+) (?:\d+ -> )?\d+ (SIZE.*?) [\d.]+%$`), "$1 N $2 N%"},
@@ -31,6 +33,8 @@ var differs = []struct {
 	{regexp.MustCompile(`^(s\d+ \S+ \S+ \d+\.\d+ \S+ \d+ \d+) st\d+ (st[\d,st]+)$`), "$1 stN $2"},
 	{regexp.MustCompile(`^leader st\d+, term \d+$`), "leader stN, term N"},
 	{regexp.MustCompile(`^(st\d+ r\d+ \w+) (?:leads|follows)(?:, asleep)?(?: \d+){5} SIZE$`), "$1 IS N N N N N SIZE"},
+	{regexp.MustCompile(`^(st\d+ s\d+ r\d+ \[.*\) \d+\.\d+)(?: \d+){5}$`), "$1 N N N N N"},
+	{regexp.MustCompile(`^\d+ \d+ \d+ (empty|data) `), "N N N $1 "},
 	// What a benchmark measures.
 	{regexp.MustCompile(`^[\d,]+ operations in [\d.]+ s: [\d,]+ ops/s$`), "N operations in TIME: N ops/s"},
 	{regexp.MustCompile(`^(get|put|all) [\d,]+ [\d,]+ TIME`), "$1 N N TIME"},
@@ -56,27 +60,75 @@ func same(l string) string {
 	return l
 }
 
-// alike compares lines but for what differs between two runs.
-func alike(want, got []string) bool {
+// names is which id of a run stands for an id of the document: those of shards, stores, replicas. In a section each has one
+// meaning, in what is printed and in the commands. Ids are drawn by several at a time, in no certain order.
+type names map[string]string
+
+var idForm = regexp.MustCompile(`\b(s|st|r)[1-9]\d{3,}\b`)
+
+// same compares two lines, and binds the ids that were not seen before.
+func (n names) same(want, got string) bool {
+	want, got = same(want), same(got)
+	w, g := idForm.FindAllString(want, -1), idForm.FindAllString(got, -1)
+	if len(w) != len(g) || idForm.ReplaceAllString(want, "$1") != idForm.ReplaceAllString(got, "$1") {
+		return false
+	}
+	for i, id := range w {
+		is, bound := n[id]
+		if !bound {
+			for _, other := range n {
+				if other == g[i] {
+					return false
+				}
+			}
+			n[id], is = g[i], g[i]
+		}
+		if is != g[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// alike compares lines but for what differs between two runs. What it binds stays if they are alike.
+func (n names) alike(want, got []string) bool {
+	try := maps.Clone(n)
 	for i, l := range want {
 		if strings.TrimSpace(l) == "..." {
-			if i == len(want)-1 {
-				return true
-			}
-			for skip := range len(got) + 1 {
-				if alike(want[i+1:], got[skip:]) {
+			rest := len(got) == 0 || i < len(want)-1
+			for skip := 0; rest && skip <= len(got); skip++ {
+				if try.alike(want[i+1:], got[skip:]) {
+					maps.Copy(n, try)
 					return true
 				}
 			}
-			return false
+			if !rest {
+				maps.Copy(n, try)
+			}
+			return !rest
 		}
-		if len(got) == 0 || same(l) != same(got[0]) {
+		if len(got) == 0 || !try.same(l, got[0]) {
 			return false
 		}
 		got = got[1:]
 	}
+	if len(got) == 0 {
+		maps.Copy(n, try)
+	}
 	return len(got) == 0
 }
+
+// ours puts the ids of the run into a command.
+func (n names) ours(cmd string) string {
+	return idForm.ReplaceAllStringFunc(cmd, func(id string) string {
+		if is, ok := n[id]; ok {
+			return is
+		}
+		return id
+	})
+}
+
+func alike(want, got []string) bool { return names{}.alike(want, got) }
 
 // TestAlike: what a document must not get wrong is seen, and what differs from run to run is not.
 func TestAlike(t *testing.T) {
@@ -97,19 +149,35 @@ func TestAlike(t *testing.T) {
 		{"st1000  127.0.0.1:4400  up  1ms  3  1  2.86 KiB  1 GiB  2 GiB  devel  -", "st1000  127.0.0.1:4400  draining  1ms  3  1  2.86 KiB  1 GiB  2 GiB  devel  -", false},
 		{"st1000  127.0.0.1:4400  up  1ms  3  1  2.86 KiB  1 GiB  2 GiB  devel  -", "st1000  127.0.0.1:4401  up  1ms  3  1  2.86 KiB  1 GiB  2 GiB  devel  -", false},
 		{"s1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1001", "s1003  -inf  g  1.1  39 B  0  0  st1000  st1000,st1001", true},
-		{"s1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1001", "s1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1002", false},
+		{"s1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1001", "s1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1001,st1002", false},
+		{"st1000  st1001\ns1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1001", "st1000  st1001\ns1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1002", false},
 		{"s1003  -inf  g  1.1  36 B  0  0  st1001  st1000,st1001", "s1003  -inf  h  1.1  36 B  0  0  st1001  st1000,st1001", false},
 		{"59m59.969s", "59m58.5s", true},
 		{"59m59.969s", "1h", false},
 		{"key not found (s1003 on st1001, 1 attempt(s) in 1ms) [SK2001]", "key not found (s1003 on st1002, 2 attempt(s) in 3ms) [SK2001]", true},
 		{"key not found (s1003 on st1001, 1 attempt(s) in 1ms) [SK2001]", "key not found (s1003 on st1001, 1 attempt(s) in 1ms) [SK2002]", false},
+		{"degraded", "healthy", false},
+		{"1053    127.0.0.1:4404   voter  yes    -", "1057    127.0.0.1:4404   voter  yes    -", true},
+		{"1053    127.0.0.1:4404   voter  yes    -", "1053    127.0.0.1:4404   learner  yes    -", false},
+		{"2       127.0.0.1:4401   voter  yes    -", "3       127.0.0.1:4401   voter  yes    -", false},
+		{"exported 2 keys, 66 B in 690.22µs (93.4 KiB/s)", "exported 3 keys, 66 B in 690.22µs (93.4 KiB/s)", false},
+		{"skerry_memory_share_bytes{kind=\"reads\"} 1.6777216e+07", "skerry_memory_share_bytes{kind=\"reads\"} 3.3554432e+07", false},
 		{"user/42\tada", "user/43\tada", false},
 	} {
-		if got := alike([]string{c.want}, []string{c.got}); got != c.alike {
+		if got := alike(strings.Split(c.want, "\n"), strings.Split(c.got, "\n")); got != c.alike {
 			t.Errorf("%q and %q: alike is %t", c.want, c.got, got)
 		}
 	}
 	if !alike([]string{"a", "...", "c"}, []string{"a", "b", "b", "c"}) || alike([]string{"a", "...", "c"}, []string{"a", "b"}) || alike([]string{"a"}, []string{"a", "b"}) {
 		t.Error("lines that are left out")
+	}
+	n := names{}
+	if !n.alike([]string{"st1000 and s1003", "...", "st1001"}, []string{"st1001 and s1004", "s1005", "st1000"}) || n.ours("move s1003 from st1000 to st1002") != "move s1004 from st1001 to st1002" {
+		t.Errorf("ids that are drawn in another order: %v", n)
+	}
+	for _, got := range []string{"st1000", "st1002", "s1004"} {
+		if n.alike([]string{"st1000"}, []string{got}) || n.alike([]string{"st1007"}, []string{"st1000"}) {
+			t.Errorf("st1000 is %s, and not st1001", got)
+		}
 	}
 }

@@ -58,6 +58,7 @@ type shell struct {
 	back  [][2]string       // ours, and those of documents
 	in    io.Writer
 	out   *bufio.Reader
+	names names
 	files int // of what runs in the background
 	pids  []string
 	cmd   *exec.Cmd
@@ -73,7 +74,7 @@ func newShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sh := &shell{t: t, dir: dir}
+	sh := &shell{t: t, dir: dir, names: names{}}
 	var pairs []string
 	for i, addr := range ports.Free(t, docPorts+1) {
 		shown := fmt.Sprintf("127.0.0.1:%d", 4400+i)
@@ -163,7 +164,7 @@ func (sh *shell) step(s step, hidden bool) []string {
 	if m := exitCode.FindStringSubmatch(cmd); m != nil {
 		cmd, code = strings.TrimSuffix(cmd, m[0]), m[1]
 	}
-	cmd = sh.to.Replace(comment.ReplaceAllString(cmd, ""))
+	cmd = sh.names.ours(sh.to.Replace(comment.ReplaceAllString(cmd, "")))
 	cmd = strings.ReplaceAll(cmd, "--duration 10s", "--duration 1s")
 	if strings.HasPrefix(cmd, "bin/skerry playground") {
 		cmd += " --addr " + sh.back[0][0] + " &" // in a terminal of its own
@@ -174,7 +175,7 @@ func (sh *shell) step(s step, hidden bool) []string {
 	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
 		got, ended := sh.run(cmd)
 		got = sh.shown(got)
-		if (hidden || alike(s.want, got)) && ended == code {
+		if (hidden || sh.names.alike(s.want, got)) && ended == code {
 			return s.want
 		}
 		again := onlyLook.MatchString(cmd) && time.Now().Before(end)
@@ -208,7 +209,7 @@ func (sh *shell) background(cmd string, want []string) []string {
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		b, err := os.ReadFile(file)
 		got := sh.shown(strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"))
-		if err == nil && alike(want, got) {
+		if err == nil && sh.names.alike(want, got) {
 			return want
 		}
 		if time.Now().After(end) {
