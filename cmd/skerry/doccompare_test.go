@@ -24,13 +24,14 @@ var differs = []struct {
 	{regexp.MustCompile(`\(s(\d+) on st\d+, \d+ attempt`), "(s$1 on stN, N attempt"},
 	// Who leads is a matter of elections: of ctl status, store list, store plans, shard list and shard get.
 	{regexp.MustCompile(`^(placement \d of \d members answer, leader) \S+$`), "$1 ADDR"},
-	{regexp.MustCompile(`\bstore st\d+ at 127\.`), "store stN at 127."}, // in the order in which they registered
 	{regexp.MustCompile(`, led by st\d+$`), ", led by stN"},
-	{regexp.MustCompile(`\bstore=st\d+ left=\d+$`), "store=stN left=N"},
+	{regexp.MustCompile(`\b(store=st\d+ left=)\d+$`), "${1}N"},
+	{regexp.MustCompile(`; before: .*; nothing happened`), "; before: REASON; nothing happened"},
 	{regexp.MustCompile(`^(st\d+ \S+ [a-z, ]+ TIME \d+) \d+ SIZE`), "$1 N SIZE"},
 	{regexp.MustCompile(`^(st\d+ (?:\d+ -> )?\d+) (?:\d+ -> )?\d+ (SIZE.*?) [\d.]+%$`), "$1 N $2 N%"},
 	{regexp.MustCompile(`^(new (?:\d+ -> )?\d+) (?:\d+ -> )?\d+ (SIZE.*?) [\d.]+%$`), "$1 N $2 N%"},
-	{regexp.MustCompile(`^(s\d+ \S+ \S+ \d+\.\d+ \S+ \d+ \d+) st\d+ (st[\d,st]+)$`), "$1 stN $2"},
+	{regexp.MustCompile(`^(s\d+ \S+ \S+ \d+\.\d+) (?:SIZE|-) (\d+ \d+) st\d+ (st[\d,st]+)$`), "$1 SIZE $2 stN $3"}, // no size: it sleeps
+	{regexp.MustCompile(`^size (?:SIZE|-)$`), "size SIZE"},
 	{regexp.MustCompile(`^leader st\d+, term \d+$`), "leader stN, term N"},
 	{regexp.MustCompile(`^(st\d+ r\d+ \w+) (?:leads|follows)(?:, asleep)?(?: \d+){5} SIZE$`), "$1 IS N N N N N SIZE"},
 	{regexp.MustCompile(`^(st\d+ s\d+ r\d+ \[.*\) \d+\.\d+)(?: \d+){5}$`), "$1 N N N N N"},
@@ -156,6 +157,7 @@ func TestAlike(t *testing.T) {
 		{"59m59.969s", "1h", false},
 		{"key not found (s1003 on st1001, 1 attempt(s) in 1ms) [SK2001]", "key not found (s1003 on st1002, 2 attempt(s) in 3ms) [SK2001]", true},
 		{"key not found (s1003 on st1001, 1 attempt(s) in 1ms) [SK2001]", "key not found (s1003 on st1001, 1 attempt(s) in 1ms) [SK2002]", false},
+		{"deadline exceeded (s1011 on st1001, 18 attempt(s) in 2.017s); before: st1001: context deadline exceeded; nothing happened; try again later", "deadline exceeded (s1011 on st1001, 16 attempt(s) in 2.001s); before: st1001: call st1001 at 127.0.0.1:4401: unavailable (connection error: desc = \"transport: Error while dialing\"); nothing happened; try again later", true},
 		{"degraded", "healthy", false},
 		{"1053    127.0.0.1:4404   voter  yes    -", "1057    127.0.0.1:4404   voter  yes    -", true},
 		{"1053    127.0.0.1:4404   voter  yes    -", "1053    127.0.0.1:4404   learner  yes    -", false},
