@@ -39,8 +39,8 @@ func (a *app) traced(ctx context.Context, wanted bool, format output.Format, f f
 	return err
 }
 
-// step is a client.TraceStep in JSON; times are in milliseconds.
-type step struct {
+// traceStep is a client.TraceStep in JSON; times are in milliseconds.
+type traceStep struct {
 	At       float64            `json:"at_ms"`
 	Took     float64            `json:"took_ms"`
 	Op       string             `json:"op"`
@@ -55,9 +55,9 @@ type step struct {
 }
 
 func traceJSON(t *client.Trace, took time.Duration) any {
-	steps := []step{}
+	steps := []traceStep{}
 	for _, s := range t.Steps() {
-		out := step{At: millis(s.At), Took: millis(s.Took), Op: s.Op, Kind: s.Kind, Request: s.Request, Shard: s.Shard, Store: s.Store, Addr: s.Addr}
+		out := traceStep{At: millis(s.At), Took: millis(s.Took), Op: s.Op, Kind: s.Kind, Request: s.Request, Shard: s.Shard, Store: s.Store, Addr: s.Addr}
 		if len(s.Stages) > 0 {
 			out.OnTheWay, out.InStore = millis(s.OnTheWay()), map[string]float64{}
 		}
@@ -72,7 +72,7 @@ func traceJSON(t *client.Trace, took time.Duration) any {
 	return struct {
 		SchemaVersion int     `json:"schema_version"`
 		Took          float64 `json:"took_ms"`
-		Steps         []step  `json:"steps"`
+		Steps         []traceStep  `json:"steps"`
 	}{output.SchemaVersion, millis(took), steps}
 }
 

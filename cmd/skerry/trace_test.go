@@ -41,7 +41,7 @@ func (s *steps) traces(t *testing.T) {
 	var told struct {
 		Schema int     `json:"schema_version"`
 		Took   float64 `json:"took_ms"`
-		Steps  []step  `json:"steps"`
+		Steps  []traceStep  `json:"steps"`
 	}
 	if err := json.Unmarshal([]byte(errs), &told); err != nil || told.Schema == 0 || told.Took <= 0 || len(told.Steps) < 2 {
 		t.Fatalf("%v of\n%s", err, errs)
