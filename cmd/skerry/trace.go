@@ -70,9 +70,9 @@ func traceJSON(t *client.Trace, took time.Duration) any {
 		steps = append(steps, out)
 	}
 	return struct {
-		SchemaVersion int     `json:"schema_version"`
-		Took          float64 `json:"took_ms"`
-		Steps         []traceStep  `json:"steps"`
+		SchemaVersion int         `json:"schema_version"`
+		Took          float64     `json:"took_ms"`
+		Steps         []traceStep `json:"steps"`
 	}{output.SchemaVersion, millis(took), steps}
 }
 

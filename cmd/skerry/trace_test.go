@@ -39,9 +39,9 @@ func (s *steps) traces(t *testing.T) {
 	}
 	out, errs, _ := command(t, "", "scan", "--trace", "-o", "json", "--addr", s.addr)
 	var told struct {
-		Schema int     `json:"schema_version"`
-		Took   float64 `json:"took_ms"`
-		Steps  []traceStep  `json:"steps"`
+		Schema int         `json:"schema_version"`
+		Took   float64     `json:"took_ms"`
+		Steps  []traceStep `json:"steps"`
 	}
 	if err := json.Unmarshal([]byte(errs), &told); err != nil || told.Schema == 0 || told.Took <= 0 || len(told.Steps) < 2 {
 		t.Fatalf("%v of\n%s", err, errs)
