@@ -74,12 +74,17 @@ func (r *replica) admitBytes(c *Call) error {
 	if c.kind != budget.Writes {
 		return nil
 	}
-	if r.inflight > 0 && r.inflight+c.held > r.w.store.shardBytes {
-		r.w.store.memory.Refuse(c.kind)
-		return &shard.ServerBusyError{Store: r.w.store.id, Why: "too many writes wait for " + r.id.String(), Wait: busyWait}
+	s := r.w.store
+	if r.queued > 0 && c.queued > 0 && r.queued+c.queued > s.backlog.limit.Load()/backlogShardPart {
+		return s.tooLate()
+	}
+	if r.inflight > 0 && r.inflight+c.held > s.shardBytes {
+		s.memory.Refuse(c.kind)
+		return &shard.ServerBusyError{Store: s.id, Why: "too many writes wait for " + r.id.String(), Wait: busyWait}
 	}
 	c.bytes = c.held
 	r.inflight += c.bytes
+	r.queued += c.queued
 	return nil
 }
 
@@ -237,6 +242,7 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		return
 	}
 	for i := range p.calls {
+		p.calls[i].logged = true
 		r.touchLocks(&p.calls[i])
 		by.replies = append(by.replies, pendingReply{call: p.calls[i], rep: toReply(&res.Replies[p.lead+i])})
 	}
