@@ -21,6 +21,9 @@ const (
 	// reported, and the one until its leaders hear what to do, slowLooks keep within ten.
 	slowLooks = 4
 	fastLooks = 60
+	// silentAfter without a heartbeat to placement a store is not judged by its ways: the others count its silence as time on
+	// the way, and it may be stopped for a restart. If it stays away, it is suspected.
+	silentAfter = 2 * time.Second
 )
 
 // slowness is what the looks at one store found.
@@ -68,13 +71,15 @@ func (v *view) lookForSlowLocked(ids []shard.StoreID) {
 func (v *view) tripsLocked(ids []shard.StoreID) map[shard.StoreID]time.Duration {
 	type pair struct{ a, b shard.StoreID }
 	links := make(map[pair]time.Duration)
+	now := v.env.Now()
+	heard := func(sv *storeView) bool { return sv.state.live() && now.Sub(sv.seen) < silentAfter }
 	for _, id := range ids {
 		sv := v.stores[id]
-		if !sv.state.live() {
+		if !heard(sv) {
 			continue
 		}
 		for _, t := range sv.last.Trips {
-			if o := v.stores[t.Store]; o == nil || !o.state.live() || t.Store == id {
+			if o := v.stores[t.Store]; o == nil || !heard(o) || t.Store == id {
 				continue
 			}
 			p := pair{min(id, t.Store), max(id, t.Store)}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard/beat"
 )
@@ -20,9 +21,14 @@ func TestSlowNetwork(t *testing.T) {
 	ids := v.storeIDsLocked()
 	const near, far = time.Millisecond, 300 * time.Millisecond
 	// after looks so many times at the first n stores, with the ways between them as trip says.
+	silent := -1 // who sends nothing to placement either, for some seconds
 	after := func(n, looks int, trip func(a, b int) time.Duration) (slow string) {
 		for range looks {
 			for i, id := range ids[:n] {
+				if i == silent {
+					v.stores[id].seen = v.env.Now() - env.Time(silentAfter)
+					continue
+				}
 				r := &beat.Report{Versions: version.Ours(), Store: id, Full: true}
 				for j, other := range ids {
 					if d := trip(i, j); i != j && d != 0 {
@@ -82,5 +88,9 @@ func TestSlowNetwork(t *testing.T) {
 		if got := after(c.stores, c.looks, c.trip); got != c.want {
 			t.Errorf("%s: slow are %q, want %q", c.what, got, c.want)
 		}
+	}
+	silent = 2
+	if got := after(4, 2*slowLooks, star(silent)); got != "" {
+		t.Errorf("a store that is stopped for a restart: slow are %q", got)
 	}
 }

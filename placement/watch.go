@@ -136,7 +136,7 @@ func (s *Server) Locate(_ context.Context, key shard.Key, limit int) (*beat.Rout
 	}
 	routes := l.view.locate(key, limit)
 	if len(routes) == 0 {
-		return nil, &shard.NotReadyError{Shard: shard.MetaID, Why: "no shards exist yet: placement waits for stores to register"}
+		return nil, &shard.NotReadyError{Shard: shard.MetaID, Why: shard.NoShardsYet}
 	}
 	return &beat.Routes{Cluster: l.cluster, Routes: routes, Stores: l.view.allStores(), Members: s.Members()}, nil
 }

@@ -42,6 +42,9 @@ func (e *StaleEpochError) Error() string {
 	return fmt.Sprintf("%s: stale epoch, %d current descriptor(s)", e.Shard, len(e.Current))
 }
 
+// NoShardsYet is why a new cluster serves nothing: of a NotReadyError, and for people who look at its status.
+const NoShardsYet = "no shards exist yet: placement waits for stores to register"
+
 // NotReadyError says that the replica is behind the request's epoch, or has not yet applied what it must know before
 // it can serve. Nothing happened; the caller keeps its route and tries again.
 type NotReadyError struct {

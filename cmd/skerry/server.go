@@ -123,6 +123,9 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 		return stop(n, v.Duration(keyStopTimeout), log)
 	case <-n.Done():
 		closeWithin(n.Close, brokenCloseTimeout)
+		if fault.Of(n.Err()) == fault.StoreRemoved { // somebody wanted that
+			return fmt.Errorf("the node has ended: %w", n.Err())
+		}
 		return fault.With(fault.StoreStopped, fmt.Errorf("the node stopped because going on could damage data: %w; see the log, and do not delete anything before the cause is known", n.Err()))
 	}
 }

@@ -5,6 +5,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/skerrydb/skerry/client"
@@ -77,6 +78,11 @@ type Report struct {
 // Judge looks at everything.
 func Judge(p *Picture) Report {
 	j := judge{p: p, stores: make(map[shard.StoreID]*client.StoreInfo)}
+	if p.Err != nil && strings.Contains(p.Err.Error(), shard.NoShardsYet) {
+		j.add(Unavailable, "the cluster has no shards yet",
+			"start the other stores; the first shards are made when as many have registered as --stores says, by default as many as --replicas")
+		return j.report()
+	}
 	if p.Err != nil {
 		j.add(Unavailable, fmt.Sprintf("placement does not answer through %s", p.Addr),
 			"most members of placement must run, and --addr or SKERRY_ADDR name any node of the cluster; it said: "+p.Err.Error())
