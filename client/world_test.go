@@ -59,6 +59,8 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+func (w *world) Yield() {}
+
 func (w *world) Call(_ string, f func()) { f() }
 
 func (w *world) WithTimeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {

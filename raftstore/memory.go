@@ -57,6 +57,13 @@ func (s *Store) hold(c *Call) error {
 		s.memory.Add(kind, n)
 	}
 	c.memory, c.kind, c.held = s.memory, kind, n
+	if !c.queues() {
+		return nil
+	}
+	if !s.backlog.take(n) {
+		return s.tooLate()
+	}
+	c.backlog, c.queued = s.backlog, n
 	return nil
 }
 
@@ -74,6 +81,10 @@ func (c *Call) holdAnswer(body []byte) {
 
 // letGo gives back what a call holds. INVARIANT: every Call is completed exactly once, and by reply or fail.
 func (c *Call) letGo() {
+	if c.queued != 0 {
+		c.backlog.give(c.queued, c.logged)
+		c.queued = 0
+	}
 	if c.held != 0 {
 		c.memory.Give(c.kind, c.held)
 		c.held = 0

@@ -28,6 +28,7 @@ type Metrics struct {
 	watchScans         atomic.Uint64
 	closedReads        atomic.Uint64
 	slowOperations     atomic.Uint64
+	lateWrites         atomic.Uint64
 }
 
 // Counter is one of a store's counters. What it means stands in the node's table of metrics.
@@ -38,6 +39,9 @@ type Counter struct {
 
 // Inflight is how many bytes of memory are held by writes between their arrival and their answer.
 func (s *Store) Inflight() int64 { return s.memory.Used(budget.Writes) + s.memory.Used(budget.Deletes) }
+
+// WriteQueue is how many bytes of writes wait for others or are at work, and how many may be before more are refused.
+func (s *Store) WriteQueue() (held, limit int64) { return s.backlog.held.Load(), s.backlog.limit.Load() }
 
 // Counters reads all of them, in a fixed order.
 func (s *Store) Counters() []Counter {
@@ -63,5 +67,6 @@ func (s *Store) Counters() []Counter {
 		{"watch_scans_total", m.watchScans.Load()},
 		{"closed_reads_total", m.closedReads.Load()},
 		{"slow_operations_total", m.slowOperations.Load()},
+		{"late_writes_total", m.lateWrites.Load()},
 	}
 }

@@ -55,6 +55,7 @@ const (
 	DefaultMaxDrift       = 0.05
 	DefaultLogEntries     = 4096
 	DefaultHungDiskExit   = 20 * time.Second
+	DefaultMaxQueueTime   = 500 * time.Millisecond
 )
 
 // Options says how a Store works. Env, Engine, Store and Transport must be set.
@@ -92,6 +93,9 @@ type Options struct {
 	// Memory is the store's budget of memory; nil is one of budget.DefaultBytes. The bounds above that are in bytes are
 	// parts of it.
 	Memory *budget.Budget
+	// MaxQueueTime is how long writes may wait for others before more are refused, see backlog.go; zero: DefaultMaxQueueTime, below
+	// zero: only memory bounds them.
+	MaxQueueTime time.Duration
 	// LowSpace is below how many free bytes of the disk nothing is added any more, see space.go; zero: a part of the disk's
 	// size, below zero: the disk is not looked at.
 	LowSpace int64
@@ -135,6 +139,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Memory == nil {
 		o.Memory = budget.New(0)
+	}
+	if o.MaxQueueTime == 0 {
+		o.MaxQueueTime = DefaultMaxQueueTime
 	}
 	if o.HungDiskExit <= 0 {
 		o.HungDiskExit = DefaultHungDiskExit

@@ -33,8 +33,12 @@ type Call struct {
 	held   int64        // bytes of kind, taken from memory; see hold
 	kind   budget.Kind
 	memory *budget.Budget
-	grows  bool  // of writes: it adds data, see grows.go
-	expire int64 // env.Time after which nobody waits any more; 0 is never
+	// queued are bytes of the backlog, see backlog.go; logged: the write went through its shard's log.
+	queued  int64
+	backlog *backlog
+	logged  bool
+	grows   bool  // of writes: it adds data, see grows.go
+	expire  int64 // env.Time after which nobody waits any more; 0 is never
 	// clock: the read met a key that was due when it arrived, and waits for the shard's time to pass due.
 	clock bool
 	// began is the observer's, see Observer.ReadBegan; 0 without one.

@@ -77,12 +77,17 @@ func (r *replica) admitBytes(c *Call) error {
 	if c.kind != budget.Writes {
 		return nil
 	}
-	if r.inflight > 0 && r.inflight+c.held > r.w.store.shardBytes {
-		r.w.store.memory.Refuse(c.kind)
-		return &shard.ServerBusyError{Store: r.w.store.id, Why: "too many writes wait for " + r.id.String(), Wait: busyWait}
+	s := r.w.store
+	if r.queued > 0 && c.queued > 0 && r.queued+c.queued > s.backlog.limit.Load()/backlogShardPart {
+		return s.tooLate()
+	}
+	if r.inflight > 0 && r.inflight+c.held > s.shardBytes {
+		s.memory.Refuse(c.kind)
+		return &shard.ServerBusyError{Store: s.id, Why: "too many writes wait for " + r.id.String(), Wait: busyWait}
 	}
 	c.bytes = c.held
 	r.inflight += c.bytes
+	r.queued += c.queued
 	return nil
 }
 
@@ -253,6 +258,7 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 	}
 	for i := range p.calls {
 		c := &p.calls[i]
+		c.logged = true
 		r.touchLocks(c)
 		p.timeCall(c)
 		c.spent.enter(call.StageApply, r.w.now)

@@ -41,6 +41,7 @@ type replica struct {
 
 	waiting       []Call               // not yet proposed
 	inflight      int64                // bytes of calls from admission to reply
+	queued        int64                // of those, of the backlog
 	proposals     map[uint64]*proposal // by log index
 	cancelled     map[call.OpID]struct{}
 	cancelledTerm uint64 // the term in which those of cancelled were answered "never"
@@ -198,6 +199,7 @@ func (r *replica) enter(c *Call, st call.Stage) { c.spent.enter(st, r.w.seen) }
 func (r *replica) release(c *Call) {
 	if c.bytes != 0 {
 		r.inflight -= c.bytes
+		r.queued -= c.queued
 		c.bytes = 0
 	}
 }

@@ -60,6 +60,7 @@ type Store struct {
 	roundCtx   atomic.Uint64 // unique contexts of read rounds
 	memory     *budget.Budget
 	shardBytes int64 // of Writes, that one shard may hold
+	backlog    *backlog
 	space      space
 	slow       slowLog
 	cancelled  atomic.Int64 // attempts answered "never", see outcome.go
@@ -80,6 +81,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
 	s.memory = o.Memory
 	s.shardBytes = s.memory.Share(budget.Writes) / shardPart
+	s.backlog = newBacklog(o.MaxQueueTime)
 	s.space.store = s
 	s.version.Store(uint64(o.Version))
 	s.slow.store = s

@@ -27,6 +27,7 @@ func (s *Store) runTicker() {
 			return
 		}
 		s.watchDisk()
+		s.backlog.look(s.env.Now())
 		awake = false
 		for _, w := range s.workers {
 			if w.ticking.Load() {

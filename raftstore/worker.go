@@ -70,6 +70,7 @@ func (w *worker) run(ctx context.Context) {
 		if w.store.stopped() || w.wake.Wait(ctx, 0) != nil {
 			break
 		}
+		w.store.env.Yield() // streams that have more for this pass
 	}
 	w.stop(w.store.stoppedErr())
 }

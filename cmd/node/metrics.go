@@ -119,6 +119,9 @@ func (c *collector) part(out chan<- prometheus.Metric, part string, s *raftstore
 	}
 	c.emit(out, "cluster_version", float64(s.Version()), labels...)
 	c.emit(out, "inflight_bytes", float64(s.Inflight()), labels...)
+	held, limit := s.WriteQueue()
+	c.emit(out, "write_queue_bytes", float64(held), labels...)
+	c.emit(out, "write_queue_limit_bytes", float64(limit), labels...)
 	m := e.Metrics()
 	c.memory(out, s.Memory(), &m, labels...)
 	for _, k := range c.engine {

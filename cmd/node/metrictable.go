@@ -72,12 +72,15 @@ func Metrics() []Metric {
 		{"txn_collected_records_total", Counter, labelsPart, "Versions and rollback records removed by entries that this store proposed."},
 		{"watch_recent_total", Counter, labelsPart, "Questions for changes that were answered from what is remembered of the latest."},
 		{"watch_scans_total", Counter, labelsPart, "Questions for changes for which all versions of a range were looked through."},
+		{"late_writes_total", Counter, labelsPart, "Writes that were refused because what waited already took half a second."},
 		{"closed_reads_total", Counter, labelsPart, "Reads at a timestamp that a replica answered without asking its leader."},
 		{"slow_operations_total", Counter, labelsPart, "Operations that took the store longer than the setting slow-operation: it logs where the time went."},
 		{"inflight_bytes", Gauge, labelsPart, "Bytes of memory held by writes between their arrival and their answer."},
 		{"memory_budget_bytes", Gauge, labelsPart, "Memory that the store may use for what is under way."},
 		{"memory_share_bytes", Gauge, labelsKind, "The part of that for one kind of work."},
 		{"memory_used_bytes", Gauge, labelsKind, "What is used of it."},
+		{"write_queue_bytes", Gauge, labelsPart, "Writes between their arrival and their answer, with what they take in memory."},
+		{"write_queue_limit_bytes", Gauge, labelsPart, "What that may be before more are refused: as much as the store lately got done in half a second."},
 		{"memory_refused_total", Counter, labelsKind, "Requests and frames of a kind that did not fit: refused, or lost if they came from another store."},
 	}
 	for _, m := range engineMetrics() {

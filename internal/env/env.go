@@ -38,6 +38,9 @@ type Env interface {
 	Go(name string, f func())
 	// Sleep returns after d, or with ctx's error as soon as ctx is done.
 	Sleep(ctx context.Context, d time.Duration) error
+	// Yield lets others run first who can run now; whoever is about to take what they add takes more at once. It is no point of
+	// choice in the simulator, which chooses often enough.
+	Yield()
 	// Call runs f, which blocks on a disk and not in this package. The simulator lets other tasks run before it, for as
 	// long as the disk takes. The name says what for.
 	Call(name string, f func())

@@ -3,6 +3,7 @@ package env
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"time"
 )
 
@@ -34,6 +35,9 @@ func (Real) Sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// Yield lets Go's scheduler run others.
+func (Real) Yield() { runtime.Gosched() }
 
 // Call calls f.
 func (Real) Call(_ string, f func()) { f() }

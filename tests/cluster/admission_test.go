@@ -112,7 +112,7 @@ func TestRule18Admission(t *testing.T) {
 	c := New(t, Options{
 		// Long ticks, for leadership is not the subject, and tables that hold everything: Pebble's own checks under the
 		// race detector touch each byte of each flush and compaction, at some 30 MB/s.
-		Store:  func(o *raftstore.Options) { o.Tick = time.Second },
+		Store:  func(o *raftstore.Options) { o.Tick, o.MaxQueueTime = time.Second, -1 },
 		Engine: func(o *engine.Options) { o.MemTableBytes = 64 << 20 },
 	})
 	d := c.opt.Shards[0]
@@ -138,5 +138,21 @@ func TestRule18Admission(t *testing.T) {
 	third.wait(refused, admitted-third.proposed, 0)
 	c.Net.SetFilter(nil)
 	third.wait(refused, admitted-third.proposed, third.proposed)
+	same(c, d)
+}
+
+// TestQueueTime: a shard that answers nothing takes no more than what a store may always have under way, and refuses the rest at
+// once; when it answers again, it takes as much as it gets done.
+func TestQueueTime(t *testing.T) {
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.Tick = time.Second }, Engine: func(o *engine.Options) { o.MemTableBytes = 64 << 20 }})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "first", "1")
+	j := &jam{c: c, d: d, lead: c.Leader(d.ID)}
+	j.begin()
+	const writes, admitted = 20, 1 // of 1 MiB, twice in memory; one shard gets half of 4 MiB
+	b := j.writes(writes, writes-admitted)
+	c.Net.SetFilter(nil)
+	b.wait(writes-admitted, 0, admitted)
+	mustPut(t, c, d, "after", "1")
 	same(c, d)
 }

@@ -437,7 +437,7 @@ func TestAwayDuringSplits(t *testing.T) {
 			parts := append([]*shard.Descriptor{}, c.Split(rest[0].ID, "k-00050")...)
 			parts = append(parts, c.Split(rest[1].ID, "k-00150")...)
 			for _, p := range parts {
-				fill(t, c, p, string(p.Range.Start.User())+"k-00049", 300)
+				fill(t, c, p, string(p.Range.Start.User())+"k-00049", 2000) // of which up to 16 go into one entry
 			}
 			c.WaitFor("truncated logs", func() bool {
 				for _, p := range parts {

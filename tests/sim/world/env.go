@@ -91,6 +91,8 @@ func (c *deadline) Err() error {
 	return err
 }
 
+func (e machineEnv) Yield() {}
+
 func (e machineEnv) NewEvent(name string) env.Event { return &event{m: e.m, name: name} }
 
 // event is env.Event. Its fields are under World.mu.
