@@ -41,7 +41,9 @@ type Counter struct {
 func (s *Store) Inflight() int64 { return s.memory.Used(budget.Writes) + s.memory.Used(budget.Deletes) }
 
 // WriteQueue is how many bytes of writes wait for others or are at work, and how many may be before more are refused.
-func (s *Store) WriteQueue() (held, limit int64) { return s.backlog.held.Load(), s.backlog.limit.Load() }
+func (s *Store) WriteQueue() (held, limit int64) {
+	return s.backlog.held.Load(), s.backlog.limit.Load()
+}
 
 // Counters reads all of them, in a fixed order.
 func (s *Store) Counters() []Counter {
