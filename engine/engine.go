@@ -88,8 +88,8 @@ type Engine struct {
 	// See Options.BulkBytes.
 	ingestBytes int64
 	exciseBytes uint64
-	// stateHint is the size of a recent StateBatch, where the buffer of the next one starts.
-	stateHint atomic.Int64
+	// spareState are the buffers of the last StateBatch that was closed; nil if they are in use.
+	spareState atomic.Pointer[stateBuffers]
 }
 
 // stopped says why a store stopped.

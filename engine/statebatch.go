@@ -57,7 +57,11 @@ type stateOp struct {
 
 // NewStateBatch makes an empty batch. The caller closes it.
 func (e *Engine) NewStateBatch() *StateBatch {
-	return &StateBatch{e: e, buf: make([]byte, 0, e.stateHint.Load())}
+	b := &StateBatch{e: e}
+	if s := e.spareState.Swap(nil); s != nil {
+		b.buf, b.ops = s.buf, s.ops
+	}
+	return b
 }
 
 func (b *StateBatch) fail(err error) {
@@ -314,7 +318,6 @@ func (b *StateBatch) Commit(sync bool) error {
 	if sync {
 		opts = pebble.Sync
 	}
-	b.e.stateHint.Store(int64(min(cap(b.buf), maxStateHint)))
 	b.closeViews()
 	if !b.indexed {
 		b.flush()
@@ -336,8 +339,15 @@ func (b *StateBatch) Commit(sync bool) error {
 	return nil
 }
 
-// maxStateHint bounds what a batch allocates before it is known to need it.
-const maxStateHint = 1 << 20
+// stateBuffers are those of a batch that was closed, for the next one: a pass of a worker makes one, and a fresh buffer for
+// each was 7 % of a put.
+type stateBuffers struct {
+	buf []byte
+	ops []stateOp
+}
+
+// maxSpareState bounds what is kept of one batch.
+const maxSpareState = 1 << 20
 
 // Close gives up the batch, committed or not.
 func (b *StateBatch) Close() {
@@ -348,6 +358,9 @@ func (b *StateBatch) Close() {
 	b.closeViews()
 	if b.b != nil {
 		_ = b.b.Close()
+	}
+	if cap(b.buf) > 0 && cap(b.buf) <= maxSpareState {
+		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0]})
 	}
 	b.b, b.buf, b.ops = nil, nil, nil
 }
