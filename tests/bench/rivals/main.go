@@ -34,7 +34,7 @@ func main() {
 	flag.Int64Var(&o.fill, "fill", 1<<30, "bytes of values on each side before the first measurement")
 	rows := flag.String("rows", ".", "regular expression: which rows")
 	flag.StringVar(&o.docs, "docs", "", "folder whose performance.md gets the table")
-	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of Skerry's processes, one per row")
+	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of Skerry's processes, one per node and row, and of the clients")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data; a temporary one by default")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -112,9 +113,17 @@ var notName = regexp.MustCompile(`[^a-z0-9]+`)
 
 func fileName(row string) string { return notName.ReplaceAllString(row, "-") }
 
-// profile takes a CPU profile of each node for so long; what it returns waits for their end.
+// profile takes a CPU profile of each node, and of the clients, which are in this process, for so long; what it returns waits
+// for their end.
 func (s *skerry) profile(name string, length time.Duration) (wait func()) {
 	var wg sync.WaitGroup
+	if f, err := os.Create(name + "-clients.pprof"); err == nil && pprof.StartCPUProfile(f) == nil {
+		wg.Go(func() {
+			time.Sleep(length)
+			pprof.StopCPUProfile()
+			_ = f.Close()
+		})
+	}
 	for i, addr := range s.admin {
 		wg.Go(func() {
 			r, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, int(length.Seconds())))
