@@ -283,7 +283,7 @@ func (j *judge) storeStates() {
 		case s.State == "down":
 			j.add(Degraded, name+" is down"+seen,
 				fmt.Sprintf("start it again; if its disk is lost, start an empty store and then `skerry ctl store remove %d`", s.ID))
-		case s.State == "draining" && s.Shards == 0 && !s.Unheard:
+		case s.State == "draining" && s.Shards == 0:
 			j.add(Healthy, name+" is drained and empty", fmt.Sprintf("`skerry ctl store remove %s --yes` takes it out of the cluster", s.ID))
 		case s.State == "draining":
 			j.add(Healthy, fmt.Sprintf("%s is draining, %s left", name, plural(s.Shards, "replica", "replicas")), "wait until none is left")
