@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/raftstore/apply"
@@ -132,6 +133,9 @@ func (w *worker) takeOut(r *replica, rt *right, f *frozen) {
 	} else {
 		r.turn(lifeOutlive)
 	}
+	if r.self == rt.self && r.earlyVote != nil {
+		f.keep(*r.earlyVote)
+	}
 	if r.early != nil {
 		f.keep(*r.early)
 		r.dropEarly()
@@ -198,6 +202,16 @@ func (w *worker) keepEarly(r *replica, m message) bool {
 	}
 	r.early = &m
 	return true
+}
+
+// keepVote remembers a vote request that an uninitialised replica stepped. If its birth comes before the answer went out,
+// which is usual where left's leader sends the end of the split and its request for votes together, the born replica is asked
+// again: it answers as the first did, or as it would have. Without that the right side waits for an election timeout.
+func (r *replica) keepVote(m message) {
+	if m.msg.GetType() == raftpb.MsgVote {
+		m.msg = proto.CloneOf(m.msg) // it must not keep the frame that it came in
+		r.earlyVote = &m
+	}
 }
 
 // dropEarly forgets the kept message.

@@ -112,6 +112,53 @@ func TestFrozenShard(t *testing.T) {
 	}
 }
 
+// A right side that was asked for its vote before its birth, and had no time to answer, answers after it: whoever asked asks
+// once, and what came of it instead was a right side without a leader for an election timeout.
+func TestVoteOutlivesBirth(t *testing.T) {
+	e, err := engine.Open("store", engine.Options{FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	net := &sent{}
+	s, err := Open(Options{Env: env.Real{}, Engine: e, Store: 1, Transport: net, Tick: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	d := &shard.Descriptor{ID: 7, Range: shard.Range{Start: shard.Key("rm")}, Epoch: shard.Epoch{ConfVer: 1, Version: 2},
+		Replicas: []shard.Replica{{ID: 71, Store: 1, Role: shard.Voter}, {ID: 72, Store: 2, Role: shard.Voter}, {ID: 73, Store: 3, Role: shard.Voter}}}
+	w := s.worker(d.ID)
+	rt := &right{w: w, desc: d, self: 71, state: InitialState(d, 71)}
+	err = w.call(t.Context(), func(done func(error)) {
+		w.step(message{id: d.ID, from: 2, msg: &raftpb.Message{Type: raftpb.MsgVote.Enum(), To: new(uint64(71)), From: new(uint64(72)),
+			Term: new(uint64(6)), LogTerm: new(uint64(5)), Index: new(uint64(5)), Context: []byte("CampaignTransfer")}})
+		w.freeze(rt, func() {
+			b := e.NewStateBatch()
+			defer b.Close()
+			rt.state.Hard.Term, rt.state.Hard.Vote = max(rt.hard.Term, initialTerm), rt.hard.Vote
+			b.CreateReplica(rt.state)
+			if err := b.Commit(true); err != nil {
+				done(err)
+				return
+			}
+			w.adoptRight(rt)
+			done(nil)
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); len(net.answers(raftpb.MsgVoteResp)) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the vote was lost with the group that gave it")
+		}
+	}
+	if m := net.answers(raftpb.MsgVoteResp)[0]; m.GetReject() || m.GetTerm() != 6 || m.GetTo() != 72 {
+		t.Fatalf("it answers %v", m)
+	}
+}
+
 // A right side whose predecessor here is being buried waits for the tombstone, which then decides.
 func TestFreezeWaitsForBurial(t *testing.T) {
 	e, err := engine.Open("store", engine.Options{FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 1 << 20})

@@ -32,8 +32,10 @@ type replica struct {
 	// freezing: it is held for a split, which takes two passes of other workers: requests need not be refused.
 	freezing bool
 	// early is what an uninitialised replica keeps for the time after its birth, earlyAt when the first came; see freeze.go.
-	early   *message
-	earlyAt env.Time
+	// earlyVote is the vote request that it stepped last.
+	early     *message
+	earlyAt   env.Time
+	earlyVote *message
 	// awakeAt is the position in worker.awake, -1 while asleep.
 	awakeAt int
 

@@ -222,6 +222,9 @@ func (w *worker) step(m message) {
 		w.store.metrics.droppedMessages.Add(1)
 		return
 	}
+	if !r.born() {
+		r.keepVote(m)
+	}
 	r.observeHeard(m.msg)
 	r.mark()
 }
