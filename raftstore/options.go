@@ -56,6 +56,8 @@ const (
 	DefaultLogEntries     = 4096
 	DefaultHungDiskExit   = 20 * time.Second
 	DefaultMaxQueueTime   = 500 * time.Millisecond
+
+	DefaultCheckBytesPerSecond = 8 << 20
 )
 
 // Options says how a Store works. Env, Engine, Store and Transport must be set.
@@ -99,6 +101,11 @@ type Options struct {
 	// LowSpace is below how many free bytes of the disk nothing is added any more, see space.go; zero: a part of the disk's
 	// size, below zero: the disk is not looked at.
 	LowSpace int64
+	// CheckEvery is how often everything that this store holds is read from the disk (scrub.go), and what it leads compared
+	// with the other replicas (compare.go); zero or less: never.
+	CheckEvery time.Duration
+	// CheckBytesPerSecond is how fast both read, together; zero: DefaultCheckBytesPerSecond.
+	CheckBytesPerSecond int64
 	// HungDiskExit is how long a log batch may wait for the disk before the store gives up (rule 5).
 	HungDiskExit time.Duration
 	// NoSleep keeps idle shards awake (the placement driver's own shard, and tests).
@@ -133,6 +140,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxDrift <= 0 {
 		o.MaxDrift = DefaultMaxDrift
+	}
+	if o.CheckBytesPerSecond <= 0 {
+		o.CheckBytesPerSecond = DefaultCheckBytesPerSecond
 	}
 	if o.LogEntries == 0 {
 		o.LogEntries = DefaultLogEntries

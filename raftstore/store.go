@@ -47,6 +47,7 @@ type Store struct {
 	sizer     *sizer
 	stamps    *stamps
 	collector *collector
+	pace      *pacer // of what reads in the background
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica
@@ -98,6 +99,7 @@ func Open(o Options) (*Store, error) {
 	s.reclaimer = newReclaimer(s)
 	s.sizer = newSizer(s)
 	s.stamps = &stamps{store: s}
+	s.pace = newPacer(o.Env, o.CheckBytesPerSecond)
 	s.collector = &collector{store: s, walks: make(map[shard.ID]*collecting)}
 	for i := range o.Workers {
 		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
