@@ -3,6 +3,7 @@ package raw
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/shard"
@@ -23,6 +24,7 @@ type Value struct {
 
 // Append appends the stored form of v.
 func (v Value) Append(b []byte) []byte {
+	b = slices.Grow(b, 1+8+len(v.User))
 	if v.ExpireAt == 0 {
 		return append(append(b, flagPlain), v.User...)
 	}
