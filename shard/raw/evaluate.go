@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/skerrydb/skerry/shard"
 )
@@ -26,7 +27,8 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 			return Result{Failed: i, Exists: exists, Current: bytes.Clone(v.User)}, false, nil
 		}
 	}
-	var scratch []byte
+	scratch := scratches.Get().(*[]byte)
+	defer keepScratch(scratch)
 	for i := range cmd.Ops {
 		op := &cmd.Ops[i]
 		switch op.Kind {
@@ -35,8 +37,8 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 			if op.TTL > 0 {
 				v.ExpireAt, wroteTTL = expireAt(now, ttlMillis(op.TTL)), true
 			}
-			scratch = v.Append(scratch[:0])
-			w.Set(op.Key, scratch)
+			*scratch = v.Append((*scratch)[:0])
+			w.Set(op.Key, *scratch)
 		case Delete:
 			w.Delete(op.Key)
 		case DeleteRange:
@@ -44,6 +46,18 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 		}
 	}
 	return Result{Failed: -1}, wroteTTL, nil
+}
+
+// scratches are for the stored forms of values, which a Writer copies.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch is what a scratch may have room for, in bytes, and be used again.
+const maxScratch = 16 << 10
+
+func keepScratch(b *[]byte) {
+	if cap(*b) <= maxScratch {
+		scratches.Put(b)
+	}
 }
 
 // live reads a key as conditions see it: an expired key is absent. The value is valid until the next call of w.
