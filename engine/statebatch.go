@@ -42,6 +42,7 @@ type StateBatch struct {
 	// overlay is one over the store and the indexed batch; nil before it is needed.
 	overlay *pebble.Iterator
 	scratch []byte // of transactional reads
+	stored  []byte // see Scratch
 }
 
 // seenWords makes a filter of 4096 bits: with the hundred keys of a usual batch one read in 40 looks for nothing.
@@ -77,6 +78,18 @@ func (b *StateBatch) Set(k shard.Key, v []byte) {
 	start := len(b.buf)
 	b.buf = keys.AppendData(b.buf, k)
 	b.put(start, v, false)
+}
+
+// maxStored is for how large a value, in bytes, Scratch keeps room from one to the next.
+const maxStored = 64 << 10
+
+// Scratch implements raw.Writer.
+func (b *StateBatch) Scratch(n int) []byte {
+	if n > maxStored {
+		return make([]byte, 0, n)
+	}
+	b.stored = slices.Grow(b.stored[:0], n)
+	return b.stored
 }
 
 // Delete removes a key.

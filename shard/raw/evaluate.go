@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"sync"
 
 	"github.com/skerrydb/skerry/shard"
 )
@@ -27,8 +26,6 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 			return Result{Failed: i, Exists: exists, Current: bytes.Clone(v.User)}, false, nil
 		}
 	}
-	scratch := scratches.Get().(*[]byte)
-	defer keepScratch(scratch)
 	for i := range cmd.Ops {
 		op := &cmd.Ops[i]
 		switch op.Kind {
@@ -37,8 +34,7 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 			if op.TTL > 0 {
 				v.ExpireAt, wroteTTL = expireAt(now, ttlMillis(op.TTL)), true
 			}
-			*scratch = v.Append((*scratch)[:0])
-			w.Set(op.Key, *scratch)
+			w.Set(op.Key, v.Append(w.Scratch(v.Size())))
 		case Delete:
 			w.Delete(op.Key)
 		case DeleteRange:
@@ -46,18 +42,6 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 		}
 	}
 	return Result{Failed: -1}, wroteTTL, nil
-}
-
-// scratches are for the stored forms of values, which a Writer copies.
-var scratches = sync.Pool{New: func() any { return new([]byte) }}
-
-// maxScratch is what a scratch may have room for, in bytes, and be used again.
-const maxScratch = 16 << 10
-
-func keepScratch(b *[]byte) {
-	if cap(*b) <= maxScratch {
-		scratches.Put(b)
-	}
 }
 
 // live reads a key as conditions see it: an expired key is absent. The value is valid until the next call of w.

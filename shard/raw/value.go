@@ -3,7 +3,6 @@ package raw
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/shard"
@@ -22,9 +21,11 @@ type Value struct {
 	ExpireAt shard.Millis // zero: never
 }
 
+// Size is at least the size of the stored form of v, in bytes.
+func (v Value) Size() int { return 1 + 8 + len(v.User) }
+
 // Append appends the stored form of v.
 func (v Value) Append(b []byte) []byte {
-	b = slices.Grow(b, 1+8+len(v.User))
 	if v.ExpireAt == 0 {
 		return append(append(b, flagPlain), v.User...)
 	}
