@@ -60,7 +60,7 @@ type stateOp struct {
 func (e *Engine) NewStateBatch() *StateBatch {
 	b := &StateBatch{e: e}
 	if s := e.spareState.Swap(nil); s != nil {
-		b.buf, b.ops = s.buf, s.ops
+		b.buf, b.ops, b.stored = s.buf, s.ops, s.stored
 	}
 	return b
 }
@@ -355,8 +355,9 @@ func (b *StateBatch) Commit(sync bool) error {
 // stateBuffers are those of a batch that was closed, for the next one: a pass of a worker makes one, and a fresh buffer for
 // each was 7 % of a put.
 type stateBuffers struct {
-	buf []byte
-	ops []stateOp
+	buf    []byte
+	ops    []stateOp
+	stored []byte
 }
 
 // maxSpareState bounds what is kept of one batch.
@@ -373,7 +374,7 @@ func (b *StateBatch) Close() {
 		_ = b.b.Close()
 	}
 	if cap(b.buf) > 0 && cap(b.buf) <= maxSpareState {
-		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0]})
+		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0], b.stored})
 	}
-	b.b, b.buf, b.ops = nil, nil, nil
+	b.b, b.buf, b.ops, b.stored = nil, nil, nil, nil
 }
