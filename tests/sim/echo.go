@@ -95,7 +95,7 @@ func (x *echo) notice(c mvcc.Command) {
 	p, ok := c.(*mvcc.Prewrite)
 	_, adds := c.(*mvcc.Add)
 	switch {
-	case ok && p.Mode != mvcc.OnePhase && x.c.w.Chance(0.2):
+	case ok && len(p.Secondaries) > 0 && x.c.w.Chance(0.6), ok && p.Mode != mvcc.OnePhase && x.c.w.Chance(0.2):
 		x.begun = p
 	case (ok && p.Mode == mvcc.OnePhase || adds) && x.c.w.Chance(0.6):
 		c.Keys(func(k shard.Key) { x.written = k })
@@ -130,8 +130,8 @@ func (x *echo) act(ctx context.Context) {
 
 // askAtOnce asks about a transaction whose first locks were just taken.
 func (x *echo) askAtOnce(ctx context.Context, p *mvcc.Prewrite) {
-	if x.c.w.Chance(0.5) {
-		x.askSecondary(p)
+	if len(p.Secondaries) > 0 && x.c.w.Chance(0.8) {
+		x.askSecondary(p) // whose prewrites may be under way
 		return
 	}
 	x.askStatus(ctx, p)
