@@ -45,6 +45,7 @@ type Store struct {
 	snapshots *snapshots
 	reclaimer *reclaimer
 	sizer     *sizer
+	scrubber  *scrubber
 	stamps    *stamps
 	collector *collector
 	pace      *pacer // of what reads in the background
@@ -98,6 +99,7 @@ func Open(o Options) (*Store, error) {
 	s.snapshots = newSnapshots(s)
 	s.reclaimer = newReclaimer(s)
 	s.sizer = newSizer(s)
+	s.scrubber = newScrubber(s)
 	s.stamps = &stamps{store: s}
 	s.pace = newPacer(o.Env, o.CheckBytesPerSecond)
 	s.collector = &collector{store: s, walks: make(map[shard.ID]*collecting)}
@@ -127,6 +129,9 @@ func (s *Store) start() {
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
 	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
+	if s.opt.CheckEvery > 0 {
+		s.goTask("scrub", func() { s.scrubber.run(s.ctx) })
+	}
 	if s.opt.LowSpace >= 0 {
 		s.goTask("space", s.space.run)
 	}
