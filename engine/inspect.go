@@ -237,11 +237,11 @@ func (e *Engine) checkTables(c *Checked) (bad []error) {
 	slices.Sort(names)
 	check := e.newTableCheck(context.Background(), func(context.Context, int) error { return nil })
 	for _, n := range names {
-		if !strings.HasSuffix(n, ".sst") {
+		if !strings.HasSuffix(n, tableSuffix) {
 			continue
 		}
 		c.Tables++
-		if err := check.check(e.path(dbDir, n)); err != nil {
+		if err := check.check(e.path(dbDir, n), tableNum(n)); err != nil {
 			bad = append(bad, fmt.Errorf("%w: table %s: %w", ErrCorruption, e.path(dbDir, n), err))
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage"
@@ -52,7 +54,7 @@ func (e *Engine) Scrub(ctx context.Context, may func(ctx context.Context, n int)
 	c := e.newTableCheck(ctx, may)
 	for _, n := range files {
 		path := e.path(dbDir, tableName(n))
-		err := c.check(path)
+		err := c.check(path, n)
 		done.Bytes = c.read
 		switch {
 		case err == nil:
@@ -98,7 +100,16 @@ func (e *Engine) liveTables() ([]uint64, error) {
 }
 
 // tableName is how Pebble names the file of a table.
-func tableName(n uint64) string { return fmt.Sprintf("%06d.sst", n) }
+func tableName(n uint64) string { return fmt.Sprintf("%06d%s", n, tableSuffix) }
+
+// tableSuffix ends the names of tables, and of nothing else.
+const tableSuffix = ".sst"
+
+// tableNum is tableName backwards; 0 of what has no such name.
+func tableNum(name string) uint64 {
+	n, _ := strconv.ParseUint(strings.TrimSuffix(name, tableSuffix), 10, 64)
+	return n
+}
 
 // tableDamaged stops the store because of a table.
 func (e *Engine) tableDamaged(path string, err error) error {
@@ -108,9 +119,11 @@ func (e *Engine) tableDamaged(path string, err error) error {
 	if !isDamage(err) { // the disk does not read at all
 		return e.fail(fmt.Errorf("check table %s: %w", path, err))
 	}
-	return e.fail(fmt.Errorf("check table %s: %w: %w: its disk or filesystem changed it after it was written; the other replicas have what it held; %s",
-		path, ErrCorruption, err, restoreAdvice))
+	return e.fail(fmt.Errorf("check table %s: %w: %w; %s", path, ErrCorruption, err, rotAdvice))
 }
+
+// rotAdvice ends the reason of a store that stops because of a table.
+const rotAdvice = "the disk or its filesystem changed the file after it was written; the other replicas have what it held; " + restoreAdvice
 
 // isDamage tells a file that holds something else, or less, from one that cannot be read.
 func isDamage(err error) bool {
@@ -133,7 +146,7 @@ func (e *Engine) newTableCheck(ctx context.Context, may take) *tableCheck {
 }
 
 // check reads a table, every block and the footer. Its reader has no block cache.
-func (c *tableCheck) check(path string) error {
+func (c *tableCheck) check(path string, num uint64) error {
 	f, err := c.fs.Open(path)
 	if err != nil {
 		return err
@@ -143,12 +156,16 @@ func (c *tableCheck) check(path string) error {
 		return errors.Join(err, f.Close())
 	}
 	p := &pieces{c: c, f: f, size: info.Size(), ahead: c.buf[:0]}
+	setNum(&c.options.CacheOpts.FileNum, num)
 	r, err := sstable.NewReader(c.ctx, p, c.options)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }
+
+// setNum sets a number whose type is Pebble's own: its errors name it.
+func setNum[T ~uint64](to *T, n uint64) { *to = T(n) }
 
 // pieces is a table's file, read in pieces of pieceBytes, however small the blocks are that the reader asks for: it asks in
 // the order in which they lie. For one goroutine.

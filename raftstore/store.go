@@ -12,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -210,7 +211,11 @@ func (s *Store) broken(what string, err error) {
 	s.wakeAll() // the workers answer whoever waits, and end
 	s.logger.Error("store stopped", "while", what, "err", err)
 	if s.opt.OnBroken != nil {
-		s.env.Go("broken", func() { s.opt.OnBroken(e) })
+		reason := e
+		if code := fault.Of(err); code != "" { // who ends the process says why, not only that
+			reason = fault.Errorf(code, "%w", e)
+		}
+		s.env.Go("broken", func() { s.opt.OnBroken(reason) })
 	}
 }
 
