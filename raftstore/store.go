@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,7 +13,6 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
-	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -211,13 +211,19 @@ func (s *Store) broken(what string, err error) {
 	s.wakeAll() // the workers answer whoever waits, and end
 	s.logger.Error("store stopped", "while", what, "err", err)
 	if s.opt.OnBroken != nil {
-		reason := e
-		if code := fault.Of(err); code != "" { // who ends the process says why, not only that
-			reason = fault.Errorf(code, "%w", e)
+		told := e
+		if !errors.Is(err, shard.ErrClosed) {
+			told = &brokenBy{e, err}
 		}
-		s.env.Go("broken", func() { s.opt.OnBroken(reason) })
+		s.env.Go("broken", func() { s.opt.OnBroken(told) })
 	}
 }
+
+// brokenBy is a BrokenError for whoever ends the process: its code is that of the reason, not that the store has stopped.
+type brokenBy struct{ broken, reason error }
+
+func (b *brokenBy) Error() string   { return b.broken.Error() }
+func (b *brokenBy) Unwrap() []error { return []error{b.reason, b.broken} }
 
 // stopped reports whether the store is broken or closing: nothing may leave it any more.
 func (s *Store) stopped() bool { return s.broke.Load() != nil || s.ctx.Err() != nil }
