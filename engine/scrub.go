@@ -51,7 +51,11 @@ func (e *Engine) Scrub(ctx context.Context, may func(ctx context.Context, n int)
 	if err != nil {
 		return done, err
 	}
-	c := e.newTableCheck(ctx, may)
+	return e.scrubTables(e.newTableCheck(ctx, may), files)
+}
+
+// scrubTables reads those of the files that are live when their turn comes.
+func (e *Engine) scrubTables(c *tableCheck, files []uint64) (done Scrubbed, err error) {
 	for _, n := range files {
 		path := e.path(dbDir, tableName(n))
 		err := c.check(path, n)

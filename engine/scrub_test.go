@@ -173,23 +173,18 @@ func TestScrubFindsMissing(t *testing.T) {
 		})
 	}
 	e, name := scrubbed(t, vfs.NewMem())
-	first := true
+	replaced := tableNum(path.Base(name))
 	set(t, e, true, func(b *StateBatch) { b.Set(scrubbedKey(0), []byte("another")) })
 	must(t, e.db.Flush())
-	done, err := e.Scrub(t.Context(), func(context.Context, int) error {
-		if first { // the tables are listed
-			first = false
-			must(t, e.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
-			must(t, e.db.Flush())
-			e.db.TestOnlyWaitForCleaning()
-			if _, err := e.fs.Stat(name); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("%s is still there: %v", name, err)
-			}
-		}
-		return nil
-	})
-	// The first was open when it went, the second was gone before its turn came.
-	if err != nil || done.Tables != 1 || done.Gone != 1 {
+	must(t, e.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	e.db.TestOnlyWaitForCleaning()
+	if _, err := e.fs.Stat(name); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("%s is still there: %v", name, err)
+	}
+	live, err := e.liveTables()
+	must(t, err)
+	done, err := e.scrubTables(e.newTableCheck(t.Context(), atOnce), append([]uint64{replaced}, live...))
+	if err != nil || done.Tables != len(live) || done.Gone != 1 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	mustClose(t, e)
