@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -236,33 +235,17 @@ func (e *Engine) checkTables(c *Checked) (bad []error) {
 		return []error{err}
 	}
 	slices.Sort(names)
+	check := e.newTableCheck(context.Background(), func(context.Context, int) error { return nil })
 	for _, n := range names {
-		if !strings.HasSuffix(n, ".sst") {
+		if !strings.HasSuffix(n, tableSuffix) {
 			continue
 		}
 		c.Tables++
-		if err := e.checkTable(e.path(dbDir, n)); err != nil {
+		if err := check.check(e.path(dbDir, n), tableNum(n)); err != nil {
 			bad = append(bad, fmt.Errorf("%w: table %s: %w", ErrCorruption, e.path(dbDir, n), err))
 		}
 	}
 	return bad
-}
-
-func (e *Engine) checkTable(path string) error {
-	f, err := e.fs.Open(path)
-	if err != nil {
-		return err
-	}
-	readable, err := sstable.NewSimpleReadable(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	o := e.pebbleOptions(Options{}, false)
-	r, err := sstable.NewReader(context.Background(), readable, o.MakeReaderOptions())
-	if err != nil {
-		return errors.Join(err, readable.Close())
-	}
-	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }
 
 func (e *Engine) checkRecords(*Checked) error {

@@ -119,7 +119,7 @@ func (e *Engine) listener() *pebble.EventListener {
 			}
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			_ = e.fail(fmt.Errorf("%w: %s", ErrCorruption, i))
+			_ = e.fail(fmt.Errorf("read %s: %w: %w; %s", i.Path, ErrCorruption, i.Details, rotAdvice))
 		},
 		DiskSlow: func(i vfs.DiskSlowInfo) {
 			e.log.Warn("disk is slow", "dir", e.dir, "path", i.Path, "op", i.OpType.String(), "took", i.Duration)

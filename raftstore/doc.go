@@ -42,6 +42,7 @@
 //	                                          bound on versions (HearSafePoint)
 //	timestamps  a question to placement       a leader that needs one               with the answer
 //	sizer     the walks that measure shards   twenty ticks                          when the store closes or breaks
+//	scrub     the reading of all tables       Options.CheckEvery, the pace          when the store closes or breaks
 //	reader    a job of the queue of reads     exists while there are any, at most   when the queue is empty
 //	          that take their time            maxReaders
 //	barrier   one question of a follower to   one per replica with follower reads   with the answer, or its time

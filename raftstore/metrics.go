@@ -60,6 +60,8 @@ func (s *Store) Counters() []Counter {
 		{"leader_changes_total", m.leaderChanges.Load()},
 		{"snapshots_installed_total", m.snapshotsInstalled.Load()},
 		{"reclaimed_keys_total", m.reclaimedKeys.Load()},
+		{"scrubbed_bytes_total", s.scrubber.bytes.Load()},
+		{"scrubs_total", s.scrubber.rounds.Load()},
 		{"splits_total", m.splits.Load()},
 		{"txn_read_waits_total", m.guardWaits.Load()},
 		{"txn_lock_waits_total", m.lockWaits.Load()},

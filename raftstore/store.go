@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -45,6 +46,7 @@ type Store struct {
 	snapshots *snapshots
 	reclaimer *reclaimer
 	sizer     *sizer
+	scrubber  *scrubber
 	stamps    *stamps
 	collector *collector
 	pace      *pacer // of what reads in the background
@@ -98,6 +100,7 @@ func Open(o Options) (*Store, error) {
 	s.snapshots = newSnapshots(s)
 	s.reclaimer = newReclaimer(s)
 	s.sizer = newSizer(s)
+	s.scrubber = newScrubber(s)
 	s.stamps = &stamps{store: s}
 	s.pace = newPacer(o.Env, o.CheckBytesPerSecond)
 	s.collector = &collector{store: s, walks: make(map[shard.ID]*collecting)}
@@ -127,6 +130,9 @@ func (s *Store) start() {
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
 	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
+	if s.opt.CheckEvery > 0 {
+		s.goTask("scrub", func() { s.scrubber.run(s.ctx) })
+	}
 	if s.opt.LowSpace >= 0 {
 		s.goTask("space", s.space.run)
 	}
@@ -205,9 +211,19 @@ func (s *Store) broken(what string, err error) {
 	s.wakeAll() // the workers answer whoever waits, and end
 	s.logger.Error("store stopped", "while", what, "err", err)
 	if s.opt.OnBroken != nil {
-		s.env.Go("broken", func() { s.opt.OnBroken(e) })
+		told := e
+		if !errors.Is(err, shard.ErrClosed) {
+			told = &brokenBy{e, err}
+		}
+		s.env.Go("broken", func() { s.opt.OnBroken(told) })
 	}
 }
+
+// brokenBy is a BrokenError for whoever ends the process: its code is that of the reason, not that the store has stopped.
+type brokenBy struct{ broken, reason error }
+
+func (b *brokenBy) Error() string   { return b.broken.Error() }
+func (b *brokenBy) Unwrap() []error { return []error{b.reason, b.broken} }
 
 // stopped reports whether the store is broken or closing: nothing may leave it any more.
 func (s *Store) stopped() bool { return s.broke.Load() != nil || s.ctx.Err() != nil }

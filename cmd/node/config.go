@@ -92,6 +92,9 @@ type PlacementConfig struct {
 	DownAfter time.Duration
 	// Receiving and Sending are how many shards may be copied to one store, and from one, at a time; default 4.
 	Receiving, Sending int
+	// CheckEvery and CheckBytesPerSecond are as a store's.
+	CheckEvery          time.Duration
+	CheckBytesPerSecond int64
 	// Patience is how long an operator of placement may run that copies nothing; others get ten times as much, and a second
 	// for each MiB; default one minute.
 	Patience time.Duration
@@ -122,6 +125,10 @@ type StoreConfig struct {
 	// SlowOperation is how long an operation may take in the store before a line is logged, with where the time went; zero is
 	// DefaultSlowOperation, less than zero is never.
 	SlowOperation time.Duration
+	// CheckEvery is how often the store's data are checked in the background; zero or less is never. CheckBytesPerSecond is how
+	// fast; zero is raftstore.DefaultCheckBytesPerSecond. See raftstore.Options.
+	CheckEvery          time.Duration
+	CheckBytesPerSecond int64
 	// Tick is one Raft tick; default raftstore.DefaultTick.
 	Tick time.Duration
 	// Workers drive the groups; default one for every four cores.

@@ -23,6 +23,7 @@ func Alerts() []Alert {
 		{"SkerryDiskNearlyFull", `skerry_disk_free_bytes / skerry_disk_capacity_bytes < 0.1`, "5m", "warning", "less than a tenth of a disk is free", "add stores, or make room; a store on a full disk stops"},
 		{"SkerryDiskFull", `skerry_disk_free_bytes / skerry_disk_capacity_bytes < 0.03`, "1m", "critical", "a disk is nearly full", "add stores, or make room; a store on a full disk stops"},
 		{"SkerryDiskLow", `skerry_disk_level >= 1`, "1m", "critical", "a disk is so full that its store takes no more data", "delete keys, move shards to other stores, or add a store; `--low-space` is the mark"},
+		{"SkerryNotScrubbed", `skerry_scrub_age_seconds > 259200`, "1h", "warning", "the tables of a store were not all read from its disk in three days", "raise `--check-rate`, or start the node less often; what rots on its disk is found late"},
 		{"SkerryMemoryRefused", `sum(rate(skerry_memory_refused_total{part="store"}[5m])) by (store, kind) > 1`, "5m", "warning", "a store refuses work because its memory for that kind is used up", "writes, inbound, outbound: a slow disk or network; reads, replies: clients that ask for more than they take; see `--memory-budget`"},
 		{"SkerryOverloaded", `sum(rate(skerry_late_writes_total{part="store"}[5m])) by (store) > 1`, "5m", "warning", "a store is asked for more writes than it gets done", "add stores, or spread what is hot; a slow disk shows in SkerrySlowSyncs"},
 		{"SkerrySlowSyncs", `histogram_quantile(0.99, sum(rate(skerry_engine_sync_seconds_bucket[5m])) by (le, store)) > 0.5`, "5m", "warning", "one sync in a hundred takes more than half a second", "`skerry ctl store list` says whether placement holds the disk for slow"},
@@ -85,6 +86,8 @@ func panels() []panel {
 		one("Bytes written per byte asked for", "short", rate("skerry_engine_compacted_bytes_total")+" / "+rate("skerry_engine_written_bytes_total"), "{{store}}"),
 		{"Reads of the engine", "short", []line{{"skerry_engine_read_amplification", "places {{store}} {{part}}"}, {rate("skerry_engine_cache_hits_total") + " / (" + rate("skerry_engine_cache_hits_total") + " + " + rate("skerry_engine_cache_misses_total") + ")", "hits {{store}}"}}},
 		{"Debt and stalls", "bytes", []line{{"skerry_engine_compaction_debt_bytes", "debt {{store}} {{part}}"}, {rate("skerry_engine_write_stalls_total"), "stalls {{store}}"}}},
+		{"Check of the disk", "s", []line{{"skerry_scrub_age_seconds", "age {{store}} {{part}}"}}},
+		one("Bytes checked per second", "Bps", rate("skerry_scrubbed_bytes_total"), "{{store}}"),
 		one("Placement silent", "s", "skerry_placement_silence_seconds", "{{store}}"),
 		one("Callers not let in", "ops", "sum(rate(skerry_tls_refused_total[$__rate_interval])) by (reason)", "{{reason}}"),
 	}

@@ -118,6 +118,11 @@ func (c *collector) part(out chan<- prometheus.Metric, part string, s *raftstore
 		c.emit(out, k.Name, float64(k.Value), labels...)
 	}
 	c.emit(out, "cluster_version", float64(s.Version()), labels...)
+	age := 0.0
+	if last, on := s.Scrubbed(); on {
+		age = c.n.env.Now().Sub(last).Seconds()
+	}
+	c.emit(out, "scrub_age_seconds", age, labels...)
 	c.emit(out, "inflight_bytes", float64(s.Inflight()), labels...)
 	held, limit := s.WriteQueue()
 	c.emit(out, "write_queue_bytes", float64(held), labels...)

@@ -57,13 +57,16 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 		}
 		c.Placement = p
 	}
+	if p := c.Placement; p != nil {
+		p.CheckEvery, p.CheckBytesPerSecond = v.Duration(keyCheckEvery), v.Size(keyCheckRate)
+	}
 	if r != rolePlacement {
 		if c.Placement == nil && len(c.Join) == 0 {
 			return c, settingsf("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
 			MemoryBudget: memoryBudget(v), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad)),
-			SlowOperation: orNever(v.Duration(keySlowOperation))}
+			SlowOperation: orNever(v.Duration(keySlowOperation)), CheckEvery: v.Duration(keyCheckEvery), CheckBytesPerSecond: v.Size(keyCheckRate)}
 	}
 	return c, checkUnused(&c, v)
 }

@@ -41,6 +41,12 @@ func TestNodeConfig(t *testing.T) {
 		}
 		if s := c.Store; s != nil {
 			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s, split from %d or %d/s\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes, s.SplitWork)
+			if v.Given(keyCheckEvery) {
+				fmt.Fprintf(&b, "store: checked every %s, %d/s\n", s.CheckEvery, s.CheckBytesPerSecond)
+			}
+		}
+		if p := c.Placement; p != nil && v.Given(keyCheckEvery) {
+			fmt.Fprintf(&b, "placement: checked every %s, %d/s\n", p.CheckEvery, p.CheckBytesPerSecond)
 		}
 		return b.String()
 	})

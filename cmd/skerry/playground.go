@@ -53,7 +53,8 @@ everything in memory unless --data names a directory, and ends on Ctrl-C.`,
 
 func playgroundConfig(v *config.Values) (node.PlaygroundConfig, error) {
 	c := node.PlaygroundConfig{Stores: v.Number(keyStores), DataDir: v.Text(keyData), Replicas: v.Number(keyReplicas), Version: version().Version,
-		Placement: node.PlacementConfig{CollectGarbage: true}}
+		Store:     node.StoreConfig{CheckEvery: v.Duration(keyCheckEvery), CheckBytesPerSecond: v.Size(keyCheckRate)},
+		Placement: node.PlacementConfig{CollectGarbage: true, CheckEvery: v.Duration(keyCheckEvery), CheckBytesPerSecond: v.Size(keyCheckRate)}}
 	if c.DataDir != "" && v.Bool(keyMemory) {
 		return c, settingsf("--memory and --data exclude each other; give one of them")
 	}

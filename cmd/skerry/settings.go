@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/cli/output"
@@ -41,6 +42,8 @@ const (
 	keySplitSize     = "split-size"
 	keySplitLoad     = "split-load"
 	keySlowOperation = "slow-operation"
+	keyCheckEvery    = "check-every"
+	keyCheckRate     = "check-rate"
 	keyDownAfter     = "down-after"
 	keyMaxReceiving  = "max-receiving"
 	keyMaxSending    = "max-sending"
@@ -82,6 +85,8 @@ func settings() *config.Registry {
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never", Check: orZero(sizeWithin("1MiB", "1TiB"))},
 		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
 		config.Setting{Key: keySlowOperation, Kind: config.Duration, Default: "500ms", Usage: "log operations that take a store longer, with where the time went; 0 is never"},
+		config.Setting{Key: keyCheckEvery, Kind: config.Duration, Default: "24h", Usage: "how often all data are checked in the background; 0 is never", Check: checkEvery},
+		config.Setting{Key: keyCheckRate, Kind: config.Size, Default: "8MiB", Usage: "bytes a second that are read for that", Check: sizeWithin("64KiB", "1TiB")},
 		config.Setting{Key: keyDownAfter, Kind: config.Duration, Default: "30m", Usage: "how long a store may be silent before its replicas are made anew elsewhere"},
 		config.Setting{Key: keyMaxReceiving, Kind: config.Number, Default: "4", Usage: "shards that are copied to one store at a time", Check: atLeastOne},
 		config.Setting{Key: keyMaxSending, Kind: config.Number, Default: "4", Usage: "shards that are copied from one store at a time", Check: atLeastOne},
@@ -100,7 +105,7 @@ func settings() *config.Registry {
 // The groups of settings that commands have flags for.
 var (
 	clientKeys    = []string{keyAddr, keyTimeout, keyTLS, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName}
-	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyStopTimeout, keyLogLevel, keyLogFormat}
+	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyStopTimeout, keyCheckEvery, keyCheckRate, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
 	storeKeys     = []string{keyCache, keyMemTable, keyMemoryBudget, keyLowSpace, keySnapshotRate, keySplitSize, keySplitLoad, keySlowOperation}
 )
@@ -153,6 +158,17 @@ func orZero(check func(string) error) func(string) error {
 		}
 		return check(text)
 	}
+}
+
+// minCheckEvery keeps a store from doing nothing else.
+const minCheckEvery = time.Second
+
+func checkEvery(text string) error {
+	d, err := time.ParseDuration(text)
+	if err == nil && d != 0 && d < minCheckEvery {
+		return fmt.Errorf("%s: at least %s, or 0 for never", text, minCheckEvery)
+	}
+	return nil // what is no duration was refused before
 }
 
 func atLeastOne(text string) error {

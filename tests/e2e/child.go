@@ -53,8 +53,12 @@ type Child struct {
 	SplitBytes              int64
 	SnapshotBytesPerSecond  int64
 	DownAfter               time.Duration
+	CheckEvery              time.Duration
 	Verbose                 bool
 }
+
+// checkRate is far above what people choose: tests wait for it.
+const checkRate = 64 << 20
 
 // order changes what is wrong with a child that is Hurtful. The parent writes orders to its standard input, one a line.
 type order struct {
@@ -95,7 +99,7 @@ func (c *Child) run() int {
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Store: &node.StoreConfig{MemTableBytes: c.MemTableBytes, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
-			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond}}
+			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)
 	}
@@ -115,7 +119,7 @@ func (c *Child) run() int {
 	}
 	if c.Member != 0 {
 		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores,
-			DownAfter: c.DownAfter, CollectGarbage: c.Hurtful}
+			DownAfter: c.DownAfter, CollectGarbage: c.Hurtful, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}
 	}
 	if c.MemoryBudget != 0 {
 		debug.SetMemoryLimit(cfg.MemoryBytes())

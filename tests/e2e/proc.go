@@ -48,6 +48,8 @@ type Options struct {
 	// MemoryBudget and CacheBytes are the stores'; 0 is the default. With a budget the runtime of each node is told how much
 	// memory it may take, as the command does.
 	MemoryBudget, CacheBytes int64
+	// CheckEvery is how often every part of a node checks what lies on its disk; 0 is never.
+	CheckEvery time.Duration
 	// Direct has everybody reach the nodes without proxies: nothing can be cut, and whatever keeps the test busy does not
 	// keep the nodes from hearing each other.
 	Direct  bool
@@ -124,7 +126,7 @@ func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
 		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes - o.Late, Lossy: o.Lossy,
 		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes, MemoryBudget: o.MemoryBudget, CacheBytes: o.CacheBytes,
-		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond}
+		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond, CheckEvery: o.CheckEvery}
 	if o.Direct {
 		p.child.Advertise, p.child.Via = listen[i], nil
 	}
@@ -253,6 +255,14 @@ func (p *Proc) Exited() bool {
 	default:
 		return false
 	}
+}
+
+// ExitCode is that of a process that ended by itself.
+func (p *Proc) ExitCode() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
 }
 
 // Stop ends the process in order (SIGTERM), and returns how long that took.
