@@ -12,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -47,6 +48,7 @@ type Store struct {
 	sizer     *sizer
 	stamps    *stamps
 	collector *collector
+	comparer  *comparer
 	pace      *pacer // of what reads in the background
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
@@ -71,6 +73,7 @@ type Store struct {
 	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
 	stall      stall         // the ticker's own
 	broke      atomic.Pointer[error]
+	condemned  atomic.Bool   // its data were found to differ from those of others, see hearVerdict
 	version    atomic.Uint64 // the cluster's, see HearVersion
 	bounds     atomic.Pointer[Bounds]
 }
@@ -99,6 +102,7 @@ func Open(o Options) (*Store, error) {
 	s.reclaimer = newReclaimer(s)
 	s.sizer = newSizer(s)
 	s.stamps = &stamps{store: s}
+	s.comparer = newComparer(s)
 	s.pace = newPacer(o.Env, o.CheckBytesPerSecond)
 	s.collector = &collector{store: s, walks: make(map[shard.ID]*collecting)}
 	for i := range o.Workers {
@@ -127,6 +131,9 @@ func (s *Store) start() {
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
 	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
+	if every := s.opt.CheckEvery; every > 0 {
+		s.goTask("compare", func() { s.comparer.run(s.ctx, every) })
+	}
 	if s.opt.LowSpace >= 0 {
 		s.goTask("space", s.space.run)
 	}
@@ -204,8 +211,12 @@ func (s *Store) broken(what string, err error) {
 	}
 	s.wakeAll() // the workers answer whoever waits, and end
 	s.logger.Error("store stopped", "while", what, "err", err)
+	told := e
+	if fault.Of(err) == fault.Diverged { // it has a remedy of its own
+		told = fault.Errorf(fault.Diverged, "%w; %s", e, engine.DivergedAdvice)
+	}
 	if s.opt.OnBroken != nil {
-		s.env.Go("broken", func() { s.opt.OnBroken(e) })
+		s.env.Go("broken", func() { s.opt.OnBroken(told) })
 	}
 }
 

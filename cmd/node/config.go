@@ -102,6 +102,8 @@ type PlacementConfig struct {
 	CollectGarbage bool
 	// LogEntries is how long the log of placement's shard grows before it is cut; default raftstore.DefaultLogEntries.
 	LogEntries uint64
+	// CheckEvery is how often what the member holds is checked in the background; zero: never. See raftstore.Options.
+	CheckEvery time.Duration
 }
 
 // StoreConfig is this node's store.
@@ -128,6 +130,8 @@ type StoreConfig struct {
 	Workers int
 	// LogEntries is how long a shard's log grows before it is cut; default raftstore.DefaultLogEntries.
 	LogEntries uint64
+	// CheckEvery is how often what the store holds is checked in the background; zero: never. See raftstore.Options.
+	CheckEvery time.Duration
 }
 
 func (c *StoreConfig) splitBytes() uint64 {

@@ -130,7 +130,7 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	store, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: m.engine, Store: self, Transport: m.transport, Version: m.engine.Version(),
 		Logger: n.log.With("member", uint64(self)), Tick: c.Tick, HeartbeatTicks: memberHeartbeatTicks, NoSleep: true, WallTime: true,
 		// Placement must go on when a disk is nearly full: by it shards are moved away.
-		Memory: m.memory, LowSpace: -1, LogEntries: c.LogEntries, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
+		Memory: m.memory, LowSpace: -1, LogEntries: c.LogEntries, CheckEvery: c.CheckEvery, Observer: n.observer("placement"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		return err
 	}

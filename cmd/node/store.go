@@ -100,7 +100,7 @@ func (a *storeAgent) openStore() error {
 	}
 	s, err := raftstore.Open(raftstore.Options{Env: n.env, Engine: a.engine, Store: a.ident.Store, Transport: t,
 		Logger: n.log.With("store", a.ident.Store.String()), Version: a.engine.Version(), Workers: n.workers(c.Workers), Tick: c.Tick,
-		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), SplitWork: c.splitWork(), SlowOperation: c.slowOperation(), LogEntries: c.LogEntries,
+		SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, SplitBytes: c.splitBytes(), SplitWork: c.splitWork(), SlowOperation: c.slowOperation(), LogEntries: c.LogEntries, CheckEvery: c.CheckEvery,
 		Memory: a.memory, LowSpace: c.LowSpace, Timestamps: timestamps{n}, Observer: n.observer("store"), Coverage: n.cfg.Coverage, OnBroken: n.broken})
 	if err != nil {
 		t.Close()
