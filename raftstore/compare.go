@@ -2,9 +2,11 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerrydb/skerry/engine"
@@ -43,7 +45,9 @@ const (
 
 // comparer is a store's part in comparisons: of those that it proposed, and of its own sums.
 type comparer struct {
-	store *Store
+	store   *Store
+	every   atomic.Int64 // time.Duration, see SetCheckEvery
+	changed env.Event    // every was
 
 	mu      sync.Mutex // leaf
 	begun   map[shard.ID]*gathering
@@ -52,7 +56,9 @@ type comparer struct {
 }
 
 func newComparer(s *Store) *comparer {
-	return &comparer{store: s, begun: make(map[shard.ID]*gathering)}
+	c := &comparer{store: s, changed: s.env.NewEvent("check-every"), begun: make(map[shard.ID]*gathering)}
+	c.every.Store(int64(s.opt.CheckEvery))
+	return c
 }
 
 // gathering is a comparison that this store proposed. Guarded by comparer.mu.
@@ -72,39 +78,64 @@ type heardSum struct {
 	none  bool
 }
 
-// run is the goroutine that goes through the shards which are led here, so that each is compared once in every. It ends when
-// the store closes.
-func (c *comparer) run(ctx context.Context, every time.Duration) {
+// SetCheckEvery says in which time each shard that is led here is compared once, from now on; zero or less: never.
+func (s *Store) SetCheckEvery(d time.Duration) {
+	s.comparer.every.Store(int64(d))
+	s.comparer.changed.Wake()
+}
+
+// run is the goroutine that goes through the shards which are led here, so that each is compared once in the time that the
+// store was told. It ends when the store closes.
+func (c *comparer) run(ctx context.Context) {
 	s := c.store
-	from := shard.ID(0)
-	if ids := c.led(); len(ids) > 0 {
-		from = ids[s.env.Rand()%uint64(len(ids))] // who restarts often gets round as well
-	}
-	for {
-		ids := c.led()
-		if len(ids) == 0 {
-			if s.env.Sleep(ctx, min(every, compareRest)) != nil || s.stopped() {
+	began := false
+	for !s.stopped() {
+		every, ids := time.Duration(c.every.Load()), c.led()
+		switch {
+		case every <= 0:
+			if c.changed.Wait(ctx, 0) != nil {
+				return
+			}
+			continue
+		case len(ids) == 0:
+			if c.pause(ctx, min(every, compareRest)) != nil {
 				return
 			}
 			continue
 		}
-		at, _ := slices.BinarySearch(ids, from)
-		from = 0
-		if !c.round(ctx, ids[at%len(ids):], every/time.Duration(len(ids))) {
+		step := every / time.Duration(len(ids))
+		if !began { // who restarts often gets round as well
+			began = true
+			ids = ids[s.env.Rand()%uint64(len(ids)):]
+		}
+		if c.round(ctx, ids, step) != nil {
 			return
 		}
 	}
 }
 
-// round compares shards one after the other, one in each step of time or as fast as they are read.
-func (c *comparer) round(ctx context.Context, ids []shard.ID, step time.Duration) bool {
+// pause waits for a time, or until there is another one to go by. The error is ctx's.
+func (c *comparer) pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	if err := c.changed.Wait(ctx, d); !errors.Is(err, env.ErrTimeout) {
+		return err
+	}
+	return nil
+}
+
+// round compares shards one after the other, one in each step of time or as fast as they are read, and ends early when there
+// is another time to go by.
+func (c *comparer) round(ctx context.Context, ids []shard.ID, step time.Duration) error {
 	s := c.store
+	every := c.every.Load()
 	due := s.env.Now()
 	for _, id := range ids {
 		due = due.Add(step)
 		early := time.Duration(s.env.Rand() % uint64(step/4+1)) // stores that started together spread
-		if err := s.env.Sleep(ctx, max(due.Sub(s.env.Now())-early, 0)); err != nil || s.stopped() {
-			return false
+		if err := c.pause(ctx, due.Sub(s.env.Now())-early); err != nil || s.stopped() || c.every.Load() != every {
+			return err
 		}
 		if r := s.replica(id); r == nil || !r.ledHere() {
 			continue
@@ -113,7 +144,7 @@ func (c *comparer) round(ctx context.Context, ids []shard.ID, step time.Duration
 			s.logger.Debug("not compared", "shard", id, "err", err)
 		}
 	}
-	return true
+	return nil
 }
 
 // led are the shards that are led here, awake or asleep.

@@ -131,9 +131,7 @@ func (s *Store) start() {
 	s.goTask("liveness", func() { s.live.run(s.ctx) })
 	s.goTask("reclaim", func() { s.reclaimer.run(s.ctx) })
 	s.goTask("sizer", func() { s.sizer.run(s.ctx) })
-	if every := s.opt.CheckEvery; every > 0 {
-		s.goTask("compare", func() { s.comparer.run(s.ctx, every) })
-	}
+	s.goTask("compare", func() { s.comparer.run(s.ctx) })
 	if s.opt.LowSpace >= 0 {
 		s.goTask("space", s.space.run)
 	}
