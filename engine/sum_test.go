@@ -83,7 +83,9 @@ func TestSummer(t *testing.T) {
 	if got != want {
 		t.Errorf("while the replica went: %s, want %s", got, want)
 	}
-	if _, _, err := e.NewSummer(d.ID).Next(1); err == nil {
+	gone := e.NewSummer(d.ID)
+	defer gone.Close()
+	if _, _, err := gone.Next(1); err == nil {
 		t.Error("a replica that is gone has a sum")
 	}
 }
@@ -96,7 +98,7 @@ func TestSummerLocks(t *testing.T) {
 	create(t, e, newState(d, 12))
 	before := sumOf(t, e, d.ID, 100, nil)
 	set(t, e, false, func(b *StateBatch) {
-		must(t, b.Txn().PutLock(mvcc.Key([]byte("k")), &mvcc.Lock{Kind: mvcc.LockPut, StartTS: 4, Primary: mvcc.Key([]byte("k"))}))
+		b.Txn().SetLock(mvcc.Key([]byte("k")), []byte("a lock"))
 	})
 	if after := sumOf(t, e, d.ID, 100, nil); after.Pairs != before.Pairs+1 || after.Hash == before.Hash {
 		t.Errorf("with a lock %s, without %s", after, before)
