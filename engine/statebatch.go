@@ -42,6 +42,7 @@ type StateBatch struct {
 	// overlay is one over the store and the indexed batch; nil before it is needed.
 	overlay *pebble.Iterator
 	scratch []byte // of transactional reads
+	stored  []byte // see Scratch
 }
 
 // seenWords makes a filter of 4096 bits: with the hundred keys of a usual batch one read in 40 looks for nothing.
@@ -59,7 +60,7 @@ type stateOp struct {
 func (e *Engine) NewStateBatch() *StateBatch {
 	b := &StateBatch{e: e}
 	if s := e.spareState.Swap(nil); s != nil {
-		b.buf, b.ops = s.buf, s.ops
+		b.buf, b.ops, b.stored = s.buf, s.ops, s.stored
 	}
 	return b
 }
@@ -77,6 +78,18 @@ func (b *StateBatch) Set(k shard.Key, v []byte) {
 	start := len(b.buf)
 	b.buf = keys.AppendData(b.buf, k)
 	b.put(start, v, false)
+}
+
+// maxStored is for how large a value, in bytes, Scratch keeps room from one to the next.
+const maxStored = 64 << 10
+
+// Scratch implements raw.Writer.
+func (b *StateBatch) Scratch(n int) []byte {
+	if n > maxStored {
+		return make([]byte, 0, n)
+	}
+	b.stored = slices.Grow(b.stored[:0], n)
+	return b.stored
 }
 
 // Delete removes a key.
@@ -342,8 +355,9 @@ func (b *StateBatch) Commit(sync bool) error {
 // stateBuffers are those of a batch that was closed, for the next one: a pass of a worker makes one, and a fresh buffer for
 // each was 7 % of a put.
 type stateBuffers struct {
-	buf []byte
-	ops []stateOp
+	buf    []byte
+	ops    []stateOp
+	stored []byte
 }
 
 // maxSpareState bounds what is kept of one batch.
@@ -360,7 +374,7 @@ func (b *StateBatch) Close() {
 		_ = b.b.Close()
 	}
 	if cap(b.buf) > 0 && cap(b.buf) <= maxSpareState {
-		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0]})
+		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0], b.stored})
 	}
-	b.b, b.buf, b.ops = nil, nil, nil
+	b.b, b.buf, b.ops, b.stored = nil, nil, nil, nil
 }

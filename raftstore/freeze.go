@@ -1,10 +1,10 @@
 package raftstore
 
 import (
+	"bytes"
 	"errors"
 
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/raftstore/apply"
@@ -209,7 +209,9 @@ func (w *worker) keepEarly(r *replica, m message) bool {
 // again: it answers as the first did, or as it would have. Without that the right side waits for an election timeout.
 func (r *replica) keepVote(m message) {
 	if m.msg.GetType() == raftpb.MsgVote {
-		m.msg = proto.CloneOf(m.msg) // it must not keep the frame that it came in
+		// A copy, which does not keep the frame that it came in.
+		m.msg = &raftpb.Message{Type: raftpb.MsgVote.Enum(), To: new(m.msg.GetTo()), From: new(m.msg.GetFrom()), Term: new(m.msg.GetTerm()),
+			LogTerm: new(m.msg.GetLogTerm()), Index: new(m.msg.GetIndex()), Context: bytes.Clone(m.msg.GetContext())}
 		r.earlyVote = &m
 	}
 }

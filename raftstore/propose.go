@@ -122,7 +122,7 @@ func (r *replica) proposeWaiting() {
 	s := r.w.store
 	stamp := s.stamp(r.w.now)
 	for len(r.waiting) > 0 {
-		b := apply.NewData(nil, apply.Header{Eval: r.w.store.evaluation(), Epoch: r.machine.Desc.Epoch, Stamp: stamp})
+		b := apply.NewData(make([]byte, 0, r.entryBytes()), apply.Header{Eval: r.w.store.evaluation(), Epoch: r.machine.Desc.Epoch, Stamp: stamp})
 		p := &proposal{term: r.group.Term(), lead: r.adoptSafePoint(&b)}
 		n := 0
 		for n < len(r.waiting) && (n == 0 || b.Bytes()+len(r.waiting[n].Req.Body) <= maxEntryBytes) {
@@ -151,6 +151,22 @@ func (r *replica) proposeWaiting() {
 		r.waiting = r.waiting[n:]
 	}
 	r.waiting = nil
+}
+
+// entryOverhead is about what an entry, and each command in it, takes beside the command's body.
+const entryOverhead = 32
+
+// entryBytes is about the size of the next entry of what waits, so that it need not grow command by command.
+func (r *replica) entryBytes() int {
+	n := entryOverhead
+	for i := range r.waiting {
+		more := entryOverhead + len(r.waiting[i].Req.Body)
+		if i > 0 && n+more > maxEntryBytes {
+			break
+		}
+		n += more
+	}
+	return n
 }
 
 // refuseWaiting answers the commands that never reached the log: nothing happened.
@@ -256,6 +272,7 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		by.dones = append(by.dones, func() { p.done(&kept, err) })
 		return
 	}
+	by.replies = slices.Grow(by.replies, len(p.calls))
 	for i := range p.calls {
 		c := &p.calls[i]
 		c.logged = true

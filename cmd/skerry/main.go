@@ -20,12 +20,14 @@ import (
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/fault"
+	"github.com/skerrydb/skerry/rpc"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks to stop in order; after it the second one kills as if nobody listened.
 	context.AfterFunc(ctx, stop)
+	rpc.ShareBuffers()
 	a := &app{name: os.Args[0], in: os.Stdin, out: os.Stdout, err: os.Stderr, registry: settings()}
 	os.Exit(a.run(ctx, os.Args[1:]))
 }

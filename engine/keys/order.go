@@ -39,13 +39,16 @@ const (
 // cut again, and Compare would contradict itself (Pebble's second law of Split).
 func Split(k []byte) int {
 	n := len(k)
-	if n < minVersionLen || k[n-1] != suffixMark || Kind(k[0]) != KindData || k[n-suffixLen-1] != prefixEnd {
-		return n
-	}
-	if m := shard.Mode(k[1]); m != shard.ModeTxn && m != shard.ModeTxnK {
+	if n < minVersionLen || k[n-1] != suffixMark || !versioned(k) || k[n-suffixLen-1] != prefixEnd {
 		return n
 	}
 	return n - suffixLen
+}
+
+// versioned reports whether k, of two bytes or more, is of a span in which keys have versions.
+func versioned(k []byte) bool {
+	m := shard.Mode(k[1])
+	return Kind(k[0]) == KindData && (m == shard.ModeTxn || m == shard.ModeTxnK)
 }
 
 // Prefix is k without its suffix, aliasing k.
@@ -56,6 +59,11 @@ func Prefix(k []byte) []byte {
 
 // Compare orders physical keys: prefixes bytewise, then suffixes bytewise. An empty suffix is the smallest.
 func Compare(a, b []byte) int {
+	// The first two bytes belong to the prefix of every key. Where they differ, or say that neither has versions, which is most of
+	// what a memtable holds, the ends of the keys need not be looked at.
+	if len(a) >= 2 && len(b) >= 2 && (a[0] != b[0] || a[1] != b[1] || !versioned(a)) {
+		return bytes.Compare(a, b)
+	}
 	an, bn := Split(a), Split(b)
 	if c := bytes.Compare(a[:an], b[:bn]); c != 0 {
 		return c

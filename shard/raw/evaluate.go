@@ -26,7 +26,6 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 			return Result{Failed: i, Exists: exists, Current: bytes.Clone(v.User)}, false, nil
 		}
 	}
-	var scratch []byte
 	for i := range cmd.Ops {
 		op := &cmd.Ops[i]
 		switch op.Kind {
@@ -35,8 +34,7 @@ func Evaluate(cmd *Command, w Writer, now shard.Millis) (res Result, wroteTTL bo
 			if op.TTL > 0 {
 				v.ExpireAt, wroteTTL = expireAt(now, ttlMillis(op.TTL)), true
 			}
-			scratch = v.Append(scratch[:0])
-			w.Set(op.Key, scratch)
+			w.Set(op.Key, v.Append(w.Scratch(v.Size())))
 		case Delete:
 			w.Delete(op.Key)
 		case DeleteRange:

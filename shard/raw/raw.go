@@ -51,7 +51,10 @@ type Reader interface {
 type Writer interface {
 	// Get returns the stored value of k. It is valid until the next call.
 	Get(k shard.Key) (v []byte, ok bool, err error)
+	// Set copies k and v.
 	Set(k shard.Key, v []byte)
+	// Scratch returns an empty slice with room for n bytes, to build a value in; the next Scratch may return the same.
+	Scratch(n int) []byte
 	Delete(k shard.Key)
 	DeleteRange(r shard.Range)
 	// Scan calls f for every key of r in order until f returns false. k and v are valid until f returns; f does not

@@ -21,6 +21,9 @@ type Value struct {
 	ExpireAt shard.Millis // zero: never
 }
 
+// Size is at least the size of the stored form of v, in bytes.
+func (v Value) Size() int { return 1 + 8 + len(v.User) }
+
 // Append appends the stored form of v.
 func (v Value) Append(b []byte) []byte {
 	if v.ExpireAt == 0 {

@@ -137,9 +137,13 @@ func (x *txnClient) run() {
 		case n < 16:
 			x.past(ctx)
 		case n < 17:
-			x.add(ctx)
+			if x.c.w.Chance(0.3) && !x.c.calm {
+				x.crowd(ctx)
+			} else {
+				x.add(ctx)
+			}
 		case n < 18:
-			x.look(ctx)
+			x.look(ctx, x.c.w.IntN(txnPlaces))
 		default:
 			x.withdraw(ctx)
 		}

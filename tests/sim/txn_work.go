@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/tests/history"
 	"github.com/skerrydb/skerry/tests/history/txn"
 )
@@ -252,6 +253,36 @@ func (x *txnClient) add(ctx context.Context) {
 	if x.c.w.Chance(0.2) {
 		places = append(places, (first+1)%txnPlaces)
 	}
+	x.addTo(ctx, places)
+}
+
+// A crowd is so many that add to one counter, and look at it, at once, each so many times: what a leader is asked to read is
+// then often older than something that it has already been asked to add, and younger than what is under way before that.
+const (
+	crowdAdders, crowdLookers = 3, 4
+	crowdTimes                = 3
+)
+
+func (x *txnClient) crowd(ctx context.Context) {
+	place := x.c.w.IntN(txnPlaces)
+	g := env.NewGroup(x.env, "crowd")
+	for i := range crowdAdders + crowdLookers {
+		g.Add()
+		x.env.Go("crowd", func() {
+			defer g.Done()
+			for range crowdTimes {
+				if i < crowdAdders {
+					x.addTo(ctx, []int{place})
+				} else {
+					x.look(ctx, place)
+				}
+			}
+		})
+	}
+	g.Wait()
+}
+
+func (x *txnClient) addTo(ctx context.Context, places []int) {
 	delta := int64(1 + x.c.w.IntN(9))
 	var at []int
 	for _, p := range places {
@@ -273,8 +304,8 @@ func (x *txnClient) add(ctx context.Context) {
 }
 
 // look reads a counter.
-func (x *txnClient) look(ctx context.Context) {
-	place, begun := x.c.w.IntN(txnPlaces), x.c.tick()
+func (x *txnClient) look(ctx context.Context, place int) {
+	begun := x.c.tick()
 	var n int64
 	var ts client.Timestamp
 	err := x.db.View(ctx, func(tx *client.Txn) (err error) {

@@ -79,6 +79,9 @@ func (m *Map) Set(k shard.Key, v []byte) {
 	m.kv.Set(string(k), append([]byte{}, v...))
 }
 
+// Scratch implements raw.Writer.
+func (m *Map) Scratch(n int) []byte { return make([]byte, 0, n) }
+
 // Delete implements raw.Writer.
 func (m *Map) Delete(k shard.Key) {
 	m.spoil()
