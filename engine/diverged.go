@@ -17,9 +17,16 @@ const (
 	divergedHead = "skerry diverged 1\n"
 )
 
-// DivergedAdvice is what is to be done about such a store.
-const DivergedAdvice = "remove the store from the cluster (skerry ctl store remove) and start an empty one in its place; " +
+const divergedAdvice = "remove the store from the cluster (skerry ctl store remove) and start an empty one in its place; " +
 	"in place of a placement member start another one with --replace"
+
+// DivergedError says that a store stops because its data differ from those of others, and what is to be done about it.
+type DivergedError struct{ Why string }
+
+func (e *DivergedError) Error() string { return e.Why + "; " + divergedAdvice }
+
+// FaultCode implements fault.Coded.
+func (*DivergedError) FaultCode() fault.Code { return fault.Diverged }
 
 // MarkDiverged writes down, durably, that the store must not be served from any more, and why. The text is one line.
 func (e *Engine) MarkDiverged(why string) error {
@@ -43,5 +50,5 @@ func (e *Engine) checkDiverged() error {
 	}
 	why := strings.TrimSpace(strings.TrimPrefix(text, divergedHead))
 	return fault.Errorf(fault.Diverged, "its data differ from those of the other replicas (the file %s says: %s): it must not be served from; %s",
-		e.path(divergedFile), why, DivergedAdvice)
+		e.path(divergedFile), why, divergedAdvice)
 }

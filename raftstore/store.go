@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,7 +13,6 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
-	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -210,8 +210,8 @@ func (s *Store) broken(what string, err error) {
 	s.wakeAll() // the workers answer whoever waits, and end
 	s.logger.Error("store stopped", "while", what, "err", err)
 	told := e
-	if fault.Of(err) == fault.Diverged { // it has a remedy of its own
-		told = fault.Errorf(fault.Diverged, "%w; %s", e, engine.DivergedAdvice)
+	if diverged := (*engine.DivergedError)(nil); errors.As(err, &diverged) {
+		told = fmt.Errorf("%s: %s: %w", s.id, what, diverged) // it has a code and a remedy of its own
 	}
 	if s.opt.OnBroken != nil {
 		s.env.Go("broken", func() { s.opt.OnBroken(told) })

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/skerrydb/skerry/engine"
-	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -169,11 +168,11 @@ func (s *Store) hearVerdict(from shard.StoreID, c *comparison) {
 	if last == nil || last.index != c.index || last.store != from || last.sum != c.sum || c.majority == c.sum || s.condemned.Swap(true) {
 		return
 	}
-	err := fault.Errorf(fault.Diverged, "%s of %s holds other data than the majority of its voters at index %d: %s, they %s", r.self, r.id,
-		c.index, c.sum, c.majority)
+	err := &engine.DivergedError{Why: fmt.Sprintf("%s of %s holds other data than the majority of its voters at index %d: %s, they %s",
+		r.self, r.id, c.index, c.sum, c.majority)}
 	s.goTask("diverged", func() {
 		var failed error
-		s.env.Call("mark the store", func() { failed = s.engine.MarkDiverged(err.Error()) })
+		s.env.Call("mark the store", func() { failed = s.engine.MarkDiverged(err.Why) })
 		if failed != nil {
 			s.logger.Error("what differs could not be written down", "err", failed)
 		}
