@@ -63,6 +63,9 @@ func (e *Engine) openDir(real bool) error {
 		} else if err := e.checkStoreFile(); err != nil {
 			return err
 		}
+		if err := e.checkDiverged(); err != nil {
+			return err
+		}
 		if e.creating {
 			// A crash cut an earlier creation short. Pebble does not open what it may have left, and nothing is in it.
 			if err := e.fs.RemoveAll(e.path(dbDir)); err != nil {

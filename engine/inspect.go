@@ -201,6 +201,9 @@ func CheckStore(dir string, fs vfs.FS) (Checked, []error) {
 	}
 	defer func() { _ = e.lock.Close() }()
 	var bad []error
+	if err := e.checkDiverged(); err != nil {
+		bad = append(bad, err)
+	}
 	if c.Sealed, err = e.checkSeal(); err != nil {
 		c.Sealed, bad = false, append(bad, err)
 	}

@@ -43,6 +43,11 @@
 //	timestamps  a question to placement       a leader that needs one               with the answer
 //	sizer     the walks that measure shards   twenty ticks                          when the store closes or breaks
 //	scrub     the reading of all tables       Options.CheckEvery, the pace          when the store closes or breaks
+//	compare   the rounds through the shards   the time between two; asleep without  when the store closes or breaks
+//	          that are led here               one (SetCheckEvery)
+//	sum-up    the views of own replicas       exists while there are any            when none is left
+//	verdict   what one store is to be told    an election timeout                   when that store is not heard any more
+//	diverged  the mark in the directory       the verdict over an own replica       when the store is stopped
 //	reader    a job of the queue of reads     exists while there are any, at most   when the queue is empty
 //	          that take their time            maxReaders
 //	barrier   one question of a follower to   one per replica with follower reads   with the answer, or its time
@@ -59,7 +64,8 @@
 // # Locks
 //
 // Leaves all: Store.mu (ranges and placeholders, closing), inbox.mu, syncLoop.mu, liveness.mu, readers.mu,
-// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu, slowLog.mu. None is held while another is
+// reclaimer.mu, sizer.mu, sampler.mu, snapshots.mu, guard.mu, stamps.mu, collector.mu, slowLog.mu,
+// comparer.mu. None is held while another is
 // taken, with two exceptions: a reception's mu is held around
 // its sink's disk writes and around snapshots.mu, and snapshots.mu is never held around it. No lock is held across a call
 // that blocks in env.

@@ -29,6 +29,8 @@ type Metrics struct {
 	closedReads        atomic.Uint64
 	slowOperations     atomic.Uint64
 	lateWrites         atomic.Uint64
+	comparisons        [verdicts]atomic.Uint64 // by what came out
+	comparedBytes      atomic.Uint64
 }
 
 // Counter is one of a store's counters. What it means stands in the node's table of metrics.
@@ -72,5 +74,10 @@ func (s *Store) Counters() []Counter {
 		{"closed_reads_total", m.closedReads.Load()},
 		{"slow_operations_total", m.slowOperations.Load()},
 		{"late_writes_total", m.lateWrites.Load()},
+		{"comparisons_equal_total", m.comparisons[Equal].Load()},
+		{"comparisons_divergent_total", m.comparisons[Divergent].Load()},
+		{"comparisons_undecided_total", m.comparisons[Undecided].Load()},
+		{"comparisons_unfinished_total", m.comparisons[Unfinished].Load()},
+		{"compared_bytes_total", m.comparedBytes.Load()},
 	}
 }

@@ -47,6 +47,9 @@ type Observer interface {
 	// Never is called when a client is told that its attempt was not executed and will not be.
 	Never(id shard.ID, op call.OpID)
 
+	// Compared is called with what came out of a comparison that this store proposed.
+	Compared(c *Comparison)
+
 	// ReadBegan is called when a linearizable read arrives; what it returns is given to ReadServed, which is called when
 	// the read is answered from a state that holds everything up to applied.
 	ReadBegan(id shard.ID) uint64

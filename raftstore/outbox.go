@@ -13,6 +13,7 @@ const (
 	frameLive    byte = 2 // one store heartbeat to another store, see liveness.go
 	frameControl byte = 3 // sleep and destroy, see control.go
 	frameSpace   byte = 4 // the sender's disk is nearly full, see space.go
+	frameCompare byte = 5 // sums of replicas, and verdicts over them, see comparison.go
 )
 
 // maxFrameBytes closes a frame to further messages. One message of any size still fits.

@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -22,6 +23,11 @@ type appliedBy struct {
 	dones    []func() // of admin entries
 	changes  []appliedChange
 	events   []apply.Event
+	// compared: the last entry has replicas compared. What the batch of raft still holds, if anything, is applied by rest, once
+	// the view is open. The replica of generation gen is held until then.
+	compared bool
+	rest     func()
+	gen      uint64
 }
 
 // appliedChange is a membership change and the descriptor right after it: one batch may hold several.
@@ -156,6 +162,9 @@ func (w *worker) apply(r *replica, a *group.Apply) {
 
 // applyFrom applies the entries of a from position on. If one is a split whose right sides cannot be frozen at once, it
 // stops before that, holds the replica, and goes on in a later pass. rights are those of the split at position.
+//
+// INVARIANT: an entry that compares replicas is the last that the state batch holds of its shard: the view that onCompared
+// opens shows the shard at exactly that index. So the replica is held until the batch is visible, within this pass.
 func (w *worker) applyFrom(r *replica, a *group.Apply, position int, rights []*right) {
 	if w.states == nil {
 		w.states = w.store.engine.NewStateBatch()
@@ -185,6 +194,13 @@ func (w *worker) applyFrom(r *replica, a *group.Apply, position int, rights []*r
 		if i == len(a.Entries)-1 {
 			by.response = a.Response
 		}
+		if by.compared {
+			r.held, r.freezing, by.gen = true, true, r.gen
+			if i < len(a.Entries)-1 {
+				by.rest = func() { w.applyFrom(r, a, i+1, nil) }
+			}
+			break
+		}
 	}
 	if bug.AppliedLater.On() && r.machine.Applied.Index%4 != 0 {
 		return
@@ -205,7 +221,11 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy, rights [
 	}
 	before := r.machine.Desc
 	bytes := w.states.Bytes()
-	res, err := r.machine.Apply(ent, w.states)
+	var out apply.Writer = w.states
+	if bug.SilentFlip.On() && !r.group.Leading() && ent.Index%4 == 0 {
+		out = flipping{w.states}
+	}
+	res, err := r.machine.Apply(ent, out)
 	r.size.grew(bytes, w.states.Bytes())
 	if err != nil {
 		w.store.broken(fmt.Sprintf("%s: apply entry %d of term %d", r.id, ent.Index, ent.Term), err)
@@ -224,6 +244,9 @@ func (w *worker) applyEntry(r *replica, e *raftpb.Entry, by *appliedBy, rights [
 	case *apply.Split:
 		w.stageSplit(r, ev, rights)
 		by.events = append(by.events, &splitDone{Split: ev, rights: rights})
+	case *apply.Compared:
+		by.compared = true
+		by.events = append(by.events, ev)
 	default:
 		by.events = append(by.events, ev)
 	}
@@ -266,6 +289,9 @@ func (w *worker) closeBatches() {
 
 func (w *worker) onApplied(by *appliedBy) {
 	r := by.r
+	if by.compared && r.gen == by.gen {
+		r.held, r.freezing = false, false
+	}
 	r.log.SetApplied(r.machine.Applied)
 	r.showTxn(r.machine.Applied)
 	r.beginWritten()
@@ -303,6 +329,21 @@ func (w *worker) onApplied(by *appliedBy) {
 	r.wakeWatch()
 	r.serveConfirmed()
 	r.mark()
+	if by.rest != nil && r.gen == by.gen && !r.held {
+		by.rest()
+	}
+}
+
+// flipping is the bug bug.SilentFlip.
+type flipping struct{ *engine.StateBatch }
+
+// Set writes another value.
+func (f flipping) Set(k shard.Key, v []byte) {
+	v = slices.Clone(v)
+	if n := len(v); n > 1 {
+		v[n-1] ^= 1
+	}
+	f.StateBatch.Set(k, v)
 }
 
 // onEvent mirrors in memory what an applied entry changed, after its batch is visible.
@@ -317,6 +358,8 @@ func (w *worker) onEvent(r *replica, ev apply.Event) {
 		w.onSplit(r, ev)
 	case *apply.Truncated:
 		w.truncateLog(r, ev)
+	case *apply.Compared:
+		w.onCompared(r, ev)
 	}
 }
 

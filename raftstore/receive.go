@@ -27,6 +27,8 @@ func (s *Store) Receive(from shard.StoreID, frame []byte) {
 		err = s.receiveControl(from, body)
 	case frameSpace:
 		err = s.live.hearSpace(from, body)
+	case frameCompare:
+		err = s.receiveComparison(from, body)
 	default:
 		s.metrics.droppedMessages.Add(1)
 	}

@@ -29,7 +29,8 @@ type replica struct {
 	// dirty: in worker.dirty. held: an install or a destruction runs outside the worker, or the right sides of a split
 	// are being frozen on other workers; the group's Readys wait.
 	dirty, held bool
-	// freezing: it is held for a split, which takes two passes of other workers: requests need not be refused.
+	// freezing: it is held for a split, which takes two passes of other workers, or for a view of its data, within a pass:
+	// requests need not be refused.
 	freezing bool
 	// early is what an uninitialised replica keeps for the time after its birth, earlyAt when the first came; see freeze.go.
 	// earlyVote is the vote request that it stepped last.
@@ -101,6 +102,7 @@ type replica struct {
 	locks     atomic.Uint64                    // how many there are, as of applied or later; see evaluateOne
 	safe      atomic.Uint64                    // the safe point, see hideBelow
 	closed    atomic.Uint64                    // reads up to this timestamp are answered here, see closed.go
+	summed    atomic.Pointer[replicaSum]       // the last sum of its data, see sum.go
 	lastRead  atomic.Int64                     // env.Time, so that a lease in use is renewed before it ends
 }
 

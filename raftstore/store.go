@@ -49,6 +49,7 @@ type Store struct {
 	scrubber  *scrubber
 	stamps    *stamps
 	collector *collector
+	comparer  *comparer
 	pace      *pacer // of what reads in the background
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
@@ -73,6 +74,7 @@ type Store struct {
 	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
 	stall      stall         // the ticker's own
 	broke      atomic.Pointer[error]
+	condemned  atomic.Bool   // its data were found to differ from those of others, see hearVerdict
 	version    atomic.Uint64 // the cluster's, see HearVersion
 	bounds     atomic.Pointer[Bounds]
 }
@@ -102,6 +104,7 @@ func Open(o Options) (*Store, error) {
 	s.sizer = newSizer(s)
 	s.scrubber = newScrubber(s)
 	s.stamps = &stamps{store: s}
+	s.comparer = newComparer(s)
 	s.pace = newPacer(o.Env, o.CheckBytesPerSecond)
 	s.collector = &collector{store: s, walks: make(map[shard.ID]*collecting)}
 	for i := range o.Workers {
@@ -133,6 +136,7 @@ func (s *Store) start() {
 	if s.opt.CheckEvery > 0 {
 		s.goTask("scrub", func() { s.scrubber.run(s.ctx) })
 	}
+	s.goTask("compare", func() { s.comparer.run(s.ctx) })
 	if s.opt.LowSpace >= 0 {
 		s.goTask("space", s.space.run)
 	}

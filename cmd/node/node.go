@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -286,6 +287,18 @@ func (n *Node) SyncWAL(part string) error {
 		return n.store.engine.SyncWAL()
 	}
 	return nil
+}
+
+// SetCheckEvery says how often what the parts of the node hold is compared with others from now on; zero: never.
+func (n *Node) SetCheckEvery(d time.Duration) {
+	for _, s := range n.stores() {
+		s.SetCheckEvery(d)
+	}
+	if m := n.member; m != nil {
+		if s, _ := m.parts(); s != nil {
+			s.SetCheckEvery(d)
+		}
+	}
 }
 
 // stores are the raft stores of this node that serve users.

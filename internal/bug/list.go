@@ -8,6 +8,7 @@ const (
 	VoteBeforeSync
 	ResponseBeforeSync
 	AppliedLater
+	SilentFlip
 	IngestOvertakesLog
 	CommitLost
 	VoteAtOnceAfterStart
@@ -72,6 +73,7 @@ var list = [...]Info{
 	VoteBeforeSync:       {"vote-before-sync", "a candidate asks for votes before its own term and vote are on disk"},
 	ResponseBeforeSync:   {"response-before-sync", "acknowledgements and votes leave before they are on disk"},
 	AppliedLater:         {"applied-later", "the applied index is written in a later batch than the effects that it covers"},
+	SilentFlip:           {"silent-flip", "a follower now and then writes another value than the entry says"},
 	IngestOvertakesLog:   {"ingest-overtakes-log", "a snapshot is ingested before the log that was written ahead of it is synced"},
 	CommitLost:           {"commit-lost", "the commit index in the log's headers is not read at the start"},
 	VoteAtOnceAfterStart: {"vote-at-once-after-start", "a process that just started votes, although it may have promised a lease before"},

@@ -58,6 +58,7 @@ const (
 	BadDir       Code = "SK4014"
 	ProgramOld   Code = "SK4015"
 	ProgramNew   Code = "SK4016"
+	Diverged     Code = "SK4017"
 
 	DiskFailed Code = "SK5001"
 	DiskHangs  Code = "SK5002"
@@ -192,6 +193,7 @@ func starting() []Entry {
 		{BadDir, "the directory cannot be made, read or written", "a path through a file, or rights that are missing", "name a directory that can be written with --data; nothing was changed"},
 		{ProgramOld, "the cluster has a version that this program does not know", "an older program was started after the upgrade was finalized, or on a machine that was left out of it", "start a program at least as new as that of the other nodes: `skerry ctl version show` lists them. The version is never lowered"},
 		{ProgramNew, "the cluster has a version that is too old for this program", "releases were skipped, or the last upgrade was never finalized", "start the program that was there before, run `skerry ctl version finalize`, and upgrade by way of the release between"},
+		{Diverged, "the data of this store differ from those of the majority of a shard's replicas, and it must not be served from any more", "memory or a disk that damages what it is given, files that were changed by hand, or a defect of skerry", "do not repair it: keep a copy of the directory for whoever looks for the cause, remove the store from the cluster (`skerry ctl store remove`) and start an empty one in its place; for a placement member start another one with --replace"},
 	}
 }
 

@@ -17,14 +17,20 @@ const (
 	First Number = 1
 	// Settings: settings of the cluster, and stores that shall lead nothing, are on record.
 	Settings Number = 2
+	// Comparisons: replicas sum up their data at one applied index, by an entry that says so.
+	Comparisons Number = 3
 
 	// Oldest is the oldest version that this program can take part in, built the newest that its code knows.
 	Oldest = First
-	built  = Settings
+	built  = Comparisons
 )
 
-// evalBuilt is the newest evaluation version of log entries that the code knows, see package apply.
-const evalBuilt = 2
+// The evaluation versions of log entries that the code knows, see package apply: the first that a cluster may have, and the
+// newest.
+const (
+	evalFirst = 2
+	evalBuilt = 3
+)
 
 // next makes a program of the next release out of this one, for tests of upgrades: each character is a version more, and
 // with it an evaluation version of its own. Only the linker sets it (-X github.com/skerrydb/skerry/internal/version.next=1).
@@ -35,7 +41,10 @@ func Newest() Number { return built + Number(len(next)) }
 
 // Eval is the newest evaluation version of log entries that may be proposed in a cluster of this version.
 func (n Number) Eval() uint64 {
-	if n > built {
+	switch {
+	case n < Comparisons:
+		return evalFirst
+	case n > built:
 		return evalBuilt + uint64(n-built)
 	}
 	return evalBuilt

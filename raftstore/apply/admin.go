@@ -29,9 +29,18 @@ type Truncated struct {
 	Index, Term uint64
 }
 
+// Compared says that the shard's data at Index are to be summed up, before anything behind it is applied, and the sum told
+// to the replica By on Store, which proposed it.
+type Compared struct {
+	Index, Term uint64
+	By          shard.ReplicaID
+	Store       shard.StoreID
+}
+
 func (*Split) event()     {}
 func (*Changed) event()   {}
 func (*Truncated) event() {}
+func (*Compared) event()  {}
 
 // answer is the result of an admin command.
 func answer(err error, ev Event) Result { return Result{Replies: []Reply{{Err: err}}, Event: ev} }
@@ -60,6 +69,15 @@ func (m *Machine) truncate(d *codec.Decoder) (Result, error) {
 	}
 	a.TruncIndex, a.TruncTerm = index, term
 	return answer(nil, &Truncated{Index: index, Term: term}), nil
+}
+
+// compare changes nothing but the applied index: what a replica finds when it looks at itself is no part of its state.
+func (m *Machine) compare(d *codec.Decoder) (Result, error) {
+	by, store := shard.ReplicaID(d.Uvarint()), shard.StoreID(d.Uvarint())
+	if err := d.Done(); err != nil {
+		return Result{}, err
+	}
+	return answer(nil, &Compared{Index: m.Applied.Index, Term: m.Applied.Term, By: by, Store: store}), nil
 }
 
 // split divides the range, and what counts things of it. Without w it only tells what the event will be.

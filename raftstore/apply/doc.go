@@ -17,4 +17,5 @@
 //	  truncate  index, term
 //	  split     epoch, {bytes(key), shard id, replica ids}...      as many as there are
 //	  change    epoch.ConfVer, change                              in ConfChangeV2.Context
+//	  compare   replica id, store id                               of the proposer
 package apply

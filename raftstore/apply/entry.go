@@ -20,12 +20,16 @@ const formatVersion = 1
 //
 //	1  raw commands
 //	2  also commands of transactions
+//	3  also comparisons of replicas
 //
 // Which of them may be proposed is said by the version of the cluster (version.Number.Eval).
-const EvalVersion = 2
+const EvalVersion = 3
 
 // evalTxn is the evaluation version from which on bodies of transactions are commands.
 const evalTxn = 2
+
+// evalCompare is the evaluation version from which on there are entries that compare replicas.
+const evalCompare = 3
 
 // Kind is what an entry holds.
 type Kind uint8
@@ -37,6 +41,7 @@ const (
 	KindTruncate Kind = 3 // the log may be cut
 	KindSplit    Kind = 4
 	KindChange   Kind = 5 // one step of membership
+	KindCompare  Kind = 6 // every replica sums up what it holds
 )
 
 func (k Kind) String() string {
@@ -51,6 +56,8 @@ func (k Kind) String() string {
 		return "split"
 	case KindChange:
 		return "change"
+	case KindCompare:
+		return "compare"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
@@ -134,6 +141,13 @@ func EncodeSplit(h Header, at []shard.Key, ids []shard.SplitID) []byte {
 func EncodeChange(h Header, c shard.Change) []byte {
 	b := codec.AppendUvarint(h.begin(nil, KindChange), h.Epoch.ConfVer)
 	return c.Append(b)
+}
+
+// EncodeCompare makes an entry after which every replica sums up its data, exactly as they are at the entry's index, and tells
+// the sum to replica by on store.
+func EncodeCompare(h Header, by shard.ReplicaID, store shard.StoreID) []byte {
+	b := codec.AppendUvarint(h.begin(nil, KindCompare), uint64(by))
+	return codec.AppendUvarint(b, uint64(store))
 }
 
 // readHeader reads what all kinds have in common.

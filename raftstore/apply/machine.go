@@ -125,6 +125,10 @@ func (m *Machine) dispatch(data []byte, membership bool, w Writer) (Result, erro
 		return m.split(&d, w)
 	case KindChange:
 		return m.change(&d)
+	case KindCompare:
+		if eval >= evalCompare {
+			return m.compare(&d)
+		}
 	}
 	return Result{}, fmt.Errorf("unknown %s", kind)
 }

@@ -82,6 +82,8 @@ func (s *script) run(td *datadriven.TestData) string {
 		e.Data = EncodeTruncate(h, index, at)
 	case "split":
 		e.Data = s.split(h, td.Input)
+	case "compare":
+		e.Data = EncodeCompare(h, 1001, 1)
 	case "change":
 		e.Change = EncodeChange(h, parseChange(s.t, td.Input))
 	case "change-as-data":
@@ -259,6 +261,8 @@ func showEvent(ev Event) string {
 		return b.String()
 	case *Changed:
 		return fmt.Sprintf("event changed by %s\n", ev.Change)
+	case *Compared:
+		return fmt.Sprintf("event compared at %d of term %d, for %s on %s\n", ev.Index, ev.Term, ev.By, ev.Store)
 	case *Truncated:
 		return fmt.Sprintf("event truncated to %d of term %d\n", ev.Index, ev.Term)
 	}

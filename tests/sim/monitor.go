@@ -35,6 +35,7 @@ import (
 //	overlap     the replicas of a store have no key in common
 //	ingest      a store's log is synced before tables become part of it, or are cut out
 //	member      a number of a placement member lives in one directory
+//	compare     replicas that sum up their data at one applied index come to the same
 //	tombstone   a replica that was removed for good does not come back
 //
 // and those of monitor_txn.go, about transactions.

@@ -66,11 +66,11 @@ func (s *server) start() {
 	s.host = c.net.Host(m, s.addr)
 	cfg := node.Config{Listen: s.addr, Advertise: s.addr, DataDir: "data", Disk: s.disk.part, Version: "sim", Env: m.Env(), Wire: s.host.Wire(),
 		Logger: slog.New(&logHandler{m: m, d: s.disk}), Join: c.joinAddrs(),
-		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1, SplitWork: -1},
+		Store:    &node.StoreConfig{CacheBytes: 8 << 20, MemTableBytes: memTableBytes, Workers: c.knobs.Workers, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries, SplitBytes: -1, SplitWork: -1, CheckEvery: c.knobs.Check},
 		OnBroken: func(err error) { s.broken = s.disk.reason(err) }, Observer: c.monitors.observer(m, fmt.Sprintf("%s, directory %d", s, s.disk.seats)), Coverage: &c.rows}
 	if s.member != 0 && !s.joins {
 		cfg.Placement = &node.PlacementConfig{ID: s.member, Members: c.memberAddrs(), Bootstrap: true, Replicas: c.knobs.replicas(), SplitKeys: c.splitKeys(), Stores: c.knobs.Stores - c.knobs.Late, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries,
-			Patience: c.knobs.Patience}
+			Patience: c.knobs.Patience, CheckEvery: c.knobs.Check}
 		cfg.Join = nil
 	}
 	if s.alone {
@@ -78,7 +78,7 @@ func (s *server) start() {
 	}
 	if s.joins {
 		cfg.Placement = &node.PlacementConfig{Join: true, Replace: s.replace, Tick: c.knobs.Tick, LogEntries: c.knobs.LogEntries,
-			Patience: c.knobs.Patience}
+			Patience: c.knobs.Patience, CheckEvery: c.knobs.Check}
 		cfg.Join = strings.Split(c.addrs(), ",")
 	}
 	cfg.Began = func(n *node.Node) { s.begun = n }

@@ -30,6 +30,7 @@ var knobSetters = map[string]func(k *Knobs, v string) error{
 	"collect":     durationKnob(func(k *Knobs) *time.Duration { return &k.Collect }),
 	"echo":        durationKnob(func(k *Knobs) *time.Duration { return &k.Echo }),
 	"hurry":       floatKnob(func(k *Knobs) *float64 { return &k.Hurry }),
+	"check":       durationKnob(func(k *Knobs) *time.Duration { return &k.Check }),
 	"patience":    durationKnob(func(k *Knobs) *time.Duration { return &k.Patience }),
 	"serializable": func(k *Knobs, v string) (err error) {
 		k.Serializable, err = strconv.ParseBool(v)

@@ -210,6 +210,11 @@ func (c *cluster) final() error {
 	if err := a.do("all replicas are compared", comparedLimit, a.sameReplicas); err != nil {
 		return err
 	}
+	for _, s := range c.servers { // nobody sleeps who is compared
+		if s.up() && s.node != nil {
+			s.node.SetCheckEvery(0)
+		}
+	}
 	return a.do("all replicas fall asleep", asleepLimit, a.asleep)
 }
 
