@@ -518,27 +518,41 @@ func (r *crashRun) install(id shard.ID, replica shard.ReplicaID) {
 type crashFS struct {
 	vfs.FS
 	point func()
+	// mu keeps point, which clones the file system, away from Link: MemFS.Link takes the lock against clones twice, and hangs if one
+	// comes between.
+	mu sync.RWMutex
+}
+
+func (c *crashFS) at() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.point()
 }
 
 func (c *crashFS) Create(n string, w vfs.DiskWriteCategory) (vfs.File, error) {
-	c.point()
+	c.at()
 	return c.wrap(c.FS.Create(n, w))
 }
 
 func (c *crashFS) ReuseForWrite(a, b string, w vfs.DiskWriteCategory) (vfs.File, error) {
-	c.point()
+	c.at()
 	return c.wrap(c.FS.ReuseForWrite(a, b, w))
 }
 
 func (c *crashFS) OpenDir(n string) (vfs.File, error) { return c.wrap(c.FS.OpenDir(n)) }
-func (c *crashFS) Rename(a, b string) error           { c.point(); return c.FS.Rename(a, b) }
-func (c *crashFS) Link(a, b string) error             { c.point(); return c.FS.Link(a, b) }
-func (c *crashFS) Remove(n string) error              { c.point(); return c.FS.Remove(n) }
+func (c *crashFS) Rename(a, b string) error           { c.at(); return c.FS.Rename(a, b) }
+func (c *crashFS) Link(a, b string) error {
+	c.at()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.FS.Link(a, b)
+}
+func (c *crashFS) Remove(n string) error { c.at(); return c.FS.Remove(n) }
 func (c *crashFS) wrap(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &crashFile{File: f, point: c.point}, nil
+	return &crashFile{File: f, point: c.at}, nil
 }
 
 type crashFile struct {

@@ -212,7 +212,7 @@ func (c *Cluster) Crash(id shard.StoreID, unsyncedPercent int) {
 	m := c.Stores[id]
 	m.life.over.Store(true)
 	c.Net.Attach(id, nil)
-	clone := m.FS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(rand.Uint64(), uint64(id)))})
+	clone := m.Disk.crash(m.FS, vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(rand.Uint64(), uint64(id)))})
 	s, e := m.Store, m.Engine
 	c.set(m, nil, nil, nil)
 	m.Disk.Release()
