@@ -63,12 +63,13 @@ func newComparer(s *Store) *comparer {
 
 // gathering is a comparison that this store proposed. Guarded by comparer.mu.
 type gathering struct {
-	wake  env.Event
-	self  shard.ReplicaID
-	index uint64            // of the entry; 0 until it is applied here
-	desc  *shard.Descriptor // as of the entry
-	heard map[shard.ReplicaID]heardSum
-	ownAt env.Time // when the own sum was there
+	wake     env.Event
+	self     shard.ReplicaID
+	proposed bool
+	index    uint64            // of the entry; 0 until it is applied here
+	desc     *shard.Descriptor // as of the entry
+	heard    map[shard.ReplicaID]heardSum
+	ownAt    env.Time // when the own sum was there
 }
 
 // heardSum is a replica's word: its sum at an index, or that there will be none.
@@ -207,7 +208,6 @@ func (s *Store) proposeCompare(ctx context.Context, id shard.ID, g *gathering) e
 			"finalize the upgrade (skerry ctl version finalize)", version.Comparisons, v)}
 	}
 	w, c := s.worker(id), s.comparer
-	proposed := false
 	err := w.call(ctx, func(done func(error)) {
 		r := w.replicas[id]
 		if r == nil {
@@ -219,9 +219,8 @@ func (s *Store) proposeCompare(ctx context.Context, id shard.ID, g *gathering) e
 			done(err)
 			return
 		}
-		proposed = true
 		c.mu.Lock()
-		g.self = r.self
+		g.self, g.proposed = r.self, true
 		c.mu.Unlock()
 		h := apply.Header{Eval: s.evaluation()}
 		r.proposeAdmin(apply.EncodeCompare(h, r.self, s.id), func(res *apply.Result, err error) {
@@ -233,7 +232,9 @@ func (s *Store) proposeCompare(ctx context.Context, id shard.ID, g *gathering) e
 			done(err)
 		})
 	})
-	if err != nil && proposed {
+	c.mu.Lock() // the worker may still be at it, if ctx ended
+	defer c.mu.Unlock()
+	if err != nil && g.proposed {
 		s.metrics.comparisons[Unfinished].Add(1)
 	}
 	return err

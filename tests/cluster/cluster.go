@@ -310,6 +310,10 @@ func (c *Cluster) Write(d *shard.Descriptor, cmd *raw.Command) (raw.Result, erro
 	body := cmd.Append(nil)
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		lead, ref := c.refresh(d)
+		var stale *shard.StaleEpochError
+		if errors.As(ref.Err, &stale) {
+			return raw.Result{}, ref.Err
+		}
 		if ref.Err != nil {
 			time.Sleep(5 * time.Millisecond)
 			continue
@@ -350,7 +354,8 @@ func (c *Cluster) refresh(d *shard.Descriptor) (shard.StoreID, call.Reply) {
 	var rep call.Reply
 	for _, r := range d.Replicas {
 		rep = c.Do(r.Store, &call.Request{Kind: call.Refresh, Shard: d.ID, Epoch: d.Epoch})
-		if rep.Err == nil {
+		var stale *shard.StaleEpochError
+		if rep.Err == nil || errors.As(rep.Err, &stale) {
 			return r.Store, rep
 		}
 	}
