@@ -58,6 +58,10 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 	p := &proposal{term: r.group.Term()}
 	p.done = func(_ *apply.Result, err error) {
 		r.changing = nil
+		if err == nil && ch.Kind == shard.LeaveJoint {
+			r.seal(done)
+			return
+		}
 		done(err)
 	}
 	if err := r.group.ProposeChange(cc, p); err != nil {
@@ -66,6 +70,17 @@ func (r *replica) change(epoch shard.Epoch, ch shard.Change, done func(error)) {
 	}
 	r.changing = p
 	r.mark()
+}
+
+// seal puts an entry behind the end of a joint change, and calls done once it is applied.
+//
+// INVARIANT: who is told that a joint change is over can count on the new members alone. That its end is committed is known to the
+// leader at first, and to nobody for good: a commit index is on disk only with a later entry (rule 6). Until then a loss of the leader
+// leaves others who still need a majority of those before; with the entry behind it, a majority of the new members has both.
+func (r *replica) seal(done func(error)) {
+	clock := apply.EncodeClock(apply.Header{Eval: r.w.store.evaluation(), Stamp: r.w.store.stamp(r.w.now)})
+	// Without it the change is over as well: then there is another leader, whose first entry does the same.
+	r.proposeAdmin(clock, func(*apply.Result, error) { done(nil) })
 }
 
 // maxPromoteLag is how many entries a learner may lack when it becomes a voter: one that is far behind would make the

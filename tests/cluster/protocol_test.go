@@ -298,3 +298,43 @@ func TestMoveReplica(t *testing.T) {
 		t.Fatal("the removed replica came back")
 	}
 }
+
+// Once a joint change is over, its asker can count on the new members alone: two become three, power fails everywhere, and the
+// leader does not come back.
+func TestEndOfJointChangeIsKnown(t *testing.T) {
+	t.Parallel()
+	d := Descriptor(2, "", "", 2)
+	c := New(t, Options{Stores: 3, Shards: []*shard.Descriptor{d}})
+	mustPut(t, c, d, "a", "1")
+	lead := c.Leader(d.ID)
+	change := func(ch shard.Change) {
+		t.Helper()
+		c.WaitFor(ch.String(), func() bool {
+			cur := c.Status(lead, d.ID).Desc
+			return c.Stores[lead].Store.Change(context.Background(), d.ID, cur.Epoch, ch) == nil
+		})
+	}
+	fresh := shard.Replica{ID: 9000, Store: 3, Role: shard.Learner}
+	change(shard.Change{Kind: shard.AddLearner, Replica: fresh})
+	change(shard.Change{Kind: shard.EnterJoint, Promote: []shard.ReplicaID{fresh.ID}})
+	change(shard.Change{Kind: shard.LeaveJoint})
+	for id := shard.StoreID(1); id <= 3; id++ {
+		c.Net.Attach(id, nil) // nobody hears more
+	}
+	for id := shard.StoreID(1); id <= 3; id++ {
+		c.Crash(id, 0)
+	}
+	for id := shard.StoreID(1); id <= 3; id++ {
+		if id != lead {
+			c.Start(id)
+		}
+	}
+	c.WaitFor("a leader of those that are left", func() bool {
+		for id := shard.StoreID(1); id <= 3; id++ {
+			if id != lead && c.Status(id, d.ID).Leading {
+				return true
+			}
+		}
+		return false
+	})
+}

@@ -140,8 +140,12 @@ func has(members []client.MemberStatus, id shard.StoreID) bool {
 // then it comes back as another member in its place.
 func (a *auditor) loseSeat(ctx context.Context, members []client.MemberStatus) error {
 	c := a.c
-	if err := a.agreed(ctx); err != nil {
-		return err
+	// Twice: what all know at first may not be on their disks yet.
+	for range 2 {
+		if err := a.agreed(ctx); err != nil {
+			return err
+		}
+		_ = a.env.Sleep(ctx, 200*time.Millisecond)
 	}
 	s := c.anyServer()
 	old := s.number()
