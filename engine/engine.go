@@ -50,6 +50,8 @@ type Options struct {
 	// BulkBytes is from where on a snapshot is ingested and the data of a replica excised, where less is written as a
 	// batch; 0 is 128 KiB and 8 MiB.
 	BulkBytes int64
+	// CapacityBytes is how much of its disk the store may take, as Free and DiskUsage tell it; 0 is all of it.
+	CapacityBytes int64
 }
 
 // Cache is a cache of uncompressed blocks that several engines share.
@@ -67,6 +69,7 @@ type Engine struct {
 	fs       vfs.FS
 	plain    vfs.FS // fs without Pebble's watch over slow disks, which ends with the database
 	lock     io.Closer
+	capacity uint64        // Options.CapacityBytes
 	creating bool          // the directory is being made; only in Open
 	raising  sync.Mutex    // held while the STORE file is written after Open
 	version  atomic.Uint64 // see Version; written under raising
@@ -101,7 +104,7 @@ type stopped struct {
 
 // Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
 func Open(dir string, o Options) (*Engine, error) {
-	e := &Engine{dir: dir, fs: o.FS, log: o.Logger, onBroken: o.OnBroken, synced: o.Synced, ingesting: o.Ingesting,
+	e := &Engine{dir: dir, fs: o.FS, capacity: uint64(max(0, o.CapacityBytes)), log: o.Logger, onBroken: o.OnBroken, synced: o.Synced, ingesting: o.Ingesting,
 		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes))}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -147,3 +147,32 @@ func TestOpenAfterCrashWhileCreating(t *testing.T) {
 		t.Fatal("a synced identity is lost", err)
 	}
 }
+
+// TestCapacity: a store that may take a part of its disk alone tells of that part, and of less where other files took it.
+func TestCapacity(t *testing.T) {
+	const disk, capacity = 100 << 30, 10 << 30
+	for _, c := range []struct {
+		capacity, used, avail, free, total uint64
+	}{
+		{0, 1 << 30, 40 << 30, 40 << 30, disk},
+		{capacity, 0, 40 << 30, capacity, capacity},
+		{capacity, 3 << 30, 40 << 30, 7 << 30, capacity},
+		{capacity, 12 << 30, 40 << 30, 0, capacity},
+		{capacity, 3 << 30, 2 << 30, 2 << 30, capacity},
+		{2 * disk, 3 << 30, 40 << 30, 40 << 30, disk},
+	} {
+		free, total := within(c.capacity, c.used, vfs.DiskUsage{AvailBytes: c.avail, TotalBytes: disk})
+		if free != c.free || total != c.total {
+			t.Errorf("capacity %d, used %d, available %d: %d of %d free, want %d of %d", c.capacity, c.used, c.avail, free, total, c.free, c.total)
+		}
+	}
+
+	e, err := Open(t.TempDir(), Options{CapacityBytes: 8 << 20})
+	must(t, err)
+	defer mustClose(t, e)
+	used, free, total, err := e.DiskUsage()
+	must(t, err)
+	if f, all, ok := e.Free(); total != 8<<20 || free != total-used || used == 0 || f != free || all != total || !ok {
+		t.Fatalf("used %d, free %d of %d; alone %d of %d, %v", used, free, total, f, all, ok)
+	}
+}

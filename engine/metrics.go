@@ -1,13 +1,9 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
 	"math/bits"
 	"sync/atomic"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // syncBuckets is the number of buckets of SyncLatency: the last one begins at 34 s.
@@ -96,30 +92,4 @@ func (e *Engine) Metrics() Metrics {
 		out.CompactedBytes += m.Levels[i].TableBytesFlushed + m.Levels[i].TableBytesCompacted
 	}
 	return out
-}
-
-// boundlessBytes is what a filesystem without a size, as one in memory, is said to hold.
-const boundlessBytes = 1 << 40
-
-// Free is how many bytes the store's filesystem has free for us, and how many in all; ok is false if it cannot tell, as
-// one in memory cannot. It asks nothing but the filesystem.
-func (e *Engine) Free() (free, total uint64, ok bool) {
-	u, err := e.fs.GetDiskUsage(e.dir)
-	return u.AvailBytes, u.TotalBytes, err == nil && u.TotalBytes > 0
-}
-
-// DiskUsage returns how many bytes the store's files take, and how many its filesystem has free for us and in all.
-func (e *Engine) DiskUsage() (used, free, total uint64, err error) {
-	if err := e.check(); err != nil {
-		return 0, 0, 0, err
-	}
-	used = e.db.Metrics().DiskSpaceUsage()
-	u, err := e.fs.GetDiskUsage(e.dir)
-	if errors.Is(err, vfs.ErrUnsupported) {
-		return used, boundlessBytes - min(used, boundlessBytes), boundlessBytes, nil
-	}
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("engine: disk usage of %s: %w", e.dir, err)
-	}
-	return used, u.AvailBytes, u.TotalBytes, nil
 }

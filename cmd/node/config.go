@@ -115,6 +115,8 @@ type StoreConfig struct {
 	// LowSpace is below how many free bytes of the disk the store takes no more data; zero: a part of the disk's size, below
 	// zero: the disk is not looked at. See raftstore.Options.
 	LowSpace int64
+	// CapacityBytes is how much of the disk the store may take; zero: all of it.
+	CapacityBytes int64
 	// SnapshotBytesPerSecond limits snapshots received; 0 is no limit.
 	SnapshotBytesPerSecond int64
 	// SplitBytes is the size from which on shards are split; zero is DefaultSplitBytes, less than zero is never.

@@ -259,7 +259,7 @@ func TestLateMemberBesideStore(t *testing.T) {
 		}
 	}
 	late := config(3)
-	late.DataDir, late.Memory, late.Store = t.TempDir(), false, &StoreConfig{Tick: testTick}
+	late.DataDir, late.Memory, late.Store = t.TempDir(), false, &StoreConfig{Tick: testTick, CapacityBytes: testCapacity}
 	alone := late // the store of that node, as it is after the member did not get so far
 	alone.Placement, alone.Join = nil, []string{members[1]}
 	n := startReady(t, alone)

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // testTick makes elections quick; the machines that run the tests are slow, so not too quick.
 const testTick = 30 * time.Millisecond
 
+// testCapacity is how much of the machine's disk each store takes for its own, so that it does not matter how full that is.
+const testCapacity = 16 << 30
+
 func testLogger() *slog.Logger {
 	if testing.Verbose() {
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
@@ -45,7 +48,7 @@ func baseConfig(dir string) Config {
 // serverConfig is a node with both roles: a cluster of one replica.
 func serverConfig(dir string) Config {
 	c := placementConfig(dir)
-	c.Store = &StoreConfig{Tick: testTick}
+	c.Store = &StoreConfig{Tick: testTick, CapacityBytes: testCapacity}
 	return c
 }
 
@@ -57,7 +60,7 @@ func placementConfig(dir string) Config {
 
 func storeConfig(dir string, join ...string) Config {
 	c := baseConfig(dir)
-	c.Store = &StoreConfig{Tick: testTick}
+	c.Store = &StoreConfig{Tick: testTick, CapacityBytes: testCapacity}
 	c.Join = join
 	return c
 }

@@ -37,8 +37,16 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	name, value, _ := strings.Cut(capacityVar, "=")
+	if err := os.Setenv(name, value); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
+
+// capacityVar gives every store of these tests a part of the machine's disk for its own, so that it does not matter how full
+// that is.
+const capacityVar = config.EnvPrefix + "CAPACITY=16GiB"
 
 // docPorts are the addresses that documents may use: 127.0.0.1:4400 to 4407, and 8400 for HTTP.
 const docPorts = 8
@@ -96,7 +104,7 @@ func newShell(t *testing.T) *shell {
 	sh.cmd = exec.Command("bash", "--noprofile", "--norc")
 	sh.cmd.Dir = sh.dir
 	sh.cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, config.EnvPrefix) })
-	sh.cmd.Env = append(sh.cmd.Env, "PATH="+sh.dir+"/bin:"+os.Getenv("PATH"), "LC_ALL=C", "SKERRY_ADDR="+sh.to.Replace("127.0.0.1:4400"))
+	sh.cmd.Env = append(sh.cmd.Env, "PATH="+sh.dir+"/bin:"+os.Getenv("PATH"), "LC_ALL=C", capacityVar, "SKERRY_ADDR="+sh.to.Replace("127.0.0.1:4400"))
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 			return c, settingsf("a store needs a cluster: name its placement members with --join host:4400")
 		}
 		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
-			MemoryBudget: memoryBudget(v), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad)),
+			MemoryBudget: memoryBudget(v), CapacityBytes: v.Size(keyCapacity), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad)),
 			SlowOperation: orNever(v.Duration(keySlowOperation)), CheckEvery: v.Duration(keyCheckEvery), CheckBytesPerSecond: v.Size(keyCheckRate)}
 	}
 	return c, checkUnused(&c, v)

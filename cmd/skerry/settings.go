@@ -37,6 +37,7 @@ const (
 	keyCache         = "cache"
 	keyMemTable      = "mem-table"
 	keyMemoryBudget  = "memory-budget"
+	keyCapacity      = "capacity"
 	keyLowSpace      = "low-space"
 	keySnapshotRate  = "snapshot-rate"
 	keySplitSize     = "split-size"
@@ -80,7 +81,8 @@ func settings() *config.Registry {
 		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data", Check: sizeWithin("1MiB", "1TiB")},
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist", Check: sizeWithin("1MiB", "2GiB")},
 		config.Setting{Key: keyMemoryBudget, Kind: config.Size, Usage: "memory for what is under way (default a quarter of the machine's, at most 1GiB)", Check: sizeWithin("64MiB", "1TiB")},
-		config.Setting{Key: keyLowSpace, Kind: config.Size, Usage: "below so many free bytes of its disk a store takes no more data (default a twentieth of the disk)"},
+		config.Setting{Key: keyCapacity, Kind: config.Size, Usage: "how much of its disk a store may take (default all of it)", Check: sizeWithin("1GiB", "1024TiB")},
+		config.Setting{Key: keyLowSpace, Kind: config.Size, Usage: "below so many free bytes of its disk a store takes no more data (default a twentieth of that)"},
 		config.Setting{Key: keySnapshotRate, Kind: config.Size, Usage: "bytes a second received in snapshots (default no limit)"},
 		config.Setting{Key: keySplitSize, Kind: config.Size, Default: "96MiB", Usage: "size from which on shards are split; 0 is never", Check: orZero(sizeWithin("1MiB", "1TiB"))},
 		config.Setting{Key: keySplitLoad, Kind: config.Number, Default: "5000", Usage: "requests a second from which on shards are split; 4 KiB count as one; 0 is never"},
@@ -107,7 +109,7 @@ var (
 	clientKeys    = []string{keyAddr, keyTimeout, keyTLS, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName}
 	nodeKeys      = []string{keyJoin, keyListen, keyAdvertise, keyData, keyMemory, keyAdmin, keyTLSCert, keyTLSKey, keyTLSCA, keyTLSServerName, keyStopTimeout, keyCheckEvery, keyCheckRate, keyLogLevel, keyLogFormat}
 	placementKeys = []string{keyMemberID, keyMembers, keyBootstrap, keyMember, keyReplace, keyReplicas, keyStores, keySplitKeys, keySplitKeysFile, keyDownAfter, keyMaxReceiving, keyMaxSending}
-	storeKeys     = []string{keyCache, keyMemTable, keyMemoryBudget, keyLowSpace, keySnapshotRate, keySplitSize, keySplitLoad, keySlowOperation}
+	storeKeys     = []string{keyCache, keyMemTable, keyMemoryBudget, keyCapacity, keyLowSpace, keySnapshotRate, keySplitSize, keySplitLoad, keySlowOperation}
 )
 
 func checkAddr(text string) error {

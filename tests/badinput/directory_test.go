@@ -39,7 +39,7 @@ type directory struct {
 
 // lone is a cluster of one node on a directory, as `skerry server` makes it.
 func lone(dir string) node.Config {
-	return node.Config{Listen: "127.0.0.1:0", DataDir: dir, Version: "test", Store: &node.StoreConfig{Tick: testTick},
+	return node.Config{Listen: "127.0.0.1:0", DataDir: dir, Version: "test", Store: &node.StoreConfig{Tick: testTick, CapacityBytes: 16 << 30},
 		Placement: &node.PlacementConfig{ID: 1, Bootstrap: true, Replicas: 1, Tick: testTick}}
 }
 

@@ -57,6 +57,10 @@ type Child struct {
 	Verbose                 bool
 }
 
+// capacity is how much of the machine's disk each store takes for its own: how full that disk is decides what a store takes
+// and what placement sends it, and must not decide a test.
+const capacity = 16 << 30
+
 // checkRate is far above what people choose: tests wait for it.
 const checkRate = 64 << 20
 
@@ -98,7 +102,7 @@ func (c *Child) run() int {
 	}
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store: &node.StoreConfig{MemTableBytes: c.MemTableBytes, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
+		Store: &node.StoreConfig{CapacityBytes: capacity, MemTableBytes: c.MemTableBytes, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
 			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)
