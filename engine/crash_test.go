@@ -35,7 +35,6 @@ func TestCrash(t *testing.T) {
 }
 
 const (
-	crashSeeds  = 6
 	crashSteps  = 120
 	crashClones = 90 // per seed, chosen evenly from all points
 )
