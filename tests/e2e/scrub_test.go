@@ -31,7 +31,8 @@ func TestScrubEndsRottenStore(t *testing.T) {
 	p := r.follower()
 	file := r.hurt(p)
 	r.mustEnd(p, file)
-	if !strings.Contains(p.Log(), "check table ") {
+	// Whichever check comes by first: of its tables, or of its replica against the others.
+	if log := p.Log(); !strings.Contains(log, "check table ") && !strings.Contains(log, "sum up ") {
 		t.Errorf("somebody else found it:\n%s", p.Log())
 	}
 
