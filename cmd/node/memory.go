@@ -25,15 +25,36 @@ const (
 	defaultMemTableBytes = 64 << 20
 )
 
-// MemoryBytes is how much memory the process of a node may take: what is told to the runtime (debug.SetMemoryLimit), so that
-// it collects more eagerly instead of letting the heap grow to twice of what is in use.
+// MemoryBytes is how much memory the process of a node may take.
 func (c *Config) MemoryBytes() int64 {
-	n := int64(restBytes)
+	n := int64(restBytes) + c.engineBytes()
 	if s := c.Store; s != nil {
-		n += budget.New(s.MemoryBudget).Limit() + orBytes(s.CacheBytes, defaultCacheBytes) + memTables*orBytes(s.MemTableBytes, defaultMemTableBytes)
+		n += budget.New(s.MemoryBudget).Limit()
 	}
 	if c.Placement != nil {
-		n += memberMemory + memberCacheBytes + memTables*memberMemTableBytes
+		n += memberMemory
+	}
+	return n
+}
+
+// RuntimeBytes is how much of MemoryBytes Go's runtime is told to keep to (debug.SetMemoryLimit), so that it collects more
+// eagerly instead of letting the heap grow to twice of what is in use. In a build with cgo the engines take their caches and
+// memtables from C, which the runtime does not count.
+func (c *Config) RuntimeBytes() int64 {
+	if enginesUseC {
+		return c.MemoryBytes() - c.engineBytes()
+	}
+	return c.MemoryBytes()
+}
+
+// engineBytes is what the caches and memtables of the node's engines may take.
+func (c *Config) engineBytes() int64 {
+	n := int64(0)
+	if s := c.Store; s != nil {
+		n += orBytes(s.CacheBytes, defaultCacheBytes) + memTables*orBytes(s.MemTableBytes, defaultMemTableBytes)
+	}
+	if c.Placement != nil {
+		n += memberCacheBytes + memTables*memberMemTableBytes
 	}
 	return n
 }

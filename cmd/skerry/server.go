@@ -107,7 +107,7 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 	log, level := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
 	c.Logger, c.LogLevel, c.Version = log, level, version().Version
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(c.MemoryBytes())
+		debug.SetMemoryLimit(c.RuntimeBytes())
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

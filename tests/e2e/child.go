@@ -126,7 +126,7 @@ func (c *Child) run() int {
 			DownAfter: c.DownAfter, CollectGarbage: c.Hurtful, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}
 	}
 	if c.MemoryBudget != 0 {
-		debug.SetMemoryLimit(cfg.MemoryBytes())
+		debug.SetMemoryLimit(cfg.RuntimeBytes())
 	}
 	cfg.Wire = newLinkWire(cfg.Env, c.Via)
 	n, err := node.Start(context.Background(), cfg)
