@@ -54,6 +54,7 @@ type Child struct {
 	SnapshotBytesPerSecond  int64
 	DownAfter               time.Duration
 	CheckEvery              time.Duration
+	Uncompared              bool
 	Verbose                 bool
 }
 
@@ -133,6 +134,9 @@ func (c *Child) run() int {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "start: %v [%s]\n", err, fault.Of(err))
 		return 1
+	}
+	if c.Uncompared {
+		n.SetCheckEvery(0)
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)

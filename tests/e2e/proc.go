@@ -50,6 +50,8 @@ type Options struct {
 	MemoryBudget, CacheBytes int64
 	// CheckEvery is how often every part of a node checks what lies on its disk; 0 is never.
 	CheckEvery time.Duration
+	// Uncompared leaves out that replicas are compared with each other, so that nobody but the check of the disk finds damage.
+	Uncompared bool
 	// Direct has everybody reach the nodes without proxies: nothing can be cut, and whatever keeps the test busy does not
 	// keep the nodes from hearing each other.
 	Direct  bool
@@ -126,7 +128,7 @@ func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
 		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes - o.Late, Lossy: o.Lossy,
 		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes, MemoryBudget: o.MemoryBudget, CacheBytes: o.CacheBytes,
-		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond, CheckEvery: o.CheckEvery}
+		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond, CheckEvery: o.CheckEvery, Uncompared: o.Uncompared}
 	if o.Direct {
 		p.child.Advertise, p.child.Via = listen[i], nil
 	}
