@@ -21,20 +21,20 @@ func TestFillUnderLoad(t *testing.T) {
 	t.Parallel()
 	shards := int(setting(t, "SKERRY_FILL", 12))
 	rate := int(setting(t, "SKERRY_FILL_RATE", 500))
-	before, patience := 5*time.Second, 3*time.Minute
+	before, patience := 5*time.Second, 10*time.Minute
 	if shards >= 1000 {
 		before, patience = time.Minute, 20*time.Minute
 	}
 	c := New(t, Options{Nodes: 4, Late: 1, Apart: 3, SplitKeys: splitKeys(shards)})
 	g := &growth{t: t, c: c}
-	g.within(3*time.Minute, "even over three stores", even(3, 3))
+	g.within(3*time.Minute, "even over three stores", even(3))
 	l := startSteady(c, shards, rate)
 	time.Sleep(before / 4)
 	l.take()
 	time.Sleep(before)
 	calm := l.take()
 	c.Nodes[3].Start()
-	g.within(patience, "even over four stores", even(4, 3))
+	g.within(patience, "even over four stores", even(4))
 	filling := l.take()
 	time.Sleep(before / 2)
 	after := l.take()

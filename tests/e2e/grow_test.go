@@ -39,9 +39,9 @@ func TestGrowAndShrink(t *testing.T) {
 	c.Nodes[3].Start()
 	c.Nodes[4].Start()
 	begun := time.Now()
-	g.within(3*time.Minute, "spread evenly over five stores", even(5, 2))
+	g.within(3*time.Minute, "spread evenly over five stores", even(5))
 	g.rests(begun.Add(3*time.Minute), rest)
-	g.within(time.Second, "still even", even(5, 2))
+	g.within(time.Second, "still even", even(5))
 
 	c.Nodes[0].Kill()
 	lost := g.storeAt(c.Nodes[0])
@@ -185,9 +185,8 @@ func unless(ok bool, format string, args ...any) string {
 	return fmt.Sprintf(format, args...)
 }
 
-// even wants replicas and leaders of each of n stores within a tenth, or so many as slack, of an even share, and nothing half
-// done. Balance rests when each store is within two shards of mean weight of it: a slack of 2 is for shards that weigh the same.
-func even(n, slack int) func([]client.ShardInfo, []client.StoreInfo) string {
+// even wants replicas and leaders of each of n stores within a tenth, or two, of an even share, and nothing half done.
+func even(n int) func([]client.ShardInfo, []client.StoreInfo) string {
 	return func(all []client.ShardInfo, _ []client.StoreInfo) string {
 		replicas, leaders, voters := make(map[shard.StoreID]int), make(map[shard.StoreID]int), 0
 		for _, s := range all {
@@ -204,7 +203,7 @@ func even(n, slack int) func([]client.ShardInfo, []client.StoreInfo) string {
 			return fmt.Sprintf("%d stores hold something", len(replicas))
 		}
 		for id, k := range replicas {
-			if off(k, voters, n, slack) || off(leaders[id], len(all), n, slack) {
+			if off(k, voters, n) || off(leaders[id], len(all), n) {
 				return fmt.Sprintf("%s holds %d replicas and leads %d; replicas %v, leaders %v", id, k, leaders[id], counts(replicas), counts(leaders))
 			}
 		}
@@ -212,10 +211,10 @@ func even(n, slack int) func([]client.ShardInfo, []client.StoreInfo) string {
 	}
 }
 
-// off says whether k is further than a tenth, and than the slack, from the n-th part of all.
-func off(k, all, n, slack int) bool {
+// off says whether k is further than a tenth, and than two, from the n-th part of all.
+func off(k, all, n int) bool {
 	share := float64(all) / float64(n)
-	return max(share-float64(k), float64(k)-share) > max(float64(slack), share/10)
+	return max(share-float64(k), float64(k)-share) > max(2, share/10)
 }
 
 func counts(of map[shard.StoreID]int) []int {
