@@ -46,7 +46,7 @@ const (
 // comparer is a store's part in comparisons: of those that it proposed, and of its own sums.
 type comparer struct {
 	store   *Store
-	every   atomic.Int64 // time.Duration, see SetCheckEvery
+	every   atomic.Int64 // time.Duration, see SetCompareEvery
 	changed env.Event    // every was
 
 	mu      sync.Mutex // leaf
@@ -79,8 +79,8 @@ type heardSum struct {
 	none  bool
 }
 
-// SetCheckEvery says in which time each shard that is led here is compared once, from now on; zero or less: never.
-func (s *Store) SetCheckEvery(d time.Duration) {
+// SetCompareEvery says in which time each shard that is led here is compared once, from now on; zero or less: never.
+func (s *Store) SetCompareEvery(d time.Duration) {
 	s.comparer.every.Store(int64(d))
 	s.comparer.changed.Wake()
 }

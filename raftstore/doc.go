@@ -44,7 +44,7 @@
 //	sizer     the walks that measure shards   twenty ticks                          when the store closes or breaks
 //	scrub     the reading of all tables       Options.CheckEvery, the pace          when the store closes or breaks
 //	compare   the rounds through the shards   the time between two; asleep without  when the store closes or breaks
-//	          that are led here               one (SetCheckEvery)
+//	          that are led here               one (SetCompareEvery)
 //	sum-up    the views of own replicas       exists while there are any            when none is left
 //	verdict   what one store is to be told    an election timeout                   when that store is not heard any more
 //	diverged  the mark in the directory       the verdict over an own replica       when the store is stopped

@@ -137,6 +137,7 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 	m.mu.Lock()
 	m.self, m.store = self, store
 	m.mu.Unlock()
+	n.goByCompareEvery(store)
 	if id := m.knownCluster(); id != 0 {
 		n.server.SetCluster(id)
 	}
@@ -167,6 +168,13 @@ func (m *member) open(self shard.StoreID, begin *shard.Descriptor) error {
 		n.goTask("gc-agent", func() { agent.run(server) })
 	}
 	return nil
+}
+
+// opened is the member's store, nil while it has no number.
+func (m *member) opened() *raftstore.Store {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store
 }
 
 // parts are the member's store and server, nil while it has no number.

@@ -53,6 +53,8 @@ type Node struct {
 	store  *storeAgent
 
 	settings nodeSettings
+	// compareEvery is what SetCompareEvery said; nil: nothing.
+	compareEvery atomic.Pointer[time.Duration]
 
 	mu  sync.Mutex
 	err error
@@ -289,15 +291,25 @@ func (n *Node) SyncWAL(part string) error {
 	return nil
 }
 
-// SetCheckEvery says how often what the parts of the node hold is compared with others from now on; zero: never.
-func (n *Node) SetCheckEvery(d time.Duration) {
+// SetCompareEvery says how often what the parts of the node hold is compared with others from now on, those that are not open
+// yet as well; zero: never. Without it that is as often as their configurations say that it is checked.
+func (n *Node) SetCompareEvery(d time.Duration) {
+	n.compareEvery.Store(&d)
 	for _, s := range n.stores() {
-		s.SetCheckEvery(d)
+		n.goByCompareEvery(s)
 	}
 	if m := n.member; m != nil {
-		if s, _ := m.parts(); s != nil {
-			s.SetCheckEvery(d)
+		if s := m.opened(); s != nil {
+			n.goByCompareEvery(s)
 		}
+	}
+}
+
+// goByCompareEvery tells a store what SetCompareEvery said last. Who opens one calls it behind the moment from which on
+// SetCompareEvery finds the store.
+func (n *Node) goByCompareEvery(s *raftstore.Store) {
+	if d := n.compareEvery.Load(); d != nil {
+		s.SetCompareEvery(*d)
 	}
 }
 

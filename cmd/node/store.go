@@ -112,6 +112,7 @@ func (a *storeAgent) openStore() error {
 	a.mu.Lock()
 	a.transport, a.store = t, s
 	a.mu.Unlock()
+	n.goByCompareEvery(s)
 	a.goBySettings() // a member beside it may have heard of some
 	return nil
 }

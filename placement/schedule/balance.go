@@ -50,9 +50,8 @@ func (p *picture) zoneShare(l *look, from int32, site uint32) int {
 
 // balance finds a move of one replica, from the fullest of its stores that has one.
 //
-// A move is made from a store above the mean to one below it, one of which is so beyond the tolerance. The mean is that
-// of the stores that could hold the replica without standing worse isolated, so that it can be reached where rules or
-// zones keep shards apart.
+// A move is made from a store above the mean to one below it, one of which is so beyond the tolerance. There are two means
+// and either will do, see field.
 //
 // INVARIANT: after the move the target is not fuller than the source. So each move lowers the sum over all stores of
 // capacity times load squared, by at least the square of the shard's weight: balancing ends, whatever the order, and
@@ -91,12 +90,17 @@ func balance(p *picture, l *look, tr *Trace) verdict {
 }
 
 // field is the stores that could hold a replica that is moved to balance without standing worse isolated, with the one
-// that holds it now. Those that may not receive now count for the mean as well.
+// that holds it now. Those that may not receive now count for the means as well.
+//
+// Narrow is the mean of these stores alone: it can be reached where rules or zones keep shards apart, or where each shard
+// has a replica on a store that is emptier than all. Wide is that with the stores of the shard's other replicas, if best
+// could relieve them of theirs as well: they and these even out through best. Without it the stores would be compared two
+// by two where a shard leaves out one of all stores, and could rest two tolerances apart.
 type field struct {
-	mean  float64
-	least float64 // load of the emptiest, also if it may not receive now
-	best  int32   // the emptiest that may receive; if none may, the emptiest; -1: there is no other
-	busy  bool    // best may not receive now
+	narrow, wide float64
+	least        float64 // load of the emptiest, also if it may not receive now
+	best         int32   // the emptiest that may receive; if none may, the emptiest; -1: there is no other
+	busy         bool    // best may not receive now
 }
 
 // field looks at all stores once. It is choose for the one tier that counts here, many times faster.
@@ -119,8 +123,35 @@ func (p *picture) field(l *look, rest []int32, from int32) field {
 			f.best, f.busy, bestLoad = at, busy, load
 		}
 	}
-	f.mean = weight / capacity
+	f.narrow = weight / capacity
+	if f.best >= 0 {
+		for _, at := range rest {
+			if p.couldRelieve(l, rest, from, at, f.best) {
+				weight, capacity = weight+p.stores[at].weight, capacity+p.stores[at].capacity
+			}
+		}
+	}
+	f.wide = weight / capacity
 	return f
+}
+
+// couldRelieve reports whether best could hold the replica that stands on at, with the one on from where it is, and the
+// shard would stand no worse isolated. Rest holds all but the one on from.
+func (p *picture) couldRelieve(l *look, rest []int32, from, at, best int32) bool {
+	s := &p.stores[at]
+	if !s.open || s.SlowDisk || !l.rule.meets[at] {
+		return false
+	}
+	if p.levels == 0 {
+		return true
+	}
+	now, then := p.pairCost(&p.stores[from].sites, &s.sites), p.pairCost(&p.stores[from].sites, &p.stores[best].sites)
+	for _, o := range rest {
+		if o != at {
+			now, then = now+p.pairCost(&p.stores[o].sites, &s.sites), then+p.pairCost(&p.stores[o].sites, &p.stores[best].sites)
+		}
+	}
+	return then <= now
 }
 
 // tell runs the same search by tiers, for people.
@@ -152,24 +183,40 @@ func (p *picture) balanceFrom(l *look, from int32, tr *Trace) verdict {
 	}
 	a, b := &p.stores[from], &p.stores[f.best]
 	w := weigh(l.Bytes, 1)
-	gain, even := p.evens(a, b, w, f.mean)
+	mean := f.wide
+	gain, even := p.evens(a, b, w, mean)
 	if !even {
-		return no(fine, tr, func() string {
-			return fmt.Sprintf("from %s to %s: loads %s and %s, mean %s: within the tolerance of %s", a.ID, b.ID, size(uint64(a.load())), size(uint64(b.load())), size(uint64(f.mean)), size(uint64(p.tolerance)))
-		})
+		mean = f.narrow
+		gain, even = p.evens(a, b, w, mean)
+	}
+	if !even {
+		return no(fine, tr, func() string { return p.tooEven(a, b, &f) })
 	}
 	if f.busy || !p.sendable(l) {
 		return no(waits, tr, func() string {
 			return fmt.Sprintf("from %s to %s would be better; they receive or send as much as they may", a.ID, b.ID)
 		})
 	}
-	if f.mean-f.least > p.tolerance && f.mean-b.load() <= p.tolerance {
+	if mean-f.least > p.tolerance && mean-b.load() <= p.tolerance {
 		// What is brought to a store that needs nothing would be brought on from there to the one that does.
 		return no(waits, tr, func() string {
 			return fmt.Sprintf("%s has room, but an emptier store receives as much as it may: the replica is kept for it", b.ID)
 		})
 	}
 	return p.propose(l, operator.BalanceShards, rest, f.best, from, fmt.Sprintf("%s holds %s, %s holds %s: %s", a.ID, size(uint64(a.load())), b.ID, size(uint64(b.load())), gain))
+}
+
+// tooEven says why a move from a to b is not worth it by either mean, for people.
+func (p *picture) tooEven(a, b *standing, f *field) string {
+	between := fmt.Sprintf("from %s to %s: loads %s and %s", a.ID, b.ID, size(uint64(a.load())), size(uint64(b.load())))
+	if a.load() <= b.load() {
+		return between + ": the second is no emptier"
+	}
+	mean := f.wide
+	if mean < b.load() || mean > a.load() {
+		mean = f.narrow
+	}
+	return fmt.Sprintf("%s, mean %s: within the tolerance of %s", between, size(uint64(mean)), size(uint64(p.tolerance)))
 }
 
 // evens reports whether moving weight w from a to b is worth it, and why. A shard of common size may carry neither store

@@ -331,7 +331,7 @@ func (o *observer) even() error {
 	if len(o.m.rules.Ranges) > 0 || len(o.m.rules.Isolation) > 0 || len(o.m.stores) <= o.m.rules.Replicas {
 		return nil
 	}
-	low, high, total, shards, biggest := 1e300, 0.0, 0.0, 0, 0.0
+	low, high, total, shards, biggest, smallest := 1e300, 0.0, 0.0, 0, 0.0, 1e300
 	for _, s := range o.m.stores {
 		if s.State != Up || s.SlowDisk || s.Capacity != o.m.stores[0].Capacity || s.Free < s.Capacity/2 {
 			return nil
@@ -340,11 +340,16 @@ func (o *observer) even() error {
 		low, high, total, shards = min(low, w), max(high, w), total+w, shards+s.Shards
 	}
 	for i := range o.m.shards {
-		biggest = max(biggest, float64(o.m.shards[i].Bytes)+shardCost)
+		w := float64(o.m.shards[i].Bytes) + shardCost
+		biggest, smallest = max(biggest, w), min(smallest, w)
 	}
-	tolerance := max(2*total/float64(shards), 0.03*total/float64(len(o.m.stores)))
+	mean := total / float64(len(o.m.stores))
+	tolerance := max(2*total/float64(shards), 0.03*mean)
 	if high-low > 2*tolerance+2*biggest {
 		return fmt.Errorf("at rest with loads from %g to %g, tolerance %g, biggest shard %g", low, high, tolerance, biggest)
+	}
+	if biggest == smallest && max(high-mean, mean-low) > 1.0001*tolerance {
+		return fmt.Errorf("at rest with loads from %g to %g, mean %g, tolerance %g, all shards equal", low, high, mean, tolerance)
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (c *Child) run() int {
 		return 1
 	}
 	if c.Uncompared {
-		n.SetCheckEvery(0)
+		n.SetCompareEvery(0)
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)

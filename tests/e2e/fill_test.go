@@ -21,7 +21,7 @@ func TestFillUnderLoad(t *testing.T) {
 	t.Parallel()
 	shards := int(setting(t, "SKERRY_FILL", 12))
 	rate := int(setting(t, "SKERRY_FILL_RATE", 500))
-	before, patience := 5*time.Second, 10*time.Minute
+	before, patience := 5*time.Second, 3*time.Minute
 	if shards >= 1000 {
 		before, patience = time.Minute, 20*time.Minute
 	}

@@ -212,7 +212,7 @@ func (c *cluster) final() error {
 	}
 	for _, s := range c.servers { // nobody sleeps who is compared
 		if s.up() && s.node != nil {
-			s.node.SetCheckEvery(0)
+			s.node.SetCompareEvery(0)
 		}
 	}
 	return a.do("all replicas fall asleep", asleepLimit, a.asleep)
