@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -310,7 +309,9 @@ func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
 // acknowledged by a store that never had the replica, too.
 func TestRemovedReplicaStaysDead(t *testing.T) {
 	d := Descriptor(2, "", "", 3)
-	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}, Store: func(o *raftstore.Options) { o.Env = slowDestroy{o.Env} }})
+	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}, Store: func(o *raftstore.Options) {
+		o.Env = slowDestroy{o.Env, func() time.Duration { return 100 * time.Millisecond }}
+	}})
 	mustPut(t, c, d, "k", "0")
 	gone := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
 	// Every frame that store 4 was ever sent is sent again later.
@@ -419,25 +420,6 @@ func TestForgottenReplicaWithoutDataAsks(t *testing.T) {
 	c.WaitFor("it to be told", func() bool { return c.Status(4, d.ID).Replica == 0 })
 }
 
-// noSnapshots loses every snapshot.
-type noSnapshots struct{ raftstore.Transport }
-
-func (noSnapshots) SendSnapshot(context.Context, shard.StoreID, []byte, func() ([]byte, error)) error {
-	return errors.New("lost")
-}
-
-// slowDestroy makes the removal of data take its time.
-type slowDestroy struct{ env.Env }
-
-func (e slowDestroy) Go(name string, f func()) {
-	e.Env.Go(name, func() {
-		if name == "destroy" {
-			time.Sleep(100 * time.Millisecond)
-		}
-		f()
-	})
-}
-
 // Rule 17: a snapshot that breaks off leaves slot, placeholder and files free for the next.
 func TestBrokenOffSnapshots(t *testing.T) {
 	var cut atomic.Int32
@@ -461,34 +443,6 @@ func TestBrokenOffSnapshots(t *testing.T) {
 		t.Fatal("no snapshot broke off")
 	}
 	same(c, d)
-}
-
-// flaky breaks off the first few snapshots, before, amid and after their chunks.
-type flaky struct {
-	raftstore.Transport
-	cut *atomic.Int32
-}
-
-func (f *flaky) SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error {
-	n := f.cut.Add(-1)
-	if n < 0 {
-		return f.Transport.SendSnapshot(ctx, to, header, next)
-	}
-	if n%4 == 0 {
-		return errors.New("lost before it began")
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if n%4 == 1 {
-		cancel()
-	}
-	chunks := 0
-	return f.Transport.SendSnapshot(ctx, to, header, func() ([]byte, error) {
-		if chunks++; chunks > int(n%2) {
-			return nil, errors.New("lost on the way")
-		}
-		return next()
-	})
 }
 
 // Rule 19: a leader that sleeps, is cut off and woken does not keep its followers from electing, and a request at the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,29 +18,6 @@ import (
 )
 
 // Rule 14. Each was seen to fail with the guard that it is about taken out.
-
-// edit is what becomes of the raft messages of a cluster's stores.
-type edit struct {
-	mu   sync.Mutex
-	keep func(from, to shard.StoreID, id shard.ID, m *raftpb.Message) bool
-}
-
-func (e *edit) set(f func(from, to shard.StoreID, id shard.ID, m *raftpb.Message) bool) {
-	e.mu.Lock()
-	e.keep = f
-	e.mu.Unlock()
-}
-
-// into is an Options.Store.
-func (e *edit) into(o *raftstore.Options) {
-	from := o.Store
-	o.Transport = &Edited{Transport: o.Transport, Keep: func(to shard.StoreID, id shard.ID, m *raftpb.Message) bool {
-		e.mu.Lock()
-		keep := e.keep
-		e.mu.Unlock()
-		return keep == nil || keep(from, to, id, m)
-	}}
-}
 
 // byKey tells which of several shards holds a user's key.
 func byKey(ds []*shard.Descriptor, k string) *shard.Descriptor {
@@ -318,7 +294,13 @@ func TestNewerRightStays(t *testing.T) {
 // split marks them.
 func TestRemovedRightIsMarked(t *testing.T) {
 	var late atomic.Bool
-	c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Env = lateDestroy{o.Env, &late} }},
+	wait := func() time.Duration {
+		if late.Load() {
+			return 2 * time.Second // the store has crashed by then
+		}
+		return 0
+	}
+	c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Env = slowDestroy{o.Env, wait} }},
 		func(*raftpb.Message) bool { return false })
 	right := parts[1]
 	first, _ := right.ReplicaOn(lead)
@@ -343,21 +325,6 @@ func TestRemovedRightIsMarked(t *testing.T) {
 	if n := c.Stores[away].count(right.Range); n != 0 {
 		t.Fatalf("%d keys of nobody are left", n)
 	}
-}
-
-// lateDestroy is slow to remove data while late is set.
-type lateDestroy struct {
-	env.Env
-	late *atomic.Bool
-}
-
-func (e lateDestroy) Go(name string, f func()) {
-	e.Env.Go(name, func() {
-		if name == "destroy" && e.late.Load() {
-			time.Sleep(2 * time.Second) // the store has crashed by then
-		}
-		f()
-	})
 }
 
 // count counts the keys of a range in a store's engine.
@@ -462,27 +429,6 @@ func TestAwayDuringSplits(t *testing.T) {
 			}
 		})
 	}
-}
-
-// ordered holds back snapshots of the left side until one of a right side was refused.
-type ordered struct {
-	raftstore.Transport
-	left       *shard.ID
-	rightFirst bool
-	refused    *atomic.Int32
-}
-
-func (o *ordered) SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error {
-	// The header begins with a version, the sender and the shard.
-	isLeft := header[2] == byte(*o.left)
-	if o.rightFirst && isLeft && o.refused.Load() == 0 {
-		return errors.New("not yet")
-	}
-	err := o.Transport.SendSnapshot(ctx, to, header, next)
-	if err != nil && !isLeft {
-		o.refused.Add(1)
-	}
-	return err
 }
 
 // Rule 11: a read of right's key that began under left's lease, and is held up until right has moved on, does not answer
