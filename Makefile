@@ -77,7 +77,7 @@ placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards
 	SKERRY_PLACEMENTSIM=1 nice go test ./tests/placementsim -count=1 -run TestScenarios -v -timeout 2h
 
 overload: ## a disk that stalls for a minute, clients that take no answers, a hundred scans and four times too many puts, all at once
-	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run TestOverload -v -timeout 20m
+	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run TestOverload -v -timeout 30m
 
 operate: ## a cluster grows, shrinks, loses stores and leaders of placement, moves that fail: the long form of these tests
 	SKERRY_LONG=1 go test ./tests/e2e -count=1 -run 'TestGrowAndShrink|TestOperatorsOutlive|TestMovesThatFail' -parallel 1 -v -timeout 40m

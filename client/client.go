@@ -25,6 +25,7 @@ type DB struct {
 	place  *place
 	scopes *scopes
 	tokens *tokens
+	lanes  *lanes
 	stamps *stamps
 	fates  *fates
 	keeper *keeper
@@ -46,7 +47,7 @@ type DB struct {
 // Open connects to a cluster by the addresses of any of its nodes, separated by commas, and learns the others from them.
 // It returns when placement has answered, or with ErrUnavailable.
 func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
-	c := config{env: env.Real{}, budget: defaultRetryBudget, log: slog.New(slog.DiscardHandler)}
+	c := config{env: env.Real{}, budget: defaultRetryBudget, room: defaultWriteBuffer, log: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		o.applyOpen(&c)
 	}
@@ -57,11 +58,14 @@ func Open(ctx context.Context, addrs string, opts ...Option) (*DB, error) {
 	if c.budget <= 0 {
 		return nil, refuse("open", nil, ErrInvalid, "the retry budget is not above zero", "leave the option out")
 	}
+	if c.room <= 0 {
+		return nil, refuse("open", nil, ErrInvalid, "the write buffer is not above zero", "leave the option out")
+	}
 	if c.conn == nil {
 		c.conn = newRPCConn(c.env, c.tls)
 	}
 	db := &DB{env: c.env, conn: c.conn, log: c.log, budget: c.budget, routes: newRoutes(), scopes: newScopes(c.env),
-		tokens: newTokens(c.env.Now()), client: c.env.Rand(), ended: c.env.NewEvent("client-ended"),
+		tokens: newTokens(c.env.Now()), lanes: newLanes(c.env, c.room), client: c.env.Rand(), ended: c.env.NewEvent("client-ended"),
 		coverage: c.cover}
 	db.place = &place{db: db, seeds: seeds}
 	db.stamps = &stamps{db: db}

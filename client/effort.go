@@ -123,6 +123,35 @@ func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout 
 	return rep
 }
 
+// errLane is why a write waits that was not sent yet.
+var errLane = errors.New("as much as may be is under way to the store from this client")
+
+// wait takes room in a lane, which the caller gives back. It returns why the effort must end instead, or nil.
+func (e *effort) wait(l *lane, room *slot, command int) error {
+	l.take(room, command, e.began, e.end)
+	if room.turn == nil {
+		return nil
+	}
+	ctx, sc := e.db.scopes.enter(e.ctx, e.end)
+	at := e.traceNow()
+	_ = room.turn.Wait(ctx, 0)
+	e.db.scopes.leave(sc)
+	e.traced(at, TraceStep{Kind: TracePause, Err: errLane})
+	given := l.leave(room)
+	e.fresh = false
+	stop := e.over()
+	if stop == nil && !given {
+		stop = errBudget // its scope ended a moment before its time
+	}
+	if stop != nil {
+		e.note(errLane)
+		if given {
+			l.give(room, e.db.env.Now())
+		}
+	}
+	return stop
+}
+
 // pick chooses the replica to send to: the leader if it is known, else one after the other. A follower read goes to
 // those that do not lead.
 func (e *effort) pick(rt *route, follower bool) shard.Replica {

@@ -18,6 +18,7 @@ type config struct {
 	conn   Conn
 	tls    *tls.Config
 	budget time.Duration
+	room   int
 	log    *slog.Logger
 	cover  *fsm.Coverage
 }
@@ -40,6 +41,12 @@ func WithTLS(cfg *tls.Config) Option {
 // has no earlier deadline. The default is 20 s.
 func WithRetryBudget(d time.Duration) Option {
 	return openOption(func(c *config) { c.budget = d })
+}
+
+// WithWriteBuffer bounds the bytes of raw puts and deletes of this DB that are under way to one store. What comes on top waits its
+// turn without having been sent; one write of any size goes if there is no other. The default is 4 MiB.
+func WithWriteBuffer(bytes int) Option {
+	return openOption(func(c *config) { c.room = bytes })
 }
 
 // WithLogger receives what a DB has to say about its background work. The default says nothing.

@@ -118,11 +118,17 @@ func (w *write) send() writeEvent {
 		w.e.db.routes.forgetLeader(w.rt.desc.ID, to)
 		return refused
 	}
+	lane := w.e.db.lanes.lane(to.Store)
+	var room slot
+	if stop := w.e.wait(lane, &room, len(w.body)); stop != nil {
+		return w.stop(stop)
+	}
 	// INVARIANT: every attempt has an id of its own.
 	w.req = call.Request{Kind: call.Write, Shard: w.rt.desc.ID, Epoch: w.rt.desc.Epoch, Term: w.rt.term, Since: w.rt.applied,
 		Op: call.OpID{Client: w.e.db.client, Seq: w.e.db.seq.Add(1)}, Body: w.body}
 	w.missing, w.verdict = 0, nil
 	rep := w.e.call(to, addr, &w.req, w.patience())
+	lane.give(&room, w.e.db.env.Now())
 	if rep.Err == nil {
 		return w.result(&rep)
 	}

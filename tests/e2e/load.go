@@ -38,6 +38,8 @@ type overloadLoad struct {
 	Mute     int // clients of each leader that ask for pages and take none
 	Pages    int // that each of those asks for
 	Rate     int // puts a second, sent at their times whatever becomes of the others
+	Writers  int // clients that put one after the other
+	Value    int // bytes of what is put
 
 	tally loadTally
 	end   chan struct{}
@@ -107,6 +109,9 @@ func (l *overloadLoad) main() int {
 	if l.Rate > 0 {
 		l.wg.Go(func() { l.generate(db) })
 	}
+	for w := range l.Writers {
+		l.wg.Go(func() { l.write(db, w) })
+	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	close(l.end)
 	l.wg.Wait()
@@ -145,23 +150,37 @@ func overloadKey(i, shards int) []byte {
 
 // generate sends puts. If the process does not keep up with its times, it sends what is due as fast as it can.
 func (l *overloadLoad) generate(db *client.DB) {
-	value := noise(overloadValueBytes)
+	value := noise(l.Value)
 	var puts sync.WaitGroup
 	defer puts.Wait()
 	begin := time.Now()
 	for i := 0; !l.over(); time.Sleep(5 * time.Millisecond) {
 		for due := int(time.Since(begin).Seconds() * float64(l.Rate)); i < due && !l.over(); i++ {
-			l.tally.Sent++
-			puts.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), overloadPatience)
-				defer cancel()
-				if db.Put(ctx, overloadKey(i, l.Shards), value) == nil {
-					atomic.AddInt64(&l.tally.Done, 1)
-				} else {
-					atomic.AddInt64(&l.tally.Failed, 1)
-				}
-			})
+			puts.Go(func() { l.put(db, i, value) })
 		}
+	}
+}
+
+// write is one client that puts one after the other.
+func (l *overloadLoad) write(db *client.DB, i int) {
+	value := noise(l.Value)
+	for ; !l.over(); i += l.Writers {
+		l.put(db, i, value)
+	}
+}
+
+func (l *overloadLoad) put(db *client.DB, i int, value []byte) {
+	ctx, cancel := context.WithTimeout(context.Background(), overloadPatience)
+	defer cancel()
+	atomic.AddInt64(&l.tally.Sent, 1)
+	err := db.Put(ctx, overloadKey(i%overloadKeys, l.Shards), value)
+	if n := time.Now().UnixNano(); err != nil && n%997 < 10 {
+		fmt.Fprintln(os.Stderr, "XX", err)
+	}
+	if err == nil {
+		atomic.AddInt64(&l.tally.Done, 1)
+	} else {
+		atomic.AddInt64(&l.tally.Failed, 1)
 	}
 }
 
@@ -258,5 +277,6 @@ func noise(n int) []byte {
 
 const (
 	overloadValueBytes = 16 << 10
+	overloadKeys       = 1 << 20
 	overloadPatience   = 2 * time.Second // of one put of the generator
 )

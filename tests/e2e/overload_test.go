@@ -62,7 +62,7 @@ func TestOverload(t *testing.T) {
 	stalled := c.Nodes[2]
 	mute := startOverload(t, &overloadLoad{Addrs: c.Addrs(), Shards: o.shards, Mute: o.mute, Pages: o.pages})
 	time.Sleep(2 * time.Second)
-	load := startOverload(t, &overloadLoad{Addrs: c.Addrs(), Shards: o.shards, Scanners: o.scanners, Rate: rate * o.times})
+	load := startOverload(t, &overloadLoad{Addrs: c.Addrs(), Shards: o.shards, Scanners: o.scanners, Rate: rate * o.times, Value: overloadValueBytes})
 	watch.stall(storeAt(t, c, stalled))
 	stalled.Order(order{Disk: &faultfs.Faults{Hang: true, Path: "/store/"}})
 	time.Sleep(o.stall)
