@@ -48,7 +48,7 @@ func (w *worker) run() {
 			return
 		}
 		octx, cancel := w.env.WithTimeout(ctx, 5*time.Second)
-		db, err := client.Open(octx, w.c.addrs(), client.WithWorld(w.env, w.host.Conn()), client.WithRetryBudget(w.c.knobs.Budget), client.WithWriteBuffer(w.c.knobs.Room), client.WithCoverage(&w.c.rows))
+		db, err := client.Open(octx, w.c.addrs(), client.WithWorld(w.env, w.host.Conn()), client.WithRetryBudget(w.c.knobs.Budget), client.WithCoverage(&w.c.rows))
 		cancel()
 		if err != nil {
 			w.machine.Log("open: %v", err)
