@@ -137,7 +137,7 @@ func (e *effort) wait(l *lane, room *slot, command int) error {
 	_ = room.turn.Wait(ctx, 0)
 	e.db.scopes.leave(sc)
 	e.traced(at, TraceStep{Kind: TracePause, Err: errLane})
-	given := l.leave(room)
+	given := l.leave(room, e.db.env.Now())
 	e.fresh = false
 	stop := e.over()
 	if stop == nil && !given {

@@ -65,14 +65,17 @@ func (l *lane) take(s *slot, command int, began, end env.Time) {
 
 func (l *lane) fits(s *slot) bool { return l.bytes == 0 || l.bytes+s.bytes <= l.most }
 
-// leave ends a wait, and reports whether there is room: then it is held, and give gives it back.
-func (l *lane) leave(s *slot) (given bool) {
+// leave ends a wait, and reports whether there is room: then it is held, and give gives it back. Who was behind one that needed
+// more may go.
+func (l *lane) leave(s *slot, now env.Time) (given bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !s.given {
-		s.unlink()
+	if s.given {
+		return true
 	}
-	return s.given
+	s.unlink()
+	l.advance(now)
+	return false
 }
 
 func (s *slot) unlink() {
@@ -85,6 +88,11 @@ func (l *lane) give(s *slot, now env.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes -= s.bytes
+	l.advance(now)
+}
+
+// advance gives what is free to who waits. Under mu.
+func (l *lane) advance(now env.Time) {
 	for l.line.next != &l.line {
 		next := l.line.next
 		if now > next.half {

@@ -75,6 +75,9 @@ func TestLane(t *testing.T) {
 			if len(waiting) > 0 && len(held) == 0 {
 				t.Fatal("all wait for nobody")
 			}
+			if first := l.line.next; first != &l.line && now <= first.half && l.fits(first) {
+				t.Fatal("the first waits, and there is room for it")
+			}
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now += env.Time(rapid.IntRange(0, 30).Draw(t, "passes"))
@@ -94,7 +97,7 @@ func TestLane(t *testing.T) {
 			case 2:
 				if len(waiting) > 0 {
 					i := rapid.IntRange(0, len(waiting)-1).Draw(t, "who gives up")
-					if l.leave(waiting[i]) {
+					if l.leave(waiting[i], now) {
 						t.Fatal("given, and not known")
 					}
 					waiting = slices.Delete(waiting, i, i+1)

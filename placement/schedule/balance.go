@@ -145,13 +145,10 @@ func (p *picture) couldRelieve(l *look, rest []int32, from, at, best int32) bool
 	if p.levels == 0 {
 		return true
 	}
-	now, then := p.pairCost(&p.stores[from].sites, &s.sites), p.pairCost(&p.stores[from].sites, &p.stores[best].sites)
-	for _, o := range rest {
-		if o != at {
-			now, then = now+p.pairCost(&p.stores[o].sites, &s.sites), then+p.pairCost(&p.stores[o].sites, &p.stores[best].sites)
-		}
+	beside := func(c *sites) uint64 { // what c adds to rest with from instead of at
+		return p.addedCost(rest, c) - p.pairCost(&s.sites, c) + p.pairCost(&p.stores[from].sites, c)
 	}
-	return then <= now
+	return beside(&p.stores[best].sites) <= beside(&s.sites)
 }
 
 // tell runs the same search by tiers, for people.

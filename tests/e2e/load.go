@@ -173,11 +173,7 @@ func (l *overloadLoad) put(db *client.DB, i int, value []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), overloadPatience)
 	defer cancel()
 	atomic.AddInt64(&l.tally.Sent, 1)
-	err := db.Put(ctx, overloadKey(i%overloadKeys, l.Shards), value)
-	if n := time.Now().UnixNano(); err != nil && n%997 < 10 {
-		fmt.Fprintln(os.Stderr, "XX", err)
-	}
-	if err == nil {
+	if db.Put(ctx, overloadKey(i%overloadKeys, l.Shards), value) == nil {
 		atomic.AddInt64(&l.tally.Done, 1)
 	} else {
 		atomic.AddInt64(&l.tally.Failed, 1)

@@ -21,8 +21,6 @@ const (
 	// rotBatch are put at once. Pebble looks for the bit that flipped, if it is one, by trying each: that takes a processor
 	// 7 s for a block with a log entry of 200 KiB, and 0.3 s for one of 40.
 	rotBatch = 40
-	// rotPatience is how long a store may take to find damage.
-	rotPatience = 2 * time.Minute
 )
 
 // TestScrubEndsRottenStore flips one byte in a table of a follower that runs. Nobody reads there, but the store finds it,
@@ -188,7 +186,7 @@ func (r *rot) mustEnd(p *Proc, reason string) {
 	r.T.Helper()
 	begun := time.Now()
 	for !p.Exited() {
-		if time.Since(begun) > rotPatience {
+		if time.Since(begun) > 30*time.Second {
 			r.T.Fatalf("the store goes on:\n%s", p.Log())
 		}
 		time.Sleep(20 * time.Millisecond)
