@@ -23,13 +23,16 @@ import (
 // replica (F2). Every step appends to a list of versions what the store should look like after it; every promise (a
 // Wait that returned, a synced batch, an install) raises the floor, the oldest version that may be found again. Crash
 // clones are taken between steps and at every file operation that Pebble or the engine does within them. A clone is
-// opened and must show exactly one version between the floor and the newest.
+// opened and must show exactly one version between the floor and the newest. With a journal there are two orders of writes, each
+// with its floor: the clone must show the states of one version, and the logs of one.
 func TestCrash(t *testing.T) {
 	for seed := range uint64(crashSeeds) {
 		for _, percent := range []int{0, 40} {
-			t.Run(fmt.Sprintf("seed=%d,unsynced=%d", seed, percent), func(t *testing.T) {
-				newCrashRun(t, seed, percent).run()
-			})
+			for _, journaled := range []bool{false, true} {
+				t.Run(fmt.Sprintf("seed=%d,unsynced=%d,journal=%t", seed, percent, journaled), func(t *testing.T) {
+					newCrashRun(t, seed, percent, journaled).run()
+				})
+			}
 		}
 	}
 }
@@ -72,6 +75,31 @@ func (m replicaModel) commit() uint64 {
 		c = max(c, m.log[len(m.log)-1].commit)
 	}
 	return min(c, m.last())
+}
+
+// with is m with the log of another version, of which it takes what belongs to its own life. ok is false if a store never shows
+// the two: it applies nothing that the journal may lose.
+func (m replicaModel) with(l replicaModel, lives bool) (_ replicaModel, ok bool) {
+	m.log = nil
+	if lives && l.replica == m.replica && l.base == m.base {
+		m.log = l.log
+	}
+	if t := m.term(m.last()); m.hs.Term < t {
+		m.hs.Term, m.hs.Vote = t, 0
+	}
+	return m, m.applied.Index <= m.last() && m.trunc() <= m.last()
+}
+
+// with is the states of v with the logs of l.
+func (v moment) with(l moment) (out moment, ok bool) {
+	out = v.clone()
+	for id, m := range v.replicas {
+		lm, lives := l.replicas[id]
+		if out.replicas[id], ok = m.with(lm, lives); !ok {
+			return out, false
+		}
+	}
+	return out, true
 }
 
 func (v moment) clone() moment {
@@ -145,23 +173,26 @@ func observe(e *Engine) (string, error) {
 
 // crashPoint is one moment at which the machine may stop.
 type crashPoint struct {
-	fs     *vfs.MemFS
-	floor  int
-	newest int
-	step   string
+	fs       *vfs.MemFS
+	floor    int // of the states
+	logFloor int // of the logs in a journal
+	newest   int
+	step     string
 }
 
 type crashRun struct {
-	t       *testing.T
-	percent int
-	rng     *rand.Rand
-	fs      *vfs.MemFS
-	e       *Engine
-	logs    map[shard.ID]*Log
+	t         *testing.T
+	percent   int
+	journaled bool
+	rng       *rand.Rand
+	fs        *vfs.MemFS
+	e         *Engine
+	logs      map[shard.ID]*Log
 
 	mu       sync.Mutex // points come from Pebble's goroutines too
 	versions []moment
 	floor    int
+	logFloor int // follows floor without a journal
 	step     string
 	points   []crashPoint
 	seen     int
@@ -175,12 +206,14 @@ type crashRun struct {
 type pendingWait struct {
 	b *LogBatch
 	v int
+	// states: the wait is one for the database as well.
+	states bool
 }
 
 var crashRange = map[shard.ID]shard.Range{1001: rng("a", "m"), 1002: rng("m", "z")}
 
-func newCrashRun(t *testing.T, seed uint64, percent int) *crashRun {
-	r := &crashRun{t: t, percent: percent, rng: rand.New(rand.NewPCG(seed, uint64(percent))),
+func newCrashRun(t *testing.T, seed uint64, percent int, journaled bool) *crashRun {
+	r := &crashRun{t: t, percent: percent, journaled: journaled, rng: rand.New(rand.NewPCG(seed, uint64(percent))),
 		pointRNG: rand.New(rand.NewPCG(seed, 1000)), fs: vfs.NewCrashableMem(),
 		logs: map[shard.ID]*Log{}, nextRep: 10, step: "create"}
 	r.versions = []moment{{replicas: map[shard.ID]replicaModel{}, data: map[string]string{}, next: map[shard.ID]shard.ReplicaID{}}}
@@ -188,7 +221,7 @@ func newCrashRun(t *testing.T, seed uint64, percent int) *crashRun {
 }
 
 func (r *crashRun) run() {
-	r.e = openMem(r.t, &crashFS{FS: r.fs, point: r.point})
+	r.e = r.open(&crashFS{FS: r.fs, point: r.point})
 	if r.percent == 0 || r.rng.IntN(2) == 0 {
 		r.e.exciseBytes = 0 // always excise, however little there is
 	}
@@ -207,6 +240,13 @@ func (r *crashRun) run() {
 	r.verify()
 }
 
+func (r *crashRun) open(fs vfs.FS) *Engine {
+	if r.journaled {
+		return openJournaled(r.t, fs)
+	}
+	return openMem(r.t, fs)
+}
+
 // point takes a clone. Of all points an even sample is kept.
 func (r *crashRun) point() {
 	r.mu.Lock()
@@ -215,7 +255,7 @@ func (r *crashRun) point() {
 		return
 	}
 	cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: r.percent, RNG: r.pointRNG}
-	p := crashPoint{fs: r.fs.CrashClone(cfg), floor: r.floor, newest: len(r.versions) - 1, step: r.step}
+	p := crashPoint{fs: r.fs.CrashClone(cfg), floor: r.floor, logFloor: r.logFloor, newest: len(r.versions) - 1, step: r.step}
 	if len(r.points) < crashClones {
 		r.points = append(r.points, p)
 	} else {
@@ -226,7 +266,7 @@ func (r *crashRun) point() {
 func (r *crashRun) verify() {
 	lost := 0
 	for _, p := range r.points {
-		e, err := Open(testDir, Options{FS: p.fs, MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+		e, err := Open(testDir, Options{FS: p.fs, MemTableBytes: 1 << 20, CacheBytes: 1 << 20, SegmentBytes: testSegmentBytes})
 		if err != nil {
 			r.t.Fatalf("crash in %s: %v", p.step, err)
 		}
@@ -234,22 +274,40 @@ func (r *crashRun) verify() {
 		if err != nil {
 			r.t.Fatalf("crash in %s (versions %d to %d): %v", p.step, p.floor, p.newest, err)
 		}
-		v := slices.IndexFunc(r.versions[p.floor:p.newest+1], func(v moment) bool { return v.String() == have })
+		v := r.shown(p, have)
 		if v < 0 {
-			r.t.Fatalf("crash in %s: the store shows none of the versions %d to %d:\n%s\nfloor:\n%s\nnewest:\n%s", p.step,
-				p.floor, p.newest, have, r.versions[p.floor], r.versions[p.newest])
+			r.t.Fatalf("crash in %s: the store shows none of the versions %d to %d (of logs %d):\n%s\nfloor:\n%s\nnewest:\n%s", p.step,
+				p.floor, p.newest, p.logFloor, have, r.versions[p.floor], r.versions[p.newest])
 		}
-		lost += p.newest - p.floor - v
+		lost += p.newest - v
 		// What recovery did must itself survive, and recover again to the same.
 		again := p.fs.CrashClone(vfs.CrashCloneCfg{})
 		mustClose(r.t, e)
-		e = openMem(r.t, again)
+		e = r.open(again)
 		if second, err := observe(e); err != nil || second != have {
 			r.t.Fatalf("crash in %s, and again after recovery: %v\n%s\nwas\n%s", p.step, err, second, have)
 		}
 		mustClose(r.t, e)
 	}
 	r.t.Logf("%d of %d points verified, %d versions, %d lost", len(r.points), r.seen, len(r.versions), lost)
+}
+
+// shown is the version of the states that a store shows which was opened after a crash; -1 if it is none that it may show.
+func (r *crashRun) shown(p crashPoint, have string) int {
+	for v := p.newest; v >= p.floor; v-- {
+		if !r.journaled {
+			if r.versions[v].String() == have {
+				return v
+			}
+			continue
+		}
+		for l := p.newest; l >= p.logFloor; l-- {
+			if m, ok := r.versions[v].with(r.versions[l]); ok && m.String() == have {
+				return v
+			}
+		}
+	}
+	return -1
 }
 
 // next makes the version after the newest. change works on copies.
@@ -270,11 +328,18 @@ func (r *crashRun) name(step string) {
 	r.step = step
 }
 
-// promise says that version v can no longer be lost.
+// promise says that version v can no longer be lost; of a journal, only its states.
 func (r *crashRun) promise(v int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.floor = max(r.floor, v)
+}
+
+// promiseLog says so of the logs of version v.
+func (r *crashRun) promiseLog(v int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logFloor = max(r.logFloor, v)
 }
 
 func (r *crashRun) now() moment { return r.versions[len(r.versions)-1] }
@@ -319,7 +384,7 @@ func (r *crashRun) append() {
 	b := r.e.NewLogBatch()
 	b.Append(r.logs[id], bulky(entries(first, last, m.hs.Term), r.rng), hs, commit)
 	must(r.t, b.Commit())
-	r.waits = append(r.waits, pendingWait{b: b, v: v})
+	r.waits = append(r.waits, pendingWait{b: b, v: v, states: b.b != nil})
 }
 
 // bulky makes some entries large, so that memtables fill and are flushed.
@@ -335,11 +400,17 @@ func (r *crashRun) wait() {
 		return
 	}
 	must(r.t, r.waits[0].b.Wait())
-	r.promise(r.waits[0].v)
+	if r.waits[0].states {
+		r.promise(r.waits[0].v)
+	}
+	r.promiseLog(r.waits[0].v)
 	r.waits = r.waits[1:]
 }
 
 func (r *crashRun) apply() {
+	for r.journaled && len(r.waits) > 0 { // raft applies what is on disk
+		r.wait()
+	}
 	id, m := r.pick()
 	commit := m.commit()
 	if commit <= m.applied.Index {
@@ -538,6 +609,11 @@ func (c *crashFS) ReuseForWrite(a, b string, w vfs.DiskWriteCategory) (vfs.File,
 	return c.wrap(c.FS.ReuseForWrite(a, b, w))
 }
 
+func (c *crashFS) OpenReadWrite(n string, w vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	c.at()
+	return c.wrap(c.FS.OpenReadWrite(n, w, o...))
+}
+
 func (c *crashFS) OpenDir(n string) (vfs.File, error) { return c.wrap(c.FS.OpenDir(n)) }
 func (c *crashFS) Rename(a, b string) error           { c.at(); return c.FS.Rename(a, b) }
 func (c *crashFS) Link(a, b string) error {
@@ -561,3 +637,7 @@ type crashFile struct {
 
 func (f *crashFile) Sync() error     { f.point(); return f.File.Sync() }
 func (f *crashFile) SyncData() error { f.point(); return f.File.SyncData() }
+func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
+	f.point()
+	return f.File.WriteAt(p, off)
+}

@@ -58,7 +58,7 @@ func (b *StateBatch) DestroyReplica(id shard.ID, next shard.ReplicaID, span *sha
 	for _, k := range []keys.StateKind{keys.StateApplied, keys.StateDescriptor, keys.StateHard} {
 		b.deleteKey(keys.State(id, k))
 	}
-	b.deleteSpan(keys.LogSpan(id))
+	b.deleteLog(id)
 }
 
 // MarkDestroying marks the data of a range for destruction on behalf of a shard that has no replica here: FinishDestroy

@@ -26,6 +26,7 @@ const (
 	lockFile   = "LOCK"
 	dbDir      = "db"
 	stagingDir = "staging"
+	logDir     = "log"
 )
 
 // ErrInUse is returned by Open if another process, or another engine of this one, holds the directory.
@@ -68,8 +69,10 @@ func (e *Engine) openDir(real bool) error {
 		}
 		if e.creating {
 			// A crash cut an earlier creation short. Pebble does not open what it may have left, and nothing is in it.
-			if err := e.fs.RemoveAll(e.path(dbDir)); err != nil {
-				return err
+			for _, d := range []string{dbDir, logDir} {
+				if err := e.fs.RemoveAll(e.path(d)); err != nil {
+					return err
+				}
 			}
 		}
 		for _, d := range []string{dbDir, stagingDir} {
@@ -213,7 +216,7 @@ func (e *Engine) RaiseVersion(v version.Number) error {
 		return e.fail(fmt.Errorf("write that the cluster has version %s: %w", v, err))
 	}
 	e.version.Store(uint64(v))
-	return nil
+	return e.beginJournal()
 }
 
 // lockDir takes the lock that keeps a second process out. On the real filesystem it is etcd's, whose locks belong to

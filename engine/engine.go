@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skerrydb/skerry/engine/journal"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
@@ -50,6 +51,11 @@ type Options struct {
 	// BulkBytes is from where on a snapshot is ingested and the data of a replica excised, where less is written as a
 	// batch; 0 is 128 KiB and 8 MiB.
 	BulkBytes int64
+	// SegmentBytes is the size of a segment of the raft log; 0 is 16 MiB.
+	SegmentBytes int64
+	// LogInDatabase keeps the raft log of a new directory in the database, as programs did that knew of no journal. For tests: an
+	// upgraded store begins its journal when it is opened without it.
+	LogInDatabase bool
 	// CapacityBytes is how much of its disk the store may take, as Free and DiskUsage tell it; 0 is all of it.
 	CapacityBytes int64
 }
@@ -86,6 +92,13 @@ type Engine struct {
 	broken atomic.Pointer[stopped]
 	closed atomic.Bool
 
+	// files is the raft log; nil while it lies in the database. See journal.
+	files         atomic.Pointer[journal.Journal]
+	segmentBytes  int64
+	logInDatabase bool
+	logs          atomic.Bool                   // a Log was made
+	spareJournal  atomic.Pointer[journal.Batch] // nil if it is in use
+
 	tails tailPool
 	syncs syncStats
 	// See Options.BulkBytes.
@@ -106,6 +119,7 @@ type stopped struct {
 func Open(dir string, o Options) (*Engine, error) {
 	e := &Engine{dir: dir, fs: o.FS, capacity: uint64(max(0, o.CapacityBytes)), log: o.Logger, onBroken: o.OnBroken, synced: o.Synced, ingesting: o.Ingesting,
 		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes))}
+	e.segmentBytes, e.logInDatabase = o.SegmentBytes, o.LogInDatabase
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -163,6 +177,9 @@ func (e *Engine) openDB(o Options, real bool) error {
 	}
 	e.db = db
 	if err = e.check(); err == nil {
+		err = e.openJournal()
+	}
+	if err == nil {
 		err = e.finishCreating()
 	}
 	if s := e.broken.Load(); err != nil && (s == nil || !s.stuck) {
@@ -195,7 +212,7 @@ func (e *Engine) Close() error {
 		return s.err
 	}
 	e.closeUnfinished()
-	err := e.db.Close()
+	err := errors.Join(e.db.Close(), e.closeJournal())
 	if err == nil && e.broken.Load() == nil {
 		e.fs = e.plain
 		err = e.seal()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -64,7 +64,7 @@ func content(fs vfs.FS) (string, error) {
 	for _, rs := range replicas {
 		fmt.Fprintln(&b, id, rs.Shard, rs.Replica, rs.Hard, rs.Applied, rs.LastIndex, rs.LastTerm)
 	}
-	if err := e.eachEntry(keys.LogSpan(1001), func(n *Entry) bool { fmt.Fprintln(&b, n.Index, n.Term, n.Data); return true }); err != nil {
+	if err := e.eachEntry(1001, 0, math.MaxUint64, func(n *Entry) bool { fmt.Fprintln(&b, n.Index, n.Term, n.Data); return true }); err != nil {
 		return "", err
 	}
 	r := e.NewReader()

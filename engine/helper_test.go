@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
@@ -17,6 +18,21 @@ func openMem(t testing.TB, fs vfs.FS) *Engine {
 	e, err := Open(testDir, Options{FS: fs, MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
+	}
+	return e
+}
+
+// testSegmentBytes is so small that segments of the journal are used again soon.
+const testSegmentBytes = 32 << 10
+
+// openJournaled is openMem of a store whose raft log is in a journal.
+func openJournaled(t testing.TB, fs vfs.FS) *Engine {
+	t.Helper()
+	e, err := Open(testDir, Options{FS: fs, MemTableBytes: 1 << 20, CacheBytes: 1 << 20, SegmentBytes: testSegmentBytes})
+	must(t, err)
+	must(t, e.RaiseVersion(version.Journal))
+	if e.journal() == nil {
+		t.Fatal("the store has no journal")
 	}
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -91,12 +92,18 @@ func (e *Engine) openToRead() error {
 		return err
 	}
 	e.db = db
-	return e.check()
+	if err = e.check(); err == nil {
+		err = e.openJournalToRead()
+	}
+	if err != nil {
+		_ = db.Close()
+	}
+	return err
 }
 
 // Close gives the directory free.
 func (i *Inspector) Close() error {
-	err := i.e.db.Close()
+	err := errors.Join(i.e.db.Close(), i.e.closeJournal())
 	return errors.Join(err, i.e.lock.Close())
 }
 
@@ -106,6 +113,9 @@ func (i *Inspector) Ident() (Ident, bool, error) { return i.e.Ident() }
 // Replicas are the replicas of the store as a start would find them, by shard.
 func (i *Inspector) Replicas() ([]ReplicaState, error) {
 	all, err := i.e.findStates()
+	if err == nil {
+		err = i.e.adoptLogs(all)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -134,19 +144,11 @@ type Entry struct {
 // Log calls f with the entries of a shard's log from lo to hi, until f returns false. Those that were truncated may still
 // be there.
 func (i *Inspector) Log(id shard.ID, lo, hi uint64, f func(*Entry) bool) error {
-	return i.e.eachEntry(keys.LogBetween(id, lo, hi), f)
+	return i.e.eachEntry(id, lo, hi, f)
 }
 
-func (e *Engine) eachEntry(span keys.Span, f func(*Entry) bool) error {
-	return e.each(span, func(k, v []byte) (bool, error) {
-		id, index, ok := keys.DecodeLog(k)
-		if !ok {
-			return false, corrupt(k, "not a log key")
-		}
-		h, data, err := decodeLogValue(k, v)
-		if err != nil {
-			return false, err
-		}
+func (e *Engine) eachEntry(id shard.ID, lo, hi uint64, f func(*Entry) bool) error {
+	return e.eachLogged(id, lo, hi, func(index uint64, h logHeader, data []byte) (bool, error) {
 		return f(&Entry{Shard: id, Index: index, Term: h.term, Commit: h.commit, Type: h.typ, Data: data}), nil
 	})
 }
@@ -211,7 +213,7 @@ func CheckStore(dir string, fs vfs.FS) (Checked, []error) {
 	if err := e.openToRead(); err != nil {
 		return c, append(bad, fmt.Errorf("open the database in %s: %w", dir, asCorruption(err)))
 	}
-	defer func() { _ = e.db.Close() }()
+	defer func() { _ = errors.Join(e.db.Close(), e.closeJournal()) }()
 	for _, step := range []struct {
 		what string
 		f    func(*Checked) error
@@ -267,7 +269,7 @@ func (e *Engine) checkReplicas(c *Checked) error {
 	c.Replicas = len(replicas)
 	for _, rs := range replicas {
 		next := rs.truncated().index + 1
-		err := e.eachEntry(keys.LogSpan(rs.Shard), func(n *Entry) bool {
+		err := e.eachEntry(rs.Shard, 0, math.MaxUint64, func(n *Entry) bool {
 			if n.Index < next {
 				return true // truncated, and not yet deleted
 			}

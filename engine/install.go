@@ -98,7 +98,7 @@ func (s *SnapshotSink) installBatch(p Install, data, locks keys.Span) error {
 // batches: their loss, and their older state coming back over the newer, is then impossible. The state of the replica
 // is in the same ingest as its data, so that neither is ever seen without the other.
 //
-// Pebble replaces one span per call: the data. The log lies elsewhere and is deleted by a range tombstone in a table of
+// Pebble replaces one span per call: the data. A log in the database lies elsewhere and is deleted by a range tombstone in a table of
 // its own, as is the state in another, so that neither table spans other shards' keys; so are the locks, by a tombstone
 // in the table of the new ones.
 func (s *SnapshotSink) ingest(p Install, data, locks keys.Span) error {
@@ -127,6 +127,9 @@ func (s *SnapshotSink) ingest(p Install, data, locks keys.Span) error {
 	})
 	if err == nil {
 		s.e.noteIngested()
+		if j := s.e.journal(); j != nil {
+			j.Forget(uint64(s.id))
+		}
 	}
 	return err
 }
@@ -143,7 +146,7 @@ func (s *SnapshotSink) stateTables(rs ReplicaState) error {
 			return err
 		}
 	}
-	if err := t.finish(); err != nil {
+	if err := t.finish(); err != nil || s.e.journal() != nil {
 		return err
 	}
 	if err := t.deleteRange(keys.LogSpan(s.id)); err != nil {

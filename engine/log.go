@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/skerrydb/skerry/engine/journal"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
 	"go.etcd.io/raft/v3"
@@ -35,6 +36,8 @@ type Log struct {
 	applied position
 	desc    *shard.Descriptor
 	tail    tail
+	// unsynced: the replica was created, and the batch that did may not be on disk. See LogBatch.journaled.
+	unsynced bool
 }
 
 var _ raft.Storage = (*Log)(nil)
@@ -42,9 +45,15 @@ var _ raft.Storage = (*Log)(nil)
 // OpenLog makes the log of a replica in state rs, which comes from Replicas or was just given to CreateReplica.
 // The state of an uninitialised replica need not be on disk.
 func (e *Engine) OpenLog(rs ReplicaState) *Log {
-	l := &Log{e: e, shard: rs.Shard}
+	l := &Log{e: e, shard: rs.Shard, unsynced: !rs.recovered}
 	l.set(rs)
+	e.logs.Store(true)
 	return l
+}
+
+// life says whose log this is to the journal.
+func (l *Log) life() journal.Life {
+	return journal.Life{Replica: uint64(l.replica), Index: l.base.index, Term: l.base.term}
 }
 
 func (l *Log) set(rs ReplicaState) {
@@ -111,14 +120,29 @@ func (l *Log) Term(i uint64) (uint64, error) {
 	if t, ok := l.e.tails.term(&l.tail, i); ok {
 		return t, nil
 	}
-	h, err := l.e.readLogHeader(keys.Log(l.shard, i))
+	h, err := l.e.readLogHeader(l.shard, i)
 	return h.term, err
 }
 
-// readLogHeader reads what the log value at key says besides its data.
-func (e *Engine) readLogHeader(key []byte) (logHeader, error) {
+// readLogHeader reads what an entry's log value says besides its data.
+func (e *Engine) readLogHeader(id shard.ID, index uint64) (h logHeader, err error) {
 	if err := e.check(); err != nil {
 		return logHeader{}, err
+	}
+	key := keys.Log(id, index)
+	if e.journal() != nil {
+		found := false
+		err := e.eachJournaled(id, index, index, func(_ uint64, got logHeader, _ []byte) (bool, error) {
+			h, found = got, true
+			return true, nil
+		})
+		if err == nil && !found {
+			err = corrupt(key, "log entry is missing")
+		}
+		if err != nil {
+			return logHeader{}, e.readFailed("read "+keys.Format(key), err)
+		}
+		return h, nil
 	}
 	v, c, err := e.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -128,11 +152,23 @@ func (e *Engine) readLogHeader(key []byte) (logHeader, error) {
 		return logHeader{}, e.readFailed("read "+keys.Format(key), err)
 	}
 	defer c.Close()
-	h, _, err := decodeLogValue(key, v)
-	if err != nil {
+	if h, _, err = decodeLogValue(key, v); err != nil {
 		return logHeader{}, e.fail(err)
 	}
 	return h, nil
+}
+
+// eachJournaled calls f with the entries of a shard's log in the journal, from lo to hi, until it returns false. data are valid
+// only during the call.
+func (e *Engine) eachJournaled(id shard.ID, lo, hi uint64, f func(index uint64, h logHeader, data []byte) (bool, error)) error {
+	var key [keys.LogLen]byte
+	return e.journal().Read(uint64(id), lo, hi, func(index uint64, v []byte) (bool, error) {
+		h, data, err := decodeLogValue(keys.AppendLog(key[:0], id, index), v)
+		if err != nil {
+			return false, err
+		}
+		return f(index, h, data)
+	})
 }
 
 // Entries implements raft.Storage: the entries [lo, hi), cut so that their encoding fits into maxSize, at least one. They
@@ -160,44 +196,60 @@ type entrySlab struct {
 	typ         pb.EntryType
 }
 
-// readEntries is Entries from the database. It does not fill the tail: what was read for one follower that lags will
+func newEntry(index uint64, h logHeader, data []byte) *pb.Entry {
+	s := &entrySlab{index: index, term: h.term, typ: h.typ}
+	s.Index, s.Term, s.Type, s.Data = &s.index, &s.term, &s.typ, slices.Clone(data)
+	return &s.Entry
+}
+
+// readEntries is Entries from the disk. It does not fill the tail: what was read for one follower that lags will
 // hardly be asked for again.
 func (l *Log) readEntries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
-	it, err := l.e.iter(keys.LogBetween(l.shard, lo, hi-1))
-	if err != nil {
+	if err := l.e.check(); err != nil {
 		return nil, err
 	}
-	defer it.Close()
 	var out []*pb.Entry
-	size, want := uint64(0), lo
-	for ok := it.First(); ok && want < hi; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return nil, l.e.readFailed("read "+keys.Format(it.Key()), err)
+	size, want, full := uint64(0), lo, false
+	err := l.e.eachLogged(l.shard, lo, hi-1, func(index uint64, h logHeader, data []byte) (bool, error) {
+		if index != want {
+			return false, nil
 		}
-		h, data, err := decodeLogValue(it.Key(), v)
-		if err != nil {
-			return nil, l.e.fail(err)
+		e := newEntry(index, h, data)
+		if size += entrySize(e); size > maxSize && len(out) > 0 {
+			full = true
+			return false, nil
 		}
-		if _, index, _ := keys.DecodeLog(it.Key()); index != want {
-			break
-		}
-		s := &entrySlab{index: want, term: h.term, typ: h.typ}
-		s.Index, s.Term, s.Type, s.Data = &s.index, &s.term, &s.typ, slices.Clone(data)
-		if size += entrySize(&s.Entry); size > maxSize && len(out) > 0 {
-			return out, nil
-		}
-		out = append(out, &s.Entry)
+		out = append(out, e)
 		want++
-	}
-	if err := it.Error(); err != nil {
+		return true, nil
+	})
+	if err != nil {
 		return nil, l.e.readFailed(fmt.Sprintf("read log of %s", l.shard), err)
 	}
-	if want < hi {
+	if want < hi && !full {
 		return nil, l.e.fail(corrupt(keys.Log(l.shard, want), "log entry is missing, the log holds %d to %d",
 			l.trunc.index+1, l.last.index))
 	}
 	return out, nil
+}
+
+// eachLogged calls f with the entries of a shard's log that are on disk, from lo to hi, in order, until it returns false. data
+// are valid only during the call.
+func (e *Engine) eachLogged(id shard.ID, lo, hi uint64, f func(index uint64, h logHeader, data []byte) (bool, error)) error {
+	if e.journal() != nil {
+		return e.eachJournaled(id, lo, hi, f)
+	}
+	return e.each(keys.LogBetween(id, lo, hi), func(k, v []byte) (bool, error) {
+		_, index, ok := keys.DecodeLog(k)
+		if !ok {
+			return false, corrupt(k, "not a log key")
+		}
+		h, data, err := decodeLogValue(k, v)
+		if err != nil {
+			return false, err
+		}
+		return f(index, h, data)
+	})
 }
 
 // Truncate deletes the entries up to and with index, whose term is given, in b, and moves FirstIndex at once.
@@ -205,7 +257,7 @@ func (l *Log) readEntries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
 // INVARIANT: the caller has stepped the MsgStorageApplyResp of the command that truncates: raft reads the entries above
 // its own applied index, which moves only then, and panics if they are gone.
 //
-// The span begins at index 0, not at the last truncation: the newest tombstone then covers the older ones, and what an
+// In the database the span begins at index 0, not at the last truncation: the newest tombstone then covers the older ones, and what an
 // interrupted truncation left behind goes with it.
 func (l *Log) Truncate(b *StateBatch, index, term uint64) {
 	if index <= l.trunc.index {
@@ -217,6 +269,10 @@ func (l *Log) Truncate(b *StateBatch, index, term uint64) {
 	}
 	l.trunc = position{index: index, term: term}
 	l.e.tails.truncate(&l.tail, index)
+	if l.e.journal() != nil {
+		l.e.journal().Truncate(uint64(l.shard), index)
+		return
+	}
 	b.deleteSpan(keys.LogUpTo(l.shard, index))
 }
 

@@ -27,20 +27,25 @@ import (
 //	shrink, entries lo hi max, term i, state, disk
 //	crash                       loses what is not synced, opens again, recovers
 func TestLog(t *testing.T) {
-	datadriven.Walk(t, "testdata/log", func(t *testing.T, path string) {
-		h := &logHarness{t: t, fs: vfs.NewCrashableMem()}
-		h.e = openMem(t, h.fs)
-		defer func() { mustClose(t, h.e) }()
-		datadriven.RunTest(t, path, h.run)
-	})
+	for where, open := range map[string]func(testing.TB, vfs.FS) *Engine{"database": openMem, "journal": openJournaled} {
+		t.Run(where, func(t *testing.T) {
+			datadriven.Walk(t, "testdata/"+where, func(t *testing.T, path string) {
+				h := &logHarness{t: t, fs: vfs.NewCrashableMem(), open: open}
+				h.e = open(t, h.fs)
+				defer func() { mustClose(t, h.e) }()
+				datadriven.RunTest(t, path, h.run)
+			})
+		})
+	}
 }
 
 type logHarness struct {
-	t  *testing.T
-	fs *vfs.MemFS
-	e  *Engine
-	l  *Log
-	a  shard.Applied
+	t    *testing.T
+	open func(testing.TB, vfs.FS) *Engine
+	fs   *vfs.MemFS
+	e    *Engine
+	l    *Log
+	a    shard.Applied
 }
 
 func (h *logHarness) run(t *testing.T, d *datadriven.TestData) string {
@@ -142,7 +147,7 @@ func (h *logHarness) entries(lo, hi, size uint64) string {
 func (h *logHarness) crash() string {
 	clone := h.fs.CrashClone(vfs.CrashCloneCfg{})
 	_ = h.e.Close()
-	h.fs, h.e = clone, openMem(h.t, clone)
+	h.fs, h.e = clone, h.open(h.t, clone)
 	all, err := h.e.Replicas()
 	if err != nil {
 		return err.Error()
@@ -157,19 +162,18 @@ func (h *logHarness) crash() string {
 // disk lists the log values with the commit index in their headers, and what a reader of the state sees.
 func (h *logHarness) disk() string {
 	var b strings.Builder
-	it, err := h.e.iter(keys.Span{Start: keys.AllStates().Start, End: keys.AllData().End})
-	must(h.t, err)
-	defer it.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		k, v := it.Key(), it.Value()
-		fmt.Fprint(&b, keys.Format(k))
-		if _, _, ok := keys.DecodeLog(k); ok {
-			hd, data, err := decodeLogValue(k, v)
-			must(h.t, err)
-			fmt.Fprintf(&b, " term %d commit %d %s", hd.term, hd.commit, data)
-		}
-		fmt.Fprintln(&b)
+	list := func(span keys.Span) {
+		must(h.t, h.e.each(span, func(k, _ []byte) (bool, error) {
+			fmt.Fprintln(&b, keys.Format(k))
+			return true, nil
+		}))
 	}
+	list(keys.AllStates())
+	must(h.t, h.e.eachEntry(9, 0, math.MaxUint64, func(n *Entry) bool {
+		fmt.Fprintf(&b, "%s term %d commit %d %s\n", keys.Format(keys.Log(9, n.Index)), n.Term, n.Commit, n.Data)
+		return true
+	}))
+	list(keys.AllData())
 	return b.String()
 }
 

@@ -57,6 +57,8 @@ func (s *syncStats) latency() (l SyncLatency) {
 type Metrics struct {
 	DiskBytes           uint64 // all files
 	WALBytes            uint64 // live write-ahead log
+	LogBytes            uint64 // files of the raft log; 0 while it lies in the database
+	LogLiveBytes        uint64 // of them, entries that a replica wants
 	MemTableBytes       uint64
 	TailBytes           uint64 // raft log entries in memory
 	L0Files             uint64
@@ -87,6 +89,11 @@ func (e *Engine) Metrics() Metrics {
 		CompactionDebtBytes: m.Compact.EstimatedDebt, Compactions: uint64(m.Compact.Count), Flushes: uint64(m.Flush.Count),
 		WrittenBytes: m.WAL.BytesIn, CacheBytes: m.BlockCache.Size, CacheHits: m.BlockCache.Hits,
 		CacheMisses: m.BlockCache.Misses, WriteStalls: e.syncs.stalls.Load(), Sync: e.syncs.latency(),
+	}
+	if j := e.journal(); j != nil {
+		files, live := j.Bytes()
+		out.DiskBytes += uint64(files)
+		out.LogBytes, out.LogLiveBytes = uint64(files), uint64(live)
 	}
 	for i := range m.Levels {
 		out.CompactedBytes += m.Levels[i].TableBytesFlushed + m.Levels[i].TableBytesCompacted

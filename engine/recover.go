@@ -28,6 +28,9 @@ func (e *Engine) Replicas() ([]ReplicaState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.adoptLogs(all); err != nil {
+		return nil, e.fail(err)
+	}
 	var out []ReplicaState
 	for _, f := range all {
 		if f.hard == nil && f.desc == nil && f.applied == nil {
@@ -138,6 +141,11 @@ func (e *Engine) recoverReplica(f *found) (ReplicaState, error) {
 	if bug.CommitLost.On() {
 		headerCommit = 0
 	}
+	if e.journal() != nil && rs.Hard.Term < last.term {
+		// The sync of the journal had ended and that of the database had not. Nobody was promised either: what is taken up is the
+		// term, in which no vote was given.
+		rs.Hard.Term, rs.Hard.Vote = last.term, 0
+	}
 	rs.Hard.Commit = min(last.index, max(rs.Hard.Commit, headerCommit, rs.Applied.Index))
 	if trunc.index > rs.Applied.Index || rs.Applied.Index > last.index || trunc.index > rs.Hard.Commit ||
 		rs.Hard.Term < last.term {
@@ -151,6 +159,9 @@ func (e *Engine) recoverReplica(f *found) (ReplicaState, error) {
 // lastEntry finds the end of a log that begins behind trunc. Entries up to trunc may be there: a truncation that was
 // applied, but whose deletion a crash lost.
 func (e *Engine) lastEntry(id shard.ID, trunc position) (last position, commit uint64, err error) {
+	if e.journal() != nil {
+		return e.lastJournaled(id, trunc)
+	}
 	it, err := e.iter(keys.LogSpan(id))
 	if err != nil {
 		return position{}, 0, err

@@ -80,6 +80,13 @@ func (e *Engine) sealNames() ([]string, error) {
 			out = append(out, dbDir+"/"+n)
 		}
 	}
+	segments, err := e.segmentNames()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range segments {
+		out = append(out, logDir+"/"+n)
+	}
 	slices.Sort(out)
 	return out, nil
 }
@@ -90,8 +97,13 @@ func (e *Engine) seal() error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(e.fs, e.path(dbDir)); err != nil { // a file that was deleted must not come back
-		return err
+	for _, d := range []string{dbDir, logDir} {
+		if d == logDir && e.journal() == nil {
+			continue
+		}
+		if err := syncDir(e.fs, e.path(d)); err != nil { // a file that was deleted must not come back
+			return err
+		}
 	}
 	var b strings.Builder
 	b.WriteString(sealHead + "\n")

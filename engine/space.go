@@ -23,7 +23,7 @@ func (e *Engine) Free() (free, total uint64, ok bool) {
 	if e.check() != nil {
 		return 0, 0, false
 	}
-	free, total = within(e.capacity, e.db.Metrics().DiskSpaceUsage(), u)
+	free, total = within(e.capacity, e.diskBytes(), u)
 	return free, total, true
 }
 
@@ -33,7 +33,7 @@ func (e *Engine) DiskUsage() (used, free, total uint64, err error) {
 	if err := e.check(); err != nil {
 		return 0, 0, 0, err
 	}
-	used = e.db.Metrics().DiskSpaceUsage()
+	used = e.diskBytes()
 	u, err := e.fs.GetDiskUsage(e.dir)
 	if errors.Is(err, vfs.ErrUnsupported) {
 		u, err = vfs.DiskUsage{AvailBytes: boundlessBytes - min(used, boundlessBytes), TotalBytes: boundlessBytes}, nil
@@ -43,6 +43,16 @@ func (e *Engine) DiskUsage() (used, free, total uint64, err error) {
 	}
 	free, total = within(e.capacity, used, u)
 	return used, free, total, nil
+}
+
+// diskBytes is how many bytes the files of database and raft log take.
+func (e *Engine) diskBytes() uint64 {
+	n := e.db.Metrics().DiskSpaceUsage()
+	if j := e.journal(); j != nil {
+		files, _ := j.Bytes()
+		n += uint64(files)
+	}
+	return n
 }
 
 // within is what is free, and how much there is in all, for a store that may take no more than capacity bytes of a disk;

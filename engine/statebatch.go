@@ -31,6 +31,8 @@ type StateBatch struct {
 	b       *pebble.Batch
 	indexed bool // b is indexed, ops is empty
 	closed  bool
+	// forget are the shards whose logs in the journal end with the batch.
+	forget []shard.ID
 
 	// seen is a Bloom filter of one hash over the prefixes of the keys written, ranges is set by any range deletion: together they tell
 	// whether a read can go to the database without looking at the batch.
@@ -298,11 +300,21 @@ func (b *StateBatch) CreateReplica(rs ReplicaState) {
 	k := keys.State(rs.Shard, keys.StateHard)
 	b.setKey(k, rs.hardRecord().encode(k))
 	// Nothing should be there; an entry of an earlier life would be taken for this one's.
-	b.deleteSpan(keys.LogSpan(rs.Shard))
+	b.deleteLog(rs.Shard)
 	if rs.Desc != nil {
 		b.SetDescriptor(rs.Desc)
 		b.SetApplied(rs.Shard, rs.Applied)
 	}
+}
+
+// deleteLog removes the log of a shard whose replica here begins or ends. In the journal its entries are of another life from
+// then on (journal.Life), which the hard state says that is written, or deleted, with it.
+func (b *StateBatch) deleteLog(id shard.ID) {
+	if b.e.journal() == nil {
+		b.deleteSpan(keys.LogSpan(id))
+		return
+	}
+	b.forget = append(b.forget, id)
 }
 
 // Empty reports whether nothing was written.
@@ -348,6 +360,9 @@ func (b *StateBatch) Commit(sync bool) error {
 	}
 	if sync {
 		b.e.noteSynced(b.e.seqOf(b.b))
+	}
+	for _, id := range b.forget {
+		b.e.journal().Forget(uint64(id))
 	}
 	return nil
 }

@@ -68,6 +68,8 @@ type Disk struct {
 	FS                vfs.FS
 	Synced, Ingesting func(seq uint64)
 	BulkBytes         int64
+	SegmentBytes      int64
+	LogInDatabase     bool
 }
 
 // PlacementConfig is this node's member of the placement driver.

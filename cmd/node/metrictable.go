@@ -110,6 +110,8 @@ func engineMetrics() []engineMetric {
 	return []engineMetric{
 		row(Gauge, "disk_bytes", "Bytes of all files of the engine.", func(m *engine.Metrics) float64 { return float64(m.DiskBytes) }),
 		row(Gauge, "wal_bytes", "Bytes of the live write-ahead log.", func(m *engine.Metrics) float64 { return float64(m.WALBytes) }),
+		row(Gauge, "raft_log_bytes", "Bytes of the files of the raft log.", func(m *engine.Metrics) float64 { return float64(m.LogBytes) }),
+		row(Gauge, "raft_log_live_bytes", "Bytes of entries in those files that a replica wants.", func(m *engine.Metrics) float64 { return float64(m.LogLiveBytes) }),
 		row(Gauge, "memtable_bytes", "Bytes of memtables.", func(m *engine.Metrics) float64 { return float64(m.MemTableBytes) }),
 		row(Gauge, "log_tail_bytes", "Bytes of raft log entries kept in memory.", func(m *engine.Metrics) float64 { return float64(m.TailBytes) }),
 		row(Gauge, "level0_files", "Files in level 0.", func(m *engine.Metrics) float64 { return float64(m.L0Files) }),

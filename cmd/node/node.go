@@ -151,6 +151,7 @@ func (n *Node) openEngine(part string, o engine.Options) (*engine.Engine, error)
 	if n.cfg.Disk != nil {
 		d := n.cfg.Disk(part)
 		o.FS, o.Synced, o.Ingesting, o.BulkBytes = d.FS, d.Synced, d.Ingesting, d.BulkBytes
+		o.SegmentBytes, o.LogInDatabase = d.SegmentBytes, d.LogInDatabase
 	}
 	e, err := engine.Open(dir, o)
 	if err != nil {

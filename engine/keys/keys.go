@@ -137,6 +137,9 @@ func StateSpan(id shard.ID) Span {
 	return Span{Start: binary.BigEndian.AppendUint64([]byte{byte(KindState)}, uint64(id)), End: after(KindState, id)}
 }
 
+// AllLogs holds the logs of every shard.
+func AllLogs() Span { return Span{Start: []byte{byte(KindLog)}, End: []byte{byte(KindLog) + 1}} }
+
 // LogSpan holds the log of one shard.
 func LogSpan(id shard.ID) Span { return Span{Start: Log(id, 0), End: after(KindLog, id)} }
 

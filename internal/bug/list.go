@@ -10,6 +10,9 @@ const (
 	AppliedLater
 	SilentFlip
 	IngestOvertakesLog
+	JournalNotSynced
+	FreedBeforeState
+	BirthNotSynced
 	CommitLost
 	VoteAtOnceAfterStart
 	GateLeftToRaft
@@ -75,6 +78,9 @@ var list = [...]Info{
 	AppliedLater:         {"applied-later", "the applied index is written in a later batch than the effects that it covers"},
 	SilentFlip:           {"silent-flip", "a follower now and then writes another value than the entry says"},
 	IngestOvertakesLog:   {"ingest-overtakes-log", "a snapshot is ingested before the log that was written ahead of it is synced"},
+	JournalNotSynced:     {"journal-not-synced", "the raft log counts as on disk without having been synced"},
+	FreedBeforeState:     {"freed-before-state", "a segment of the raft log is used again before the state that makes it needless is on disk"},
+	BirthNotSynced:       {"birth-not-synced", "the right side of a split acknowledges entries before it is on disk itself"},
 	CommitLost:           {"commit-lost", "the commit index in the log's headers is not read at the start"},
 	VoteAtOnceAfterStart: {"vote-at-once-after-start", "a process that just started votes, although it may have promised a lease before"},
 	GateLeftToRaft:       {"gate-left-to-raft", "vote requests reach raft at once: its own stickiness shall protect the lease"},

@@ -19,10 +19,12 @@ const (
 	Settings Number = 2
 	// Comparisons: replicas sum up their data at one applied index, by an entry that says so.
 	Comparisons Number = 3
+	// Journal: the raft log of a store lies in files of its own, beside its database.
+	Journal Number = 4
 
 	// Oldest is the oldest version that this program can take part in, built the newest that its code knows.
 	Oldest = First
-	built  = Comparisons
+	built  = Journal
 )
 
 // The evaluation versions of log entries that the code knows, see package apply: the first that a cluster may have, and the

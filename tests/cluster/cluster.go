@@ -19,6 +19,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
@@ -158,6 +159,9 @@ func (c *Cluster) Start(id shard.StoreID) {
 	}
 	e, err := engine.Open("store", eo)
 	if err != nil {
+		c.T.Fatalf("open engine of %s: %v", id, err)
+	}
+	if err := e.RaiseVersion(version.Newest()); err != nil { // what a store hears when it registers
 		c.T.Fatalf("open engine of %s: %v", id, err)
 	}
 	l := &life{Transport: c.Net.Transport(id)}

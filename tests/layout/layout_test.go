@@ -44,7 +44,8 @@ var rules = []rule{
 	{pkg: "shard/raw/rawtest", may: []string{"shard", "shard/raw", "shard/mvcc", "shard/mvcc/mvcctest"}},
 	{pkg: "shard/beat", may: []string{"shard", "internal/version", "internal/setting"}, pure: true},
 	{pkg: "engine/keys", may: []string{"shard", "internal/codec"}, pure: true},
-	{pkg: "engine", may: []string{"internal/bug", "internal/fault", "internal/version", "shard", "shard/mvcc", "engine/keys", "internal/codec", "internal/env", "internal/invariant"}},
+	{pkg: "engine/journal", may: []string{"internal/bug", "internal/fault", "internal/codec"}},
+	{pkg: "engine", may: []string{"internal/bug", "internal/fault", "internal/version", "shard", "shard/mvcc", "engine/keys", "engine/journal", "internal/codec", "internal/env", "internal/invariant"}},
 	{pkg: "raftstore/group", may: []string{"internal/bug", "shard", "internal/codec", "internal/invariant"}, pure: true},
 	{pkg: "raftstore/apply", may: []string{"internal/bug", "internal/version", "shard", "shard/call", "shard/raw", "shard/mvcc", "internal/codec"}, pure: true},
 	{pkg: "raftstore/load", may: []string{"shard", "shard/beat"}, pure: true},
@@ -60,7 +61,7 @@ var rules = []rule{
 // doors names the packages through which a heavy library may be reached.
 var doors = map[string][]string{
 	"google.golang.org/grpc":         {"rpc", "proto", "cmd", "client"},
-	"github.com/cockroachdb/pebble":  {"engine", "cmd/node", "client/embed"}, // the latter two name vfs only
+	"github.com/cockroachdb/pebble":  {"engine", "engine/journal", "cmd/node", "client/embed"}, // the latter two name vfs only
 	"go.etcd.io/raft":                {"raftstore", "raftstore/group", "engine"},
 	"github.com/spf13":               {"cmd", "internal/cli"},
 	"github.com/prometheus":          {"cmd", "internal/cli"},

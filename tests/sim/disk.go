@@ -23,19 +23,21 @@ type disk struct {
 	hung    time.Duration // until then, in the world's time, no call ends
 	slow    int           // how many times slower than usual; 0 is not
 	crashes int
-	seats   int // how often the directory of placement was lost
+	seats   int            // how often the directory of placement was lost
+	lives   map[string]int // of a part: how often it was opened
 	ailment
 }
 
 func (c *cluster) newDisk() *disk {
-	return &disk{c: c, parts: map[string]*simfs.FS{partStore: simfs.New(), partPlacement: simfs.New()}}
+	return &disk{c: c, lives: map[string]int{}, parts: map[string]*simfs.FS{partStore: simfs.New(), partPlacement: simfs.New()}}
 }
 
 // part is node.Config.Disk.
 func (d *disk) part(name string) node.Disk {
 	fs := d.parts[name]
 	synced := uint64(0)
-	return node.Disk{FS: fs, BulkBytes: d.c.knobs.Bulk,
+	d.lives[name]++
+	return node.Disk{FS: fs, BulkBytes: d.c.knobs.Bulk, SegmentBytes: d.c.knobs.Segment, LogInDatabase: d.lives[name] <= d.c.knobs.OldLogs,
 		Synced: func(seq uint64) { synced = max(synced, seq); fs.Durable(seq) },
 		Ingesting: func(seq uint64) {
 			d.c.monitors.seen["ingest"]++

@@ -50,6 +50,9 @@ type Knobs struct {
 	Hurry    float64       // the chance that a client gives a transaction up in the middle
 
 	Check time.Duration // in which each shard is compared once; 0: never
+
+	Segment int64 // bytes of a segment of the raft log
+	OldLogs int   // lives of a part in which its raft log is still in the database
 }
 
 func pick[T any](w *world.World, from ...T) T { return from[w.IntN(len(from))] }
@@ -90,6 +93,7 @@ func draw(seed uint64) *Knobs {
 	k.Watchers = pick(w, 0, 1, 2)
 	k.Echo = pick(w, 0, 60*time.Millisecond, 300*time.Millisecond)
 	k.Check = pick(w, 0, 0, 0, 200*time.Millisecond, time.Second, 5*time.Second)
+	k.Segment, k.OldLogs = pick(w, int64(4<<10), 16<<10, 128<<10), pick(w, 0, 0, 0, 1, 2)
 	return k
 }
 
@@ -112,9 +116,9 @@ func (k *Knobs) checkStrategy() error {
 
 // String is one line a person reads.
 func (k *Knobs) String() string {
-	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s, seats %s, %d of transactions (%s, perish %s, collect %s, echo %s, %d watchers), patience %s, hurry %g, check %s,\n"+
+	return fmt.Sprintf("seed %d: %d stores (%d of them late), %d members, %d shards, %d workers, %d clients on %d groups, mostly %s, logs of %d in segments of %d KiB, %d lives without, bulk %d, strategy %s, tick %s, drift %.3f, wall skew %s, sync %s, think %s, pace %s, aim %g, churn %s, seats %s, %d of transactions (%s, perish %s, collect %s, echo %s, %d watchers), patience %s, hurry %g, check %s,\n"+
 		"  net latency %s bandwidth %d MiB/s loss %g duplicate %g reorder %g late %g by %s break %s\n  nemeses: %s",
-		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Seats, k.Txns, k.level(), k.Perish, k.Collect, k.Echo, k.watchers(), k.Patience, k.Hurry, k.Check, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
+		k.Seed, k.Stores, k.Late, k.Members, k.Shards, k.Workers, k.Clients, k.Groups, k.Mix, k.LogEntries, k.Segment>>10, k.OldLogs, k.Bulk, k.Strategy, k.Tick, k.Drift, k.WallSkew, k.SyncTime, k.Think, k.Pace, k.Aim, k.Churn, k.Seats, k.Txns, k.level(), k.Perish, k.Collect, k.Echo, k.watchers(), k.Patience, k.Hurry, k.Check, k.Net.Latency, k.Net.Bandwidth>>20, k.Net.Loss,
 		k.Net.Duplicate, k.Net.Reorder, k.Net.Late, k.Net.LateBy, k.Net.BreakWait, strings.Join(k.Nemeses, ", "))
 }
 

@@ -88,12 +88,40 @@ func (c *crash) copy(n *node) *node {
 			c.sealed = true
 		}
 		c.copyEntries(m, n.durable)
-	case n.before != nil:
-		c.setData(m, n.before.clone(n.synced))
 	default:
-		c.setData(m, n.data.clone(n.synced))
+		d := n.data.clone(n.synced)
+		if n.before != nil {
+			d = n.before.clone(n.synced)
+		}
+		c.leave(n, &d)
+		c.setData(m, d)
 	}
 	return m
+}
+
+// leave writes what survives of the writes since the last sync to a segment of the raft log: nothing, everything, those up to
+// one, or any sectors. After a fault nothing does.
+func (c *crash) leave(n *node, d *data) {
+	mode, count := c.hash(forMode, n.num)%4, len(n.unsynced)
+	switch {
+	case mode == 0 || count == 0 || c.fs.faults.ever || c.sealed:
+		return
+	case mode == 2:
+		count = int(c.hash(forLength, n.num) % uint64(count+1))
+	}
+	for i, w := range n.unsynced[:count] {
+		if mode != 3 {
+			d.writeAt(w.p, w.off)
+			continue
+		}
+		for from := 0; from < len(w.p); {
+			to := min(len(w.p), from+sectorBytes-int((w.off+int64(from))%sectorBytes))
+			if c.hash(forSector, n.num, uint64(i), uint64(from))%2 == 0 {
+				d.writeAt(w.p[from:to], w.off+int64(from))
+			}
+			from = to
+		}
+	}
 }
 
 // setData sets what a file holds, all of it durable.

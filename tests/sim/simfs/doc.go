@@ -18,6 +18,9 @@
 // A store that was closed in order has a seal over all its files (engine/seal.go), which is there only if they are on disk:
 // a crash of such a disk undoes nothing.
 //
+// Segments of the raft log (engine/journal) are written by tasks of ours, so they may be treated worse: of what was written since
+// the last sync nothing survives, all, the first writes, or any sectors.
+//
 // All else follows the rules of a filesystem, without chance: bytes of a file survive if they were synced, names if their
 // directory was. The layout of what survives (which tables, how many logs) still depends on timing; the keys and
 // values that a store shows after it was opened do not.

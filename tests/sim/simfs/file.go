@@ -98,6 +98,9 @@ func (f *file) put(p []byte, off int64) (int, error) {
 		b := f.n.data.clone(f.n.synced)
 		f.n.before = &b
 	}
+	if f.n.kind == raftLog && !f.fs.frozen {
+		f.n.unsynced = append(f.n.unsynced, piece{off, append([]byte(nil), p...)})
+	}
 	f.n.data.writeAt(p, off)
 	return len(p), nil
 }
@@ -115,7 +118,7 @@ func (f *file) Sync() error {
 	if f.fs.frozen {
 		return nil
 	}
-	f.n.durable, f.n.synced, f.n.before = f.n.entries, f.n.data.size, nil
+	f.n.durable, f.n.synced, f.n.before, f.n.unsynced = f.n.entries, f.n.data.size, nil, nil
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -376,5 +377,51 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRaftLogCrash: of a segment of the raft log what was synced survives, also where it was written over since, or what it was
+// written over with; and of what came since nothing, everything, the first writes, and single sectors are all seen.
+func TestRaftLogCrash(t *testing.T) {
+	seen := map[string]bool{}
+	for seed := range uint64(64) {
+		fs := New()
+		f, err := fs.OpenReadWrite("000007.raft", vfs.WriteCategoryUnspecified)
+		must(t, err)
+		write := func(c string, sectors int, at int64) {
+			_, err := f.WriteAt([]byte(strings.Repeat(c, sectors*sectorBytes)), at*sectorBytes)
+			must(t, err)
+		}
+		write("a", 3, 0)
+		must(t, f.SyncData())
+		root, err := fs.OpenDir("")
+		must(t, err)
+		must(t, root.Sync())
+		write("b", 1, 2)
+		write("c", 2, 3)
+		fs.Freeze()
+		write("d", 5, 0)
+		got := fs.Crash(seed, 1)
+		g, err := got.Open("000007.raft")
+		must(t, err)
+		st, err := g.Stat()
+		must(t, err)
+		p := make([]byte, st.Size())
+		_, err = g.ReadAt(p, 0)
+		must(t, err)
+		var sectors []byte
+		for i := 0; i < len(p); i += sectorBytes {
+			sectors = append(sectors, p[i])
+		}
+		shown := strings.ReplaceAll(string(sectors), "\x00", ".")
+		if !strings.HasPrefix(shown, "aa") || strings.ContainsAny(shown, "d") {
+			t.Fatalf("seed %d: %s", seed, shown)
+		}
+		seen[shown] = true
+	}
+	for _, want := range []string{"aaa", "aabcc", "aab", "aab.c", "aaacc"} {
+		if !seen[want] {
+			t.Errorf("never %s, of %v", want, slices.Sorted(maps.Keys(seen)))
+		}
 	}
 }

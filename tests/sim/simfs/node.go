@@ -14,9 +14,10 @@ const (
 	plain    kind = iota // bytes that were synced
 	walLog               // records up to a sequence number
 	manifest             // edits up to the first that cannot be
+	raftLog              // bytes that were synced, and of those written since whatever a seed says
 )
 
-// classify tells Pebble's logs and manifests by their names, and their file numbers.
+// classify tells Pebble's logs and manifests, and the segments of the raft log, by their names, and their file numbers.
 func classify(name string) (kind, uint64) {
 	if s, ok := strings.CutPrefix(name, "MANIFEST-"); ok {
 		if n, err := strconv.ParseUint(s, 10, 64); err == nil {
@@ -28,6 +29,11 @@ func classify(name string) (kind, uint64) {
 			return walLog, n
 		}
 	}
+	if s, ok := strings.CutSuffix(name, ".raft"); ok {
+		if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+			return raftLog, n
+		}
+	}
 	return plain, 0
 }
 
@@ -35,11 +41,13 @@ func classify(name string) (kind, uint64) {
 type node struct {
 	// of a file
 	kind   kind
-	num    uint64 // file number of a log or manifest
+	num    uint64 // file number of a log, manifest or segment
 	data   data
 	synced int64 // bytes; of a log it says only what Pebble did, see Durable
 	// before holds the synced bytes if some of them were overwritten since, which Pebble never does.
 	before *data
+	// unsynced are the writes to a segment of the raft log since its last sync, in order.
+	unsynced []piece
 	// batches are those in the first scannedBytes of a log.
 	batches      []batch
 	scannedBytes int64
@@ -52,6 +60,12 @@ type node struct {
 	db bool
 	// limbo holds what Pebble removed from a database and a crash may bring back.
 	limbo []removed
+}
+
+// piece is bytes at an offset of a file.
+type piece struct {
+	off int64
+	p   []byte
 }
 
 // removed is a file in limbo.

@@ -1,0 +1,268 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/internal/fault"
+)
+
+// ErrCorruption is wrapped by the error of Open for a journal that is damaged, other than by a crash.
+var ErrCorruption = fault.New(fault.Corrupt, "corruption")
+
+// suffix ends the names of segments.
+const suffix = ".raft"
+
+func fileName(slot int) string { return fmt.Sprintf("%06d%s", slot, suffix) }
+
+// Open reads a journal, or begins one in an empty directory. Adopt follows.
+func Open(o Options) (*Journal, error) {
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = defaultSegmentBytes
+	}
+	j := &Journal{opt: o, logs: make(map[uint64]*log), oldest: 1}
+	found, err := j.look()
+	if err == nil {
+		err = j.replay(found)
+	}
+	if err == nil && !o.ReadOnly {
+		// What is read here counts as written for good from now on; after the end of a process alone it may not be yet.
+		for _, s := range j.segs {
+			err = errors.Join(err, s.f.SyncData())
+		}
+	}
+	if err != nil {
+		for _, s := range found {
+			_ = s.f.Close()
+		}
+		return nil, err
+	}
+	j.synced = j.end()
+	return j, nil
+}
+
+// image is a segment's file as Open finds it.
+type image struct {
+	*segment
+	b     []byte
+	head  header // of the first record
+	whole bool   // there is one
+}
+
+// look opens and reads all files.
+func (j *Journal) look() (out []*image, err error) {
+	names, err := j.opt.FS.List(j.opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		slot := 0
+		if _, err := fmt.Sscanf(n, "%06d"+suffix, &slot); err != nil || !strings.HasSuffix(n, suffix) || n != fileName(slot) {
+			continue
+		}
+		im, err := j.lookAt(j.opt.FS.PathJoin(j.opt.Dir, n), slot)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, im)
+		j.slot = max(j.slot, slot)
+	}
+	return out, nil
+}
+
+func (j *Journal) lookAt(name string, slot int) (*image, error) {
+	f, err := j.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	im := &image{segment: &segment{f: f, name: name, slot: slot}}
+	st, err := f.Stat()
+	if err == nil {
+		im.b = make([]byte, st.Size())
+		if _, err = f.ReadAt(im.b, 0); err == io.EOF && len(im.b) == 0 {
+			err = nil
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if im.head, _, im.whole = readRecord(im.b); im.whole {
+		im.seq, im.prev = im.head.seq, im.head.prev
+	}
+	return im, nil
+}
+
+func (j *Journal) openFile(name string) (vfs.File, error) {
+	if j.opt.ReadOnly {
+		return j.opt.FS.Open(name)
+	}
+	return j.opt.FS.OpenReadWrite(name, "raft-log")
+}
+
+// replay builds the logs from the chain of segments, and sorts out the files that are not on it.
+func (j *Journal) replay(files []*image) error {
+	chain := j.chain(files)
+	if chain == nil {
+		j.sortOut(files)
+		return j.checkEnd(files, place{})
+	}
+	for i, im := range chain {
+		to := uint32(len(im.b))
+		if i+1 < len(chain) {
+			to = chain[i+1].prev.off
+		}
+		j.segs = append(j.segs, im.segment)
+		if err := j.replaySegment(im, to); err != nil {
+			return err
+		}
+		if im.end < to || i+1 == len(chain) {
+			if err := j.checkEnd(files, j.end()); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	j.oldest = j.segs[0].seq
+	j.sortOut(files)
+	return nil
+}
+
+// chain finds the segments that are needed, oldest first. A segment may be there whose predecessor a crash took, or its beginning:
+// then the journal ends before that one, see checkEnd.
+func (j *Journal) chain(files []*image) (chain []*image) {
+	var whole []*image
+	for _, im := range files {
+		if im.whole {
+			whole = append(whole, im)
+			j.seq = max(j.seq, im.seq)
+		}
+	}
+	slices.SortFunc(whole, func(a, b *image) int { return cmp.Compare(a.seq, b.seq) })
+	for i := len(whole) - 1; i >= 0; {
+		chain = []*image{whole[i]}
+		oldest := whole[i].oldest()
+		for i--; i >= 0 && chain[0].seq > oldest; i-- {
+			if whole[i].seq == chain[0].prev.seq {
+				chain = append([]*image{whole[i]}, chain...)
+			} else if whole[i].seq < chain[0].prev.seq {
+				break // the one between is missing: begin anew, here
+			}
+		}
+		if chain[0].seq <= oldest {
+			return chain
+		}
+	}
+	return nil
+}
+
+// oldest is the oldest segment that was needed when the last record of this one was written.
+func (im *image) oldest() uint64 {
+	oldest := im.head.oldest
+	for off := 0; off < len(im.b); {
+		h, p, ok := readRecord(im.b[off:])
+		if !ok || h.seq != im.seq {
+			break
+		}
+		oldest = h.oldest
+		off += headerLen + len(p)
+	}
+	return oldest
+}
+
+// replaySegment takes the records of a segment up to an offset, or to the first that is not whole.
+func (j *Journal) replaySegment(im *image, to uint32) (err error) {
+	var b Batch
+	for im.end < to {
+		h, p, ok := readRecord(im.b[im.end:])
+		if !ok || h.seq != im.seq {
+			return nil
+		}
+		for err = b.decode(p); err == nil && len(b.items) > 0; b.items = b.items[1:] {
+			if err = j.check(b.items[:1]); err == nil {
+				j.take(&b, &b.items[0], im.segment, im.end)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s at %d: %w", ErrCorruption, im.name, im.end, err)
+		}
+		im.end += headerLen + h.length
+	}
+	return nil
+}
+
+// checkEnd refuses a journal that ends at a place where it was on disk beyond.
+//
+// INVARIANT: what was promised is there, or the store does not start. A record names how far the journal was on disk when it
+// was written; so one behind the end that names more shows that what is missing is not what a crash took.
+func (j *Journal) checkEnd(files []*image, end place) error {
+	var err error
+	for _, im := range files {
+		from := 0
+		if im.seq == end.seq {
+			from = int(im.end)
+		}
+		eachRecord(im.b, from, func(off int, h header) {
+			if err == nil && h.seq >= end.seq && end.before(place{h.seq, uint32(off)}) && end.before(h.synced) {
+				err = fmt.Errorf("%w: the raft log in %s ends in segment %d at %d, but %s at %d says that it was on disk up to segment %d at %d",
+					ErrCorruption, j.opt.Dir, end.seq, end.off, im.name, off, h.synced.seq, h.synced.off)
+			}
+			j.seq = max(j.seq, h.seq)
+		})
+	}
+	return err
+}
+
+// sortOut makes the files that are not on the chain ready to be used again, once a record behind the chain is on disk.
+func (j *Journal) sortOut(files []*image) {
+	slices.SortFunc(files, func(a, b *image) int { return cmp.Compare(b.slot, a.slot) })
+	for _, im := range files {
+		if !slices.Contains(j.segs, im.segment) {
+			j.freed = append(j.freed, freed{s: im.segment})
+		}
+	}
+}
+
+// Adopt is told who lives, by shard, and how far each log is truncated. Everything else is forgotten, on disk as well, so that
+// it does not come back as part of a later life. Called once, before anything else.
+func (j *Journal) Adopt(lives map[uint64]Life) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var strangers []uint64
+	// in any order: they are sorted below
+	for id, l := range j.logs {
+		if life, ok := lives[id]; !ok || life != l.life {
+			strangers = append(strangers, id)
+		}
+	}
+	slices.Sort(strangers)
+	if j.opt.ReadOnly {
+		for _, id := range strangers {
+			j.drop(id)
+		}
+		return nil
+	}
+	if len(strangers) == 0 {
+		return nil
+	}
+	b := &j.scratch
+	b.Reset()
+	for _, id := range strangers {
+		b.forget(id)
+	}
+	if err := j.write(b); err != nil {
+		return err
+	}
+	end := Place{j.end()}
+	j.mu.Unlock()
+	err := j.Sync(end)
+	j.mu.Lock()
+	return err
+}
