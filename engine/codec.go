@@ -8,9 +8,9 @@ import (
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/skerrydb/skerry/engine/journal"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/internal/codec"
-	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -19,7 +19,7 @@ import (
 // to the commands that wrote them and are covered by Pebble's block checksums.
 
 // ErrCorruption is wrapped by every error that says that what was read is not what was written. The store stops.
-var ErrCorruption = fault.New(fault.Corrupt, "corruption")
+var ErrCorruption = journal.ErrCorruption
 
 func corrupt(key []byte, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrCorruption, keys.Format(key), fmt.Sprintf(format, args...))

@@ -16,13 +16,19 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// stoppedStore is the filesystem of a store that was closed in order: with an identity, a replica with a log, data in tables
-// and more in the write-ahead log.
+// stoppedStore is the filesystem of a store that was closed in order: with an identity, a replica with a log in a journal, data in
+// tables and more in the write-ahead log.
 func stoppedStore(t *testing.T) *vfs.MemFS {
 	t.Helper()
 	fs := vfs.NewMem()
-	e, err := Open(testDir, Options{FS: fs, MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
-	must(t, err)
+	e := openJournaled(t, fs)
+	fillStore(t, e)
+	must(t, e.Close())
+	return fs
+}
+
+func fillStore(t *testing.T, e *Engine) {
+	t.Helper()
 	must(t, e.SetIdent(Ident{Cluster: 7, Store: 9, Format: 1}))
 	l := create(t, e, newState(desc(1001, rng("a", "m"), 11), 11))
 	fill := func(lo, hi uint64) {
@@ -40,9 +46,8 @@ func stoppedStore(t *testing.T) *vfs.MemFS {
 	}
 	fill(0, 200)
 	must(t, e.db.Flush())
-	fill(200, 300)
-	must(t, e.Close())
-	return fs
+	fill(200, 290)
+	fill(290, 300)
 }
 
 // content reads everything from a store, or says why not.
@@ -100,15 +105,9 @@ func TestFlippedByte(t *testing.T) {
 		t.Fatalf("a sound store: %+v, %v", c, bad)
 	}
 	names := []string{storeFile, sealFile}
-	inDB, err := fs.List(path.Join(testDir, dbDir))
-	must(t, err)
-	slices.Sort(inDB)
 	kinds := make(map[string]int)
-	for _, n := range inDB {
-		if n != "LOCK" {
-			names = append(names, dbDir+"/"+n)
-		}
-	}
+	names = append(names, filesIn(t, fs, dbDir)...)
+	names = append(names, filesIn(t, fs, logDir)...)
 	for _, n := range names {
 		file := path.Join(testDir, n)
 		text := read(t, fs, file)
@@ -140,10 +139,75 @@ func TestFlippedByte(t *testing.T) {
 		}
 	}
 	t.Logf("flipped: %v", kinds)
-	for _, kind := range []string{"sst", "log", "MANIFEST", "OPTIONS", "STORE", "SEAL"} {
+	for _, kind := range []string{"sst", "log", "raft", "MANIFEST", "OPTIONS", "STORE", "SEAL"} {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s was hurt: %v", kind, kinds)
 		}
+	}
+}
+
+// filesIn are the files of a directory of the store, without the lock.
+func filesIn(t *testing.T, fs vfs.FS, dir string) (names []string) {
+	t.Helper()
+	all, err := fs.List(path.Join(testDir, dir))
+	must(t, err)
+	slices.Sort(all)
+	for _, n := range all {
+		if n != "LOCK" {
+			names = append(names, dir+"/"+n)
+		}
+	}
+	return names
+}
+
+// TestFlippedLog flips one byte of the raft log of a store that crashed, at every place: it does not start, or nothing is missing.
+// Only of the last record it cannot tell that it was there.
+func TestFlippedLog(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	e := openJournaled(t, fs)
+	fillStore(t, e)
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{})
+	mustClose(t, e)
+	last := func(fs vfs.FS) (uint64, error) {
+		e, err := Open(testDir, Options{FS: fs, SegmentBytes: testSegmentBytes})
+		if err != nil {
+			return 0, err
+		}
+		defer mustClose(t, e)
+		all, err := e.Replicas()
+		if err != nil {
+			return 0, err
+		}
+		return all[0].LastIndex, nil
+	}
+	want, err := last(clone(t, crashed))
+	must(t, err)
+	refused, missing := 0, 0
+	for _, n := range filesIn(t, crashed, logDir) {
+		text := read(t, crashed, path.Join(testDir, n))
+		for at := 0; at < len(text); at += 13 {
+			c := clone(t, crashed)
+			hurt := bytes.Clone(text)
+			hurt[at] ^= 0x10
+			f, err := c.Create(path.Join(testDir, n), vfs.WriteCategoryUnspecified)
+			must(t, err)
+			_, err = f.Write(hurt)
+			must(t, errors.Join(err, f.Close()))
+			switch have, err := last(c); {
+			case err != nil && !said([]error{err}):
+				t.Errorf("%s, byte %d of %d: it is not said clearly: %v", n, at, len(text), err)
+			case err != nil:
+				refused++
+			case have == want-10:
+				missing++ // the last record
+			case have != want:
+				t.Errorf("%s, byte %d of %d: the log ends at %d, not at %d", n, at, len(text), have, want)
+			}
+		}
+	}
+	t.Logf("%d refused, %d without the last record", refused, missing)
+	if refused == 0 || missing > refused/5 {
+		t.Errorf("%d refused, %d without the last record", refused, missing)
 	}
 }
 
@@ -197,14 +261,9 @@ func TestSealIsBroken(t *testing.T) {
 	if !has(open) {
 		t.Error("it was not sealed again")
 	}
-	inDB, err := fs.List(path.Join(testDir, dbDir))
-	must(t, err)
-	for _, n := range inDB {
-		if n == "LOCK" {
-			continue
-		}
+	for _, n := range append(filesIn(t, fs, dbDir), filesIn(t, fs, logDir)...) {
 		c := clone(t, fs)
-		must(t, c.Remove(path.Join(testDir, dbDir, n)))
+		must(t, c.Remove(path.Join(testDir, n)))
 		if _, err := content(c); !said([]error{err}) || !strings.Contains(err.Error(), n) {
 			t.Errorf("without %s: %v", n, err)
 		}

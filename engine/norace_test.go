@@ -3,4 +3,4 @@
 package engine
 
 // crashSeeds is how many runs TestCrash makes of each kind.
-const crashSeeds = 6
+const crashSeeds = 4

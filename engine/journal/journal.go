@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -160,9 +161,9 @@ func (j *Journal) file() (*segment, error) {
 		return nil, err
 	}
 	s.f = f
-	if err = f.Preallocate(0, j.opt.SegmentBytes); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("allocate %s: %w", s.name, err)
+	// A filesystem that cannot give room beforehand gives it with each write.
+	if err = f.Preallocate(0, j.opt.SegmentBytes); errors.Is(err, syscall.ENOSPC) {
+		return nil, errors.Join(fmt.Errorf("allocate %s: %w", s.name, err), f.Close())
 	}
 	d, err := j.opt.FS.OpenDir(j.opt.Dir)
 	if err != nil {

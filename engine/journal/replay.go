@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -47,12 +46,24 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
-// image is a segment's file as Open finds it.
+// image is a segment's file as Open finds it. It is read whenever it is looked at: all at once would be as large as the journal.
 type image struct {
 	*segment
-	b     []byte
+	size  int64
 	head  header // of the first record
 	whole bool   // there is one
+}
+
+// read returns what the file holds.
+func (im *image) read() ([]byte, error) {
+	b := make([]byte, im.size)
+	if len(b) == 0 {
+		return b, nil
+	}
+	if _, err := im.f.ReadAt(b, 0); err != nil {
+		return nil, fmt.Errorf("read %s: %w", im.name, err)
+	}
+	return b, nil
 }
 
 // look opens and reads all files.
@@ -84,17 +95,15 @@ func (j *Journal) lookAt(name string, slot int) (*image, error) {
 	}
 	im := &image{segment: &segment{f: f, name: name, slot: slot}}
 	st, err := f.Stat()
+	var b []byte
 	if err == nil {
-		im.b = make([]byte, st.Size())
-		if _, err = f.ReadAt(im.b, 0); err == io.EOF && len(im.b) == 0 {
-			err = nil
-		}
+		im.size = st.Size()
+		b, err = im.read()
 	}
 	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, errors.Join(err, f.Close())
 	}
-	if im.head, _, im.whole = readRecord(im.b); im.whole {
+	if im.head, _, im.whole = readRecord(b); im.whole {
 		im.seq, im.prev = im.head.seq, im.head.prev
 	}
 	return im, nil
@@ -109,13 +118,16 @@ func (j *Journal) openFile(name string) (vfs.File, error) {
 
 // replay builds the logs from the chain of segments, and sorts out the files that are not on it.
 func (j *Journal) replay(files []*image) error {
-	chain := j.chain(files)
+	chain, err := j.chain(files)
+	if err != nil {
+		return err
+	}
 	if chain == nil {
 		j.sortOut(files)
 		return j.checkEnd(files, place{})
 	}
 	for i, im := range chain {
-		to := uint32(len(im.b))
+		to := uint32(im.size)
 		if i+1 < len(chain) {
 			to = chain[i+1].prev.off
 		}
@@ -137,7 +149,7 @@ func (j *Journal) replay(files []*image) error {
 
 // chain finds the segments that are needed, oldest first. A segment may be there whose predecessor a crash took, or its beginning:
 // then the journal ends before that one, see checkEnd.
-func (j *Journal) chain(files []*image) (chain []*image) {
+func (j *Journal) chain(files []*image) (chain []*image, err error) {
 	var whole []*image
 	for _, im := range files {
 		if im.whole {
@@ -148,7 +160,10 @@ func (j *Journal) chain(files []*image) (chain []*image) {
 	slices.SortFunc(whole, func(a, b *image) int { return cmp.Compare(a.seq, b.seq) })
 	for i := len(whole) - 1; i >= 0; {
 		chain = []*image{whole[i]}
-		oldest := whole[i].oldest()
+		oldest, err := whole[i].oldest()
+		if err != nil {
+			return nil, err
+		}
 		for i--; i >= 0 && chain[0].seq > oldest; i-- {
 			if whole[i].seq == chain[0].prev.seq {
 				chain = append([]*image{whole[i]}, chain...)
@@ -157,31 +172,35 @@ func (j *Journal) chain(files []*image) (chain []*image) {
 			}
 		}
 		if chain[0].seq <= oldest {
-			return chain
+			return chain, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // oldest is the oldest segment that was needed when the last record of this one was written.
-func (im *image) oldest() uint64 {
-	oldest := im.head.oldest
-	for off := 0; off < len(im.b); {
-		h, p, ok := readRecord(im.b[off:])
+func (im *image) oldest() (oldest uint64, err error) {
+	b, err := im.read()
+	for len(b) > 0 {
+		h, p, ok := readRecord(b)
 		if !ok || h.seq != im.seq {
 			break
 		}
 		oldest = h.oldest
-		off += headerLen + len(p)
+		b = b[headerLen+len(p):]
 	}
-	return oldest
+	return oldest, err
 }
 
 // replaySegment takes the records of a segment up to an offset, or to the first that is not whole.
-func (j *Journal) replaySegment(im *image, to uint32) (err error) {
+func (j *Journal) replaySegment(im *image, to uint32) error {
+	all, err := im.read()
+	if err != nil {
+		return err
+	}
 	var b Batch
 	for im.end < to {
-		h, p, ok := readRecord(im.b[im.end:])
+		h, p, ok := readRecord(all[min(int(im.end), len(all)):])
 		if !ok || h.seq != im.seq {
 			return nil
 		}
@@ -203,21 +222,27 @@ func (j *Journal) replaySegment(im *image, to uint32) (err error) {
 // INVARIANT: what was promised is there, or the store does not start. A record names how far the journal was on disk when it
 // was written; so one behind the end that names more shows that what is missing is not what a crash took.
 func (j *Journal) checkEnd(files []*image, end place) error {
-	var err error
 	for _, im := range files {
 		from := 0
 		if im.seq == end.seq {
 			from = int(im.end)
 		}
-		eachRecord(im.b, from, func(off int, h header) {
+		b, err := im.read()
+		if err != nil {
+			return err
+		}
+		eachRecord(b, from, func(off int, h header) {
 			if err == nil && h.seq >= end.seq && end.before(place{h.seq, uint32(off)}) && end.before(h.synced) {
 				err = fmt.Errorf("%w: the raft log in %s ends in segment %d at %d, but %s at %d says that it was on disk up to segment %d at %d",
 					ErrCorruption, j.opt.Dir, end.seq, end.off, im.name, off, h.synced.seq, h.synced.off)
 			}
 			j.seq = max(j.seq, h.seq)
 		})
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // sortOut makes the files that are not on the chain ready to be used again, once a record behind the chain is on disk.

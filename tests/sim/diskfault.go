@@ -101,7 +101,7 @@ func (d *disk) line(message, whole string) string {
 }
 
 // where matches what says where a fault is: a file of Pebble's, its number alone, or, of a log, only the directory.
-var where = regexp.MustCompile(`\d{6}|NNNNNN\.log|open store in data/\w+: pebble: error when replaying WAL`)
+var where = regexp.MustCompile(`\d{6}|NNNNNN\.(log|raft)|open store in data/\w+: pebble: error when replaying WAL`)
 
 // started judges how a start on this disk came out.
 func (d *disk) started(s *server, err error) {
@@ -214,9 +214,28 @@ func (c *cluster) failSyncs() {
 	if s.seated() && c.w.Chance(0.4) {
 		part = partPlacement
 	}
+	if c.w.Chance(0.4) {
+		c.failRaftLog(s, part)
+		return
+	}
 	c.main.Log("a sync of the log of the %s of %s fails", part, s)
 	c.faults["fail-sync: write-ahead log"]++
 	s.breakLog(part, syncFailed)
+}
+
+// failRaftLog lets one sync of a raft log fail, whenever the next one is: it is a task of ours that asks for it.
+func (c *cluster) failRaftLog(s *server, part string) {
+	c.main.Log("the next sync of the raft log of the %s of %s fails", part, s)
+	s.disk.kind = syncFailed
+	failed := false
+	s.disk.parts[part].FailSyncs(func(name string) bool {
+		if failed || !simfs.IsRaftLog(name) {
+			return false
+		}
+		failed = true
+		c.faults["fail-sync: raft log"]++
+		return true
+	})
 }
 
 // isStaged matches the tables that a snapshot is received in, before Pebble has them.

@@ -35,6 +35,9 @@ func (f *FS) FailWrites(match func(name string) bool) {
 // IsLog matches the write-ahead logs of a database.
 func IsLog(name string) bool { k, _ := classify(path.Base(name)); return k == walLog }
 
+// IsRaftLog matches the segments of the raft log.
+func IsRaftLog(name string) bool { k, _ := classify(path.Base(name)); return k == raftLog }
+
 // IsManifest matches the manifests of a database.
 func IsManifest(name string) bool { k, _ := classify(path.Base(name)); return k == manifest }
 
