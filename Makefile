@@ -70,7 +70,6 @@ sim: ## simulated worlds, SEEDS=1..200 for at most MINUTES=5, some of them twice
 	$(BIN)/skerry-sim verify --seeds 1..10
 	go test ./raftstore/group -count=1 -run TestRandom -rapid.checks=400
 	go test ./placement/tso ./shard ./client -count=1 -run 'TestUniqueOverLeaders|TestAtMostOnce|TestMapConverges' -rapid.checks=400
-	go test ./tests/linear -count=1 -v
 
 placementsim: ## the schedulers over 1,000 simulated stores and 1,000,000 shards; writes what it takes into docs/placement.md
 	SKERRY_PLACEMENTSIM=1 go test ./placement -count=1 -run TestMemory -v

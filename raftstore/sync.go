@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ type syncLoop struct {
 	queue  []syncItem
 	oldest env.Time // since of the oldest item not yet synced; 0 if there is none
 	last   env.Time // when a sync was last finished
-	// took is how long a sync takes, about: an average of the last few, for the report to placement.
+	// took is how long a batch waits for its sync, about: an average of the last few, for the report to placement.
 	took time.Duration
 }
 
@@ -120,11 +121,8 @@ func (l *syncLoop) drain() bool {
 		return false
 	}
 	var err error
-	began := l.store.env.Now()
 	l.store.env.Call("sync log", func() { err = waitAll(items) })
-	l.mu.Lock()
-	l.took += (l.store.env.Now().Sub(began) - l.took) / tookParts
-	l.mu.Unlock()
+	l.noteTook(items)
 	if err != nil {
 		l.store.broken("sync the log", err)
 		return false
@@ -132,6 +130,18 @@ func (l *syncLoop) drain() bool {
 	l.observe(items)
 	l.deliver(items)
 	return true
+}
+
+// noteTook averages how long the oldest batch of items waited for the disk. A sync may cover batches that were not yet queued
+// when it began: how long the loop waited for those says nothing.
+func (l *syncLoop) noteTook(items []syncItem) {
+	i := slices.IndexFunc(items, func(it syncItem) bool { return it.batch != nil })
+	if i < 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took += (l.store.env.Now().Sub(items[i].since) - l.took) / tookParts
 }
 
 // waitAll waits for the batches in the order of their commits.
