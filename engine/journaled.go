@@ -118,18 +118,9 @@ func (e *Engine) giveJournalBatch(b *journal.Batch) {
 	e.spareJournal.Store(b)
 }
 
-// life says whose log a replica's is to the journal.
-func (f *found) life() journal.Life {
-	return journal.Life{Replica: uint64(f.hard.replica), Index: f.hard.base.index, Term: f.hard.base.term}
-}
-
-// truncated is the last entry that the shard's log does not need.
-func (f *found) truncated() uint64 {
-	t := f.hard.base.index
-	if f.applied != nil {
-		t = max(t, f.applied.TruncIndex)
-	}
-	return t
+// lifeOf says to the journal whose log it is that begins behind base.
+func lifeOf(r shard.ReplicaID, base position) journal.Life {
+	return journal.Life{Replica: uint64(r), Index: base.index, Term: base.term}
 }
 
 // adoptLogs tells the journal which logs belong to replicas that live, and moves what the database holds of them.
@@ -141,7 +132,7 @@ func (e *Engine) adoptLogs(all []*found) error {
 	lives := make(map[uint64]journal.Life)
 	for _, f := range all {
 		if f.hard != nil {
-			lives[uint64(f.id)] = f.life()
+			lives[uint64(f.id)] = lifeOf(f.hard.replica, f.hard.base)
 		}
 	}
 	err := j.Adopt(lives)
@@ -150,7 +141,7 @@ func (e *Engine) adoptLogs(all []*found) error {
 	}
 	for _, f := range all {
 		if f.hard != nil {
-			j.Truncate(uint64(f.id), f.truncated())
+			j.Truncate(uint64(f.id), f.state().truncated().index)
 		}
 	}
 	return err
@@ -202,12 +193,12 @@ func (e *Engine) moveLog(f *found) (end journal.Place, err error) {
 		}
 		return err
 	}
-	next := f.truncated() + 1
+	next, life := f.state().truncated().index+1, lifeOf(f.hard.replica, f.hard.base)
 	err = e.each(keys.LogBetween(f.id, next, ^uint64(0)), func(k, v []byte) (bool, error) {
 		if _, index, _ := keys.DecodeLog(k); index != next {
 			return false, corrupt(keys.Log(f.id, next), "log entry is missing, the next is %d; %s", index, restoreAdvice)
 		}
-		b.Append(uint64(f.id), f.life(), next, 1)
+		b.Append(uint64(f.id), life, next, 1)
 		copy(b.Entry(len(v)), v)
 		next++
 		if b.Len() < moveBytes {

@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/journal"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
@@ -52,9 +50,7 @@ func (e *Engine) OpenLog(rs ReplicaState) *Log {
 }
 
 // life says whose log this is to the journal.
-func (l *Log) life() journal.Life {
-	return journal.Life{Replica: uint64(l.replica), Index: l.base.index, Term: l.base.term}
-}
+func (l *Log) life() journal.Life { return lifeOf(l.replica, l.base) }
 
 func (l *Log) set(rs ReplicaState) {
 	l.replica, l.hard, l.desc = rs.Replica, rs.Hard, rs.Desc
@@ -129,31 +125,17 @@ func (e *Engine) readLogHeader(id shard.ID, index uint64) (h logHeader, err erro
 	if err := e.check(); err != nil {
 		return logHeader{}, err
 	}
+	found := false
+	err = e.eachLogged(id, index, index, func(_ uint64, got logHeader, _ []byte) (bool, error) {
+		h, found = got, true
+		return false, nil
+	})
 	key := keys.Log(id, index)
-	if e.journal() != nil {
-		found := false
-		err := e.eachJournaled(id, index, index, func(_ uint64, got logHeader, _ []byte) (bool, error) {
-			h, found = got, true
-			return true, nil
-		})
-		if err == nil && !found {
-			err = corrupt(key, "log entry is missing")
-		}
-		if err != nil {
-			return logHeader{}, e.readFailed("read "+keys.Format(key), err)
-		}
-		return h, nil
-	}
-	v, c, err := e.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return logHeader{}, e.fail(corrupt(key, "log entry is missing"))
+	if err == nil && !found {
+		err = corrupt(key, "log entry is missing")
 	}
 	if err != nil {
 		return logHeader{}, e.readFailed("read "+keys.Format(key), err)
-	}
-	defer c.Close()
-	if h, _, err = decodeLogValue(key, v); err != nil {
-		return logHeader{}, e.fail(err)
 	}
 	return h, nil
 }

@@ -110,6 +110,16 @@ func (f *found) add(kind keys.StateKind, k, v []byte) (err error) {
 	return err
 }
 
+// state is what the records say of a replica, which has a hard state, without its log.
+func (f *found) state() ReplicaState {
+	rs := ReplicaState{Shard: f.id, Replica: f.hard.replica, Desc: f.desc, Hard: f.hard.hard,
+		recovered: true, base: f.hard.base}
+	if f.applied != nil {
+		rs.Applied, rs.recoveredIndex = *f.applied, f.applied.Index
+	}
+	return rs
+}
+
 const restoreAdvice = "the store is damaged: remove it from the cluster and add an empty one"
 
 // recoverReplica makes the state from which a replica starts.
@@ -123,11 +133,7 @@ func (e *Engine) recoverReplica(f *found) (ReplicaState, error) {
 		return ReplicaState{}, fmt.Errorf("%w: %s: hard state present: %t, descriptor: %t, applied: %t; %s",
 			ErrCorruption, f.id, f.hard != nil, f.desc != nil, f.applied != nil, restoreAdvice)
 	}
-	rs := ReplicaState{Shard: f.id, Replica: f.hard.replica, Desc: f.desc, Hard: f.hard.hard,
-		recovered: true, base: f.hard.base}
-	if f.applied != nil {
-		rs.Applied, rs.recoveredIndex = *f.applied, f.applied.Index
-	}
+	rs := f.state()
 	if rs.Replica < f.next {
 		return rs, fmt.Errorf("%w: %s: replica %s lives, but its tombstone says that ids below %s must not; %s",
 			ErrCorruption, f.id, rs.Replica, f.next, restoreAdvice)
