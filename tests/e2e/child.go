@@ -48,6 +48,8 @@ type Child struct {
 	Hurtful                 bool   // disks and clocks do what orders say
 	Bug                     string // planted, in a build with the tag bugs
 	MemTableBytes           int64
+	SegmentBytes            int64 // with Lossy
+	LogEntries              uint64
 	MemoryBudget            int64
 	CacheBytes              int64
 	SplitBytes              int64
@@ -103,7 +105,7 @@ func (c *Child) run() int {
 	}
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store: &node.StoreConfig{CapacityBytes: capacity, MemTableBytes: c.MemTableBytes, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
+		Store: &node.StoreConfig{CapacityBytes: capacity, MemTableBytes: c.MemTableBytes, LogEntries: c.LogEntries, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
 			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)
@@ -117,6 +119,7 @@ func (c *Child) run() int {
 			fs.Skip = regexp.MustCompile(c.SkipSync).MatchString
 		}
 		cfg.FS = fs
+		cfg.Disk = func(string) node.Disk { return node.Disk{FS: fs, SegmentBytes: c.SegmentBytes} }
 	}
 	obey := func(order) error { return fmt.Errorf("this process takes no orders") }
 	if c.Hurtful {

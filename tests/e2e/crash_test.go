@@ -120,10 +120,17 @@ func killAll(t testing.TB, c *Cluster, rounds int, load, patience time.Duration)
 	return nil
 }
 
+// So small that tables, the manifest, and what is no longer in the raft log matter within seconds.
+const (
+	smallMemTable = 256 << 10 // bytes
+	smallSegment  = 64 << 10  // bytes
+	shortLog      = 256       // entries
+)
+
 // TestKillAllLossy: kill -9 of all processes at once, on a filesystem that then loses everything that was not synced.
 func TestKillAllLossy(t *testing.T) {
 	t.Parallel()
-	c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, MemTableBytes: 256 << 10})
+	c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, MemTableBytes: smallMemTable, SegmentBytes: smallSegment, LogEntries: shortLog})
 	if err := killAll(t, c, 3, time.Second, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -147,22 +154,27 @@ type recorder struct {
 func (r *recorder) Errorf(format string, args ...any) { r.failed.Store(true) }
 
 // TestRemovedSyncIsFound proves that TestKillAllLossy sees what it should: without one kind of sync it must fail. In
-// the ordinary run only the first kind is removed, the one of our own log; SKERRY_LONG=1 removes each in turn.
+// the ordinary run only the first kind is removed, the one of our own log, which every acknowledged write waits for;
+// SKERRY_LONG=1 removes each in turn.
 func TestRemovedSyncIsFound(t *testing.T) {
 	t.Parallel()
-	kinds := []struct{ name, files string }{
-		{"log of the stores", `store/.*\.log$`},
-		{"log of placement", `placement/.*\.log$`},
-		{"manifest", `MANIFEST`},
-		{"tables", `\.sst$`},
+	kinds := []struct {
+		name, files   string
+		memTableBytes int64
+	}{
+		{"raft log of the stores", `store/.*\.raft$`, smallMemTable},
+		// Of this one only what is in no table yet is lost, and matters when the raft log has it no more.
+		{"database log of the stores", `store/.*\.log$`, 0},
+		{"logs of placement", `placement/.*\.(log|raft)$`, smallMemTable},
+		{"manifest", `MANIFEST`, smallMemTable},
+		{"tables", `\.sst$`, smallMemTable},
 	}
 	if os.Getenv("SKERRY_LONG") == "" {
 		kinds = kinds[:1]
 	}
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			// Small memtables, so that tables and manifest matter within seconds.
-			c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, SkipSync: k.files, MemTableBytes: 256 << 10})
+			c := New(t, Options{SplitKeys: splitKeys(4), Lossy: true, SkipSync: k.files, MemTableBytes: k.memTableBytes, SegmentBytes: smallSegment, LogEntries: shortLog})
 			r := &recorder{TB: t}
 			err := killAll(r, c, 3, 2*time.Second, 12*time.Second)
 			if err == nil && !r.failed.Load() {

@@ -45,6 +45,10 @@ type Options struct {
 	Bug string
 	// MemTableBytes is the size of the stores' memtables; 0 is the default.
 	MemTableBytes int64
+	// SegmentBytes, with Lossy, is the size of a segment of the raft log; 0 is the default.
+	SegmentBytes int64
+	// LogEntries is how long a shard's log grows before it is cut; 0 is the default.
+	LogEntries uint64
 	// MemoryBudget and CacheBytes are the stores'; 0 is the default. With a budget the runtime of each node is told how much
 	// memory it may take, as the command does.
 	MemoryBudget, CacheBytes int64
@@ -127,7 +131,7 @@ func (c *Cluster) newProc(i int, listen []string, o Options) *Proc {
 	p := &Proc{c: c, Index: i}
 	p.child = Child{Listen: listen[i], Advertise: c.net.addr(i), Via: c.net.via(i, listen),
 		Data: filepath.Join(c.Dir, fmt.Sprintf("node%d", i+1)), SplitKeys: o.SplitKeys, Stores: o.Nodes - o.Late, Lossy: o.Lossy,
-		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes, MemoryBudget: o.MemoryBudget, CacheBytes: o.CacheBytes,
+		SkipSync: o.SkipSync, Hurtful: o.Hurtful, Bug: o.Bug, Bootstrap: true, Verbose: o.Verbose, MemTableBytes: o.MemTableBytes, SegmentBytes: o.SegmentBytes, LogEntries: o.LogEntries, MemoryBudget: o.MemoryBudget, CacheBytes: o.CacheBytes,
 		SplitBytes: o.SplitBytes, DownAfter: o.DownAfter, SnapshotBytesPerSecond: o.SnapshotBytesPerSecond, CheckEvery: o.CheckEvery, Uncompared: o.Uncompared}
 	if o.Direct {
 		p.child.Advertise, p.child.Via = listen[i], nil
