@@ -55,7 +55,7 @@ bench-failover: ## kill -9 of a store to the first put on its last shard, with 2
 	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
 	SKERRY_FAILOVER=1000x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
 
-bench-fill: ## latency of puts on 1,000 shards before, while and after a store is added
+bench-fill: ## latency of puts on 1,000 shards while an added store fills and while it does not, in turns
 	SKERRY_FILL=1000 go test ./tests/e2e -count=1 -run TestFillUnderLoad -v -timeout 40m
 
 bench-idle: ## CPU and heap of 10,000 idle shards on three stores

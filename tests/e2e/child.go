@@ -48,7 +48,7 @@ type Child struct {
 	Hurtful                 bool   // disks and clocks do what orders say
 	Bug                     string // planted, in a build with the tag bugs
 	MemTableBytes           int64
-	SegmentBytes            int64 // with Lossy
+	SegmentBytes            int64
 	LogEntries              uint64
 	MemoryBudget            int64
 	CacheBytes              int64
@@ -119,11 +119,13 @@ func (c *Child) run() int {
 			fs.Skip = regexp.MustCompile(c.SkipSync).MatchString
 		}
 		cfg.FS = fs
-		cfg.Disk = func(string) node.Disk { return node.Disk{FS: fs, SegmentBytes: c.SegmentBytes} }
 	}
 	obey := func(order) error { return fmt.Errorf("this process takes no orders") }
 	if c.Hurtful {
 		obey = c.hurtful(&cfg)
+	}
+	if c.SegmentBytes != 0 {
+		cfg.Disk = func(string) node.Disk { return node.Disk{FS: cfg.FS, SegmentBytes: c.SegmentBytes} }
 	}
 	if c.Member != 0 {
 		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores,

@@ -22,6 +22,7 @@ import (
 // SKERRY_NEMESIS_MINUTES makes it longer, SKERRY_NEMESIS_NODES wider (3), SKERRY_NEMESIS_SEED repeats what is tried, and
 // SKERRY_NEMESIS_DISK=real keeps what is not synced through a kill, as a kernel does.
 func TestNemesis(t *testing.T) {
+	t.Parallel()
 	length, every := 25*time.Second, 5*time.Second
 	minutes := setting(t, "SKERRY_NEMESIS_MINUTES", 0)
 	if minutes > 0 {

@@ -16,6 +16,7 @@ const gcKeep = 10 * time.Second
 // SKERRY_TXN_MINUTES makes it longer, SKERRY_NEMESIS_NODES wider, SKERRY_NEMESIS_SEED repeats what is tried, and
 // SKERRY_NEMESIS_DISK=real keeps what is not synced through a kill.
 func TestNemesisTxn(t *testing.T) {
+	t.Parallel()
 	length, every := 6*time.Second, 5*time.Second
 	minutes := setting(t, "SKERRY_TXN_MINUTES", 0)
 	if minutes > 0 {

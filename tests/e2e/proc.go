@@ -45,7 +45,7 @@ type Options struct {
 	Bug string
 	// MemTableBytes is the size of the stores' memtables; 0 is the default.
 	MemTableBytes int64
-	// SegmentBytes, with Lossy, is the size of a segment of the raft log; 0 is the default.
+	// SegmentBytes is the size of a segment of the raft log; 0 is the default.
 	SegmentBytes int64
 	// LogEntries is how long a shard's log grows before it is cut; 0 is the default.
 	LogEntries uint64

@@ -25,6 +25,7 @@ import (
 // writer run, takes one store's disk away for good, and exports the tree again: byte for byte the same, and every
 // replica of a shard with the same checksum.
 func TestRealInput(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join(goroot(t), "src")
 	files := tree(t, root)
 	bin := buildSkerry(t)

@@ -21,6 +21,7 @@ import (
 // TestWatch: watchers see every change of many transactions once and in order, while shards split and move, and stores are
 // killed and start again. SKERRY_LONG=1 makes it 10 watchers of 100,000 transactions, instead of 3 of 3,000.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	w := watching{t: t, watchers: 3, txns: 3000, writers: 16, pause: 700 * time.Millisecond}
 	if os.Getenv("SKERRY_LONG") != "" {
 		w.watchers, w.txns, w.writers, w.pause = 10, 100_000, 48, 2*time.Second
