@@ -79,6 +79,18 @@ func DefaultMemoryBudget() int64 {
 	return max(budget.MinBytes, min(budget.DefaultBytes, total/budgetPart))
 }
 
+// The block cache of a store for which nobody chose one is a part of the machine's memory: a read that misses it unpacks a
+// block of 16 KiB again. Bounded above, because several stores may share a machine.
+const (
+	cachePart     = 8
+	maxCacheBytes = 2 << 30
+)
+
+// DefaultCacheBytes is the block cache of a store on this machine.
+func DefaultCacheBytes() int64 {
+	return max(defaultCacheBytes, min(maxCacheBytes, machineMemory(os.ReadFile)/cachePart))
+}
+
 // machineMemory is the memory of this machine, or of the control group that the process runs in, if that has a limit; zero
 // if that cannot be told.
 func machineMemory(read func(string) ([]byte, error)) int64 {

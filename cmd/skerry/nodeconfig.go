@@ -64,7 +64,7 @@ func nodeConfig(r role, v *config.Values) (node.Config, error) {
 		if c.Placement == nil && len(c.Join) == 0 {
 			return c, settingsf("a store needs a cluster: name its placement members with --join host:4400")
 		}
-		c.Store = &node.StoreConfig{CacheBytes: v.Size(keyCache), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
+		c.Store = &node.StoreConfig{CacheBytes: cacheBytes(v), MemTableBytes: v.Size(keyMemTable), SnapshotBytesPerSecond: v.Size(keySnapshotRate),
 			MemoryBudget: memoryBudget(v), CapacityBytes: v.Size(keyCapacity), LowSpace: v.Size(keyLowSpace), SplitBytes: orNever(v.Size(keySplitSize)), SplitWork: orNever(v.Number(keySplitLoad)),
 			SlowOperation: orNever(v.Duration(keySlowOperation)), CheckEvery: v.Duration(keyCheckEvery), CheckBytesPerSecond: v.Size(keyCheckRate)}
 	}
@@ -96,6 +96,14 @@ func memoryBudget(v *config.Values) int64 {
 		return n
 	}
 	return node.DefaultMemoryBudget()
+}
+
+// cacheBytes is a part of the machine's memory, unless somebody chose it.
+func cacheBytes(v *config.Values) int64 {
+	if n := v.Size(keyCache); n > 0 {
+		return n
+	}
+	return node.DefaultCacheBytes()
 }
 
 // minDownAfter leaves a store time to start again.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/spf13/pflag"
+
+	"github.com/skerrydb/skerry/cmd/node"
 )
 
 // TestNodeConfig: "server", "store" and "placement" take flags as their input and print what would run, or the error.
@@ -40,7 +42,11 @@ func TestNodeConfig(t *testing.T) {
 			fmt.Fprintf(&b, "placement: member %d of %v, bootstrap %v, replicas %d, stores %d, split keys %q\n", p.ID, p.Members, p.Bootstrap, p.Replicas, p.Stores, p.SplitKeys)
 		}
 		if s := c.Store; s != nil {
-			fmt.Fprintf(&b, "store: cache %d, mem-table %d, snapshots %d/s, split from %d or %d/s\n", s.CacheBytes, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes, s.SplitWork)
+			cache := fmt.Sprint(s.CacheBytes)
+			if s.CacheBytes == node.DefaultCacheBytes() {
+				cache = "of this machine"
+			}
+			fmt.Fprintf(&b, "store: cache %s, mem-table %d, snapshots %d/s, split from %d or %d/s\n", cache, s.MemTableBytes, s.SnapshotBytesPerSecond, s.SplitBytes, s.SplitWork)
 			if v.Given(keyCheckEvery) {
 				fmt.Fprintf(&b, "store: checked every %s, %d/s\n", s.CheckEvery, s.CheckBytesPerSecond)
 			}

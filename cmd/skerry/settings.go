@@ -78,7 +78,7 @@ func settings() *config.Registry {
 		config.Setting{Key: keyStores, Kind: config.Number, Usage: "stores to wait for before the first shards are made (default as many as replicas)"},
 		config.Setting{Key: keySplitKeys, Kind: config.List, Usage: `keys at which the first shards are cut; \xNN for any byte, \x2c for a comma`},
 		config.Setting{Key: keySplitKeysFile, Kind: config.Text, Usage: "file with one split key per line"},
-		config.Setting{Key: keyCache, Kind: config.Size, Default: "64MiB", Usage: "cache for blocks of data", Check: sizeWithin("1MiB", "1TiB")},
+		config.Setting{Key: keyCache, Kind: config.Size, Usage: "cache for blocks of data (default an eighth of the machine's memory, 64MiB to 2GiB)", Check: sizeWithin("1MiB", "1TiB")},
 		config.Setting{Key: keyMemTable, Kind: config.Size, Default: "64MiB", Usage: "size of a memtable; up to four exist", Check: sizeWithin("1MiB", "2GiB")},
 		config.Setting{Key: keyMemoryBudget, Kind: config.Size, Usage: "memory for what is under way (default a quarter of the machine's, at most 1GiB)", Check: sizeWithin("64MiB", "1TiB")},
 		config.Setting{Key: keyCapacity, Kind: config.Size, Usage: "how much of its disk a store may take (default all of it)", Check: sizeWithin("1GiB", "1024TiB")},
