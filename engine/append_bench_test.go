@@ -42,15 +42,15 @@ func benchAppend(b *testing.B, shards int) {
 		b.Fatal("the store has no journal")
 	}
 	logs := createLogs(b, e, shards)
-	data := make([]byte, appendBytes)
 	b.SetBytes(int64(shards * appendBytes))
 	b.ReportAllocs()
-	index := uint64(5)
+	index, next := uint64(5), makeEntries(shards, 6)
 	appendAll := func() error {
 		index++
 		batch := e.NewLogBatch()
 		for _, l := range logs {
-			batch.Append(l, []*pb.Entry{{Index: new(index), Term: new(uint64(5)), Type: pb.EntryNormal.Enum(), Data: data}}, nil, index-1)
+			batch.Append(l, next[:1:1], nil, index-1)
+			next = next[1:]
 		}
 		if err := batch.Commit(); err != nil {
 			return err
@@ -62,9 +62,10 @@ func benchAppend(b *testing.B, shards int) {
 		if err := appendAll(); err != nil {
 			b.Fatal(err)
 		}
-		if index%cutEvery == 0 {
+		if len(next) == 0 {
 			b.StopTimer()
 			cutLogs(b, e, logs, index-1)
+			next = makeEntries(shards, index+1)
 			b.StartTimer()
 		}
 	}
@@ -73,6 +74,18 @@ func benchAppend(b *testing.B, shards int) {
 			b.Fatalf("the log of %s ends at %d, not at %d: %v", l.shard, last, index, err)
 		}
 	}
+}
+
+// makeEntries makes what cutEvery batches append from an index on, batch by batch: raft makes the entries, not the engine.
+func makeEntries(shards int, from uint64) (out []*pb.Entry) {
+	data, term := make([]byte, appendBytes), uint64(5)
+	for i := range uint64(cutEvery) {
+		index := from + i
+		for range shards {
+			out = append(out, &pb.Entry{Index: &index, Term: &term, Type: pb.EntryNormal.Enum(), Data: data})
+		}
+	}
+	return out
 }
 
 // createLogs makes replicas of so many shards, whose logs are empty behind entry 5.
