@@ -38,7 +38,18 @@ verify: ## generated code is fresh, modules are tidy; that docs/bad-input.md is,
 	go mod tidy -diff
 	git diff --exit-code -- proto docs/states.md docs/errors.md docs/metrics.md
 
-bench: build ## put, get, scan, ycsb-a and what small transactions cost, on three stores in one process, on disk
+bench: ## bench-parts, then bench-cluster
+	$(MAKE) bench-parts
+	$(MAKE) bench-cluster
+
+# The packages of the parts that have benchmarks.
+PARTS := ./client ./raftstore/group ./engine ./raftstore/apply ./raftstore ./rpc ./cmd/node
+COUNT ?= 3
+
+bench-parts: ## Go benchmarks of each part, beside the raw parts below, COUNT=3 times; benchstat reads the output
+	@go test -run '^$$' -bench . -benchmem -count $(COUNT) -p 1 -timeout 1h $(PARTS)
+
+bench-cluster: build ## put, get, scan, ycsb-a and what small transactions cost, on three stores in one process, on disk
 	@dir=$$(mktemp -d); $(BIN)/skerry playground --addr 127.0.0.1:14400 --data $$dir --split-keys bench/4,bench/8,bench/c > /dev/null & pid=$$!; \
 	trap "kill $$pid; wait $$pid; rm -rf $$dir" EXIT; sleep 4; \
 	for w in put get scan ycsb-a; do $(BIN)/skerry bench $$w --addr 127.0.0.1:14400 --duration 10s --value-size 256 || exit 1; done; \
@@ -94,4 +105,4 @@ nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MIN
 nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
 	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-rivals bench-txn bench-failover bench-fill bench-idle operate upgrade overload nemesis nemesis-txn
+.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-txn bench-failover bench-fill bench-idle operate upgrade overload nemesis nemesis-txn

@@ -13,7 +13,7 @@ import (
 	"github.com/skerrydb/skerry/shard/call"
 )
 
-func newTestCalls(t *testing.T, conns *Conns) *Calls {
+func newTestCalls(t testing.TB, conns *Conns) *Calls {
 	t.Helper()
 	c := NewCalls(env.Real{}, conns)
 	t.Cleanup(c.Close)

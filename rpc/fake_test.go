@@ -111,7 +111,7 @@ type testServer struct {
 }
 
 // serve starts a server; register is called before it serves.
-func serve(t *testing.T, addr string, register func(*Server)) *testServer {
+func serve(t testing.TB, addr string, register func(*Server)) *testServer {
 	t.Helper()
 	var l net.Listener
 	var err error
@@ -142,7 +142,7 @@ func serve(t *testing.T, addr string, register func(*Server)) *testServer {
 	return out
 }
 
-func newConns(t *testing.T) *Conns {
+func newConns(t testing.TB) *Conns {
 	t.Helper()
 	c := NewConns(nil)
 	t.Cleanup(func() { _ = c.Close() })
@@ -150,7 +150,7 @@ func newConns(t *testing.T) *Conns {
 }
 
 // testContext ends with the test, or after longer than anything takes on a machine that is busy elsewhere.
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)

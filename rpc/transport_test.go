@@ -14,7 +14,7 @@ import (
 	"github.com/skerrydb/skerry/shard/call"
 )
 
-func newTestTransport(t *testing.T, conns *Conns, from shard.StoreID, cluster shard.ClusterID) *Transport {
+func newTestTransport(t testing.TB, conns *Conns, from shard.StoreID, cluster shard.ClusterID) *Transport {
 	t.Helper()
 	tr := NewTransport(env.Real{}, conns, from, cluster)
 	t.Cleanup(tr.Close)

@@ -1,10 +1,12 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/engine"
@@ -15,10 +17,10 @@ import (
 )
 
 // BenchmarkApply is what a command costs on the way from an entry to the memtable, on a filled store: entries of one and of
-// many commands of 100 bytes on random keys; ns/command is what counts.
+// many commands of 100 bytes on random keys; ns/command is what counts. Beside it, what the key and value of a put cost in
+// Pebble alone.
 func BenchmarkApply(b *testing.B) {
-	const keys = 20_000
-	user := func() []byte { return fmt.Appendf(nil, "user/%08d", rand.IntN(keys)) }
+	user := func() []byte { return fmt.Appendf(nil, "user/%08d", rand.IntN(filled)) }
 	ts := mvcc.Timestamp(1 << 30)
 	value := make([]byte, 100)
 	kinds := map[string]func() []byte{
@@ -61,7 +63,7 @@ func BenchmarkApply(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				for range keys / 100 {
+				for range filled / 100 {
 					run(kinds[kind], 100)
 				}
 				b.ReportAllocs()
@@ -71,5 +73,44 @@ func BenchmarkApply(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*per), "ns/command")
 			})
 		}
+		b.Run(fmt.Sprintf("pebble/%d", per), func(b *testing.B) { benchPebble(b, per, user, value) })
 	}
 }
+
+// filled is how many keys a store of the benchmark holds.
+const filled = 20_000
+
+// benchPebble puts as many keys into batches that are not synced, of a database of the same size in memory.
+func benchPebble(b *testing.B, per int, user func() []byte, value []byte) {
+	db, err := pebble.Open("bench", &pebble.Options{FS: vfs.NewMem(), MemTableSize: 64 << 20, Logger: silent{}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	run := func(n int) {
+		w := db.NewBatch()
+		for range n {
+			if err := w.Set(shard.RawKey(user()), value, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Commit(pebble.NoSync), w.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range filled / 100 {
+		run(100)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		run(per)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*per), "ns/command")
+}
+
+// silent is a logger that says nothing but the end of the world.
+type silent struct{}
+
+func (silent) Infof(string, ...any)         {}
+func (silent) Errorf(string, ...any)        {}
+func (silent) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
