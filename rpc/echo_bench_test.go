@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -17,6 +16,7 @@ import (
 	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/tests/bench/callers"
 )
 
 // echoBytes is the size of what goes forth and back, inflight how much of it is under way at a time.
@@ -77,32 +77,13 @@ func (s *echoStore) ReceiveSnapshot(context.Context, []byte, func() ([]byte, err
 	return errors.New("there are no snapshots")
 }
 
-// callers runs a call again and again, from n goroutines if the machine's processors divide n, else from a few more.
-func callers(b *testing.B, n int, do func() error) {
+// echoes runs a call from n callers.
+func echoes(b *testing.B, n int, do func() error) {
 	if err := do(); err != nil { // connect
 		b.Fatal(err)
 	}
 	b.SetBytes(echoBytes)
-	b.ReportAllocs()
-	if n == 1 {
-		for b.Loop() {
-			if err := do(); err != nil {
-				b.Fatal(err)
-			}
-		}
-		return
-	}
-	procs := runtime.GOMAXPROCS(0)
-	b.SetParallelism((n + procs - 1) / procs)
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if err := do(); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
+	callers.Run(b, n, do)
 }
 
 // window keeps n messages under way: whenever one came back, the next one is sent.
@@ -132,7 +113,7 @@ func benchCalls(b *testing.B, n int, req *call.Request) {
 	srv := serve(b, "127.0.0.1:0", func(s *Server) { s.AddStore(&echoStore{id: 1001}) })
 	calls := newTestCalls(b, newConns(b))
 	ctx := testContext(b)
-	callers(b, n, func() error {
+	echoes(b, n, func() error {
 		rep := calls.Call(ctx, srv.addr, 1001, req)
 		if rep.Err == nil && !bytes.Equal(rep.Body, req.Body) {
 			return fmt.Errorf("%d bytes came back, or other ones", len(rep.Body))
@@ -226,7 +207,7 @@ func dialBare(b *testing.B) *grpc.ClientConn {
 func benchUnary(b *testing.B, n int, frame []byte) {
 	cli := raftv1.NewRaftClient(dialBare(b))
 	ctx := testContext(b)
-	callers(b, n, func() error {
+	echoes(b, n, func() error {
 		rep, err := cli.Call(ctx, &raftv1.CallRequest{Request: frame})
 		if err != nil {
 			return err

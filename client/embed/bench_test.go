@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/client/embed"
+	"github.com/skerrydb/skerry/tests/bench/callers"
 )
 
 // BenchmarkSmall is for profiles of what a small transaction costs beside a raw put; the figures that count come from
@@ -27,25 +28,7 @@ func BenchmarkSmall(b *testing.B) {
 		},
 	} {
 		for _, clients := range []int{1, 64} {
-			b.Run(fmt.Sprintf("%s/%d", name, clients), func(b *testing.B) {
-				b.SetParallelism((clients + 1) / 2)
-				b.ReportAllocs()
-				if clients == 1 {
-					for b.Loop() {
-						if err := do(); err != nil {
-							b.Fatal(err)
-						}
-					}
-					return
-				}
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						if err := do(); err != nil {
-							b.Error(err)
-						}
-					}
-				})
-			})
+			b.Run(fmt.Sprintf("%s/%d", name, clients), func(b *testing.B) { callers.Run(b, clients, do) })
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/cmd/node"
+	"github.com/skerrydb/skerry/tests/bench/callers"
 )
 
 // BenchmarkCluster is what a caller of the SDK waits for: puts and linearizable gets of 256 bytes against three stores in
@@ -136,29 +136,10 @@ func (l *latencies) timed(do func() error) error {
 	return l.hist.RecordValue(max(took.Nanoseconds(), 1))
 }
 
-// measure runs an operation from so many goroutines, a few more if the machine's processors do not divide their number.
-func (c *benchCluster) measure(b *testing.B, callers int, do func() error) {
+// measure runs an operation from so many callers.
+func (c *benchCluster) measure(b *testing.B, n int, do func() error) {
 	l := latencies{hist: hdrhistogram.New(1, time.Minute.Nanoseconds(), 3)}
-	b.ReportAllocs()
-	if callers == 1 {
-		for b.Loop() {
-			if err := l.timed(do); err != nil {
-				b.Fatal(err)
-			}
-		}
-	} else {
-		procs := runtime.GOMAXPROCS(0)
-		b.SetParallelism((callers + procs - 1) / procs)
-		b.ResetTimer()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				if err := l.timed(do); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
+	callers.Run(b, n, func() error { return l.timed(do) })
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 	b.ReportMetric(float64(l.hist.ValueAtQuantile(50)), "p50-ns")
 	b.ReportMetric(float64(l.hist.ValueAtQuantile(99)), "p99-ns")
