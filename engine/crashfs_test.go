@@ -63,3 +63,42 @@ func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
 	f.point()
 	return f.File.WriteAt(p, off)
 }
+
+// crashPoints gathers what a crash of the machine leaves of fs.
+type crashPoints struct {
+	fs  *vfs.MemFS
+	cfg vfs.CrashCloneCfg // what of the unsynced is left
+
+	mu     sync.Mutex // points come from Pebble's goroutines too
+	on     bool
+	clones []*vfs.MemFS
+}
+
+// watched is fs, for the store that crashes.
+func (p *crashPoints) watched() vfs.FS { return &crashFS{FS: p.fs, point: p.take} }
+
+func (p *crashPoints) take() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.on {
+		p.clones = append(p.clones, p.fs.CrashClone(p.cfg))
+	}
+}
+
+// during runs f and gives what a crash leaves before it, at every file operation meanwhile, and after it.
+func (p *crashPoints) during(f func()) []*vfs.MemFS {
+	p.turn(true)
+	p.take()
+	f()
+	p.take()
+	return p.turn(false)
+}
+
+// turn begins or ends to gather, and gives what was gathered.
+func (p *crashPoints) turn(on bool) []*vfs.MemFS {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gathered := p.clones
+	p.on, p.clones = on, nil
+	return gathered
+}

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -11,36 +10,11 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// pointsFS gathers what a crash leaves, without anything unsynced.
-type pointsFS struct {
-	mu     sync.Mutex
-	on     bool
-	clones []*vfs.MemFS
-}
-
-// openPoints opens a store. What it returns runs f and gives what a crash at every file operation meanwhile leaves.
+// openPoints opens a store. What it returns runs f and gives what a crash at every file operation meanwhile leaves, without anything
+// unsynced.
 func openPoints(t *testing.T) (*Engine, func(f func()) []*vfs.MemFS) {
-	fs, p := vfs.NewCrashableMem(), &pointsFS{}
-	take := func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.on {
-			p.clones = append(p.clones, fs.CrashClone(vfs.CrashCloneCfg{}))
-		}
-	}
-	e := openMem(t, &crashFS{FS: fs, point: take})
-	return e, func(f func()) []*vfs.MemFS {
-		p.mu.Lock()
-		p.on, p.clones = true, nil
-		p.mu.Unlock()
-		take()
-		f()
-		take()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.on = false
-		return p.clones
-	}
+	p := &crashPoints{fs: vfs.NewCrashableMem()}
+	return openMem(t, p.watched()), p.during
 }
 
 // large is a snapshot that is installed by an ingest.

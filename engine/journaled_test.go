@@ -52,29 +52,19 @@ func reopened(t *testing.T, e *Engine, fs vfs.FS) *Engine {
 // TestMoveLogs: the first start after the version was raised moves the logs, whenever it is cut short.
 func TestMoveLogs(t *testing.T) {
 	fs, want := oldStore(t)
-	var crashes []*vfs.MemFS
-	rng := rand.New(rand.NewPCG(1, 2))
-	opened := false
-	moving := &crashFS{FS: fs, point: func() {
-		if !opened {
-			return // nothing is moved before the replicas are asked for
-		}
-		crashes = append(crashes, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng}))
-	}}
-	e, err := Open(testDir, Options{FS: moving, SegmentBytes: testSegmentBytes})
+	points := &crashPoints{fs: fs, cfg: vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, 2))}}
+	e, err := Open(testDir, Options{FS: points.watched(), SegmentBytes: testSegmentBytes})
 	must(t, err)
-	opened = true
 	look := func(what string, e *Engine) {
 		t.Helper()
 		if have, err := observe(e); err != nil || have != want {
 			t.Fatalf("%s: %v\n%s\nbefore the move:\n%s", what, err, have, want)
 		}
 	}
-	look("moved", e)
+	crashes := points.during(func() { look("moved", e) }) // nothing is moved before the replicas are asked for
 	if none, err := e.empty(keys.AllLogs()); err != nil || !none {
 		t.Fatalf("the database still holds entries, or does not say: %v", err)
 	}
-	moving.point()
 	for i, c := range crashes {
 		e, err := Open(testDir, Options{FS: c, SegmentBytes: testSegmentBytes})
 		must(t, err)
@@ -84,7 +74,9 @@ func TestMoveLogs(t *testing.T) {
 			t.Fatalf("what is there after a move that was cut short: %+v, %v", got, bad)
 		}
 	}
-	t.Logf("cut short %d times", len(crashes))
+	if len(crashes) < 5 {
+		t.Fatalf("cut short %d times only", len(crashes))
+	}
 	mustClose(t, e)
 	e, err = Open(testDir, Options{FS: fs})
 	must(t, err)
