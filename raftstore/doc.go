@@ -29,7 +29,7 @@
 //
 //	name      owns                            woken by                              ends
 //	worker    its replicas, their groups,     its inbox (any goroutine), the sync   when the store closes or breaks,
-//	          the pass's batches              loop, the ticker                      after it answered everyone
+//	          the pass's batches              loop, the ticker, a commit to tell of  after it answered everyone
 //	sync      the queue of committed log      workers                               when the store closes
 //	          batches
 //	ticker    rule 5's watch                  a tick; while all shards sleep,       when the store closes
@@ -76,7 +76,8 @@
 // admitWrite (leading, epoch, exactly this term, since recent, not cancelled, room). proposeWaiting: one entry of as many
 // commands as fit. Ready: bind notes the entry's index; MsgApp leaves; the log batch is committed; the sync loop waits.
 // deliver: raft counts our own vote for the entry, and the others' as they come. Ready with committed entries: applyEntry
-// evaluates; finish pairs the results with the calls; the batch is committed; onApplied tells raft, then replies.
+// evaluates; finish pairs the results with the calls; the batch is committed; onApplied tells raft, then replies. Followers
+// hear of the commit with the next entries, or a moment later (untold.go).
 // Overwritten, lost, abandoned: see proposal.
 //
 // # The way of a Get

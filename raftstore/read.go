@@ -164,6 +164,7 @@ func (r *replica) serveConfirmed() {
 // answerBarrier tells another store's replica up to where it must have applied (design T5). Leading was confirmed
 // after the call came in.
 func (r *replica) answerBarrier(c *Call) {
+	r.tell()
 	c.reply(&call.Reply{Term: r.group.Term(), Applied: r.group.Committed()})
 }
 

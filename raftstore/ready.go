@@ -57,8 +57,11 @@ func (w *worker) handle(r *replica, eff *group.Effects) {
 	for _, l := range eff.Lost {
 		r.lose(l.Token.(*proposal))
 	}
-	r.committed.Store(r.group.Committed())
+	told := r.committed.Swap(r.group.Committed())
 	for _, m := range eff.Send {
+		if r.keeps(m, told) {
+			continue
+		}
 		if m.GetType() == raftpb.MsgSnap {
 			w.store.sendSnapshot(r, m)
 			continue
@@ -83,7 +86,11 @@ func (w *worker) handle(r *replica, eff *group.Effects) {
 // append stages entries and hard state in the log batch of the pass.
 func (w *worker) append(r *replica, a *group.Append) {
 	for _, b := range a.Bound {
-		r.bind(b.Token.(*proposal), b.Index, b.Term)
+		p := b.Token.(*proposal)
+		if p.done != nil {
+			r.promptly = b.Index
+		}
+		r.bind(p, b.Index, b.Term)
 	}
 	if a.Snapshot != nil {
 		// INVARIANT (rule 3): an append that carries a snapshot runs in the replica's lane; its entries and responses,

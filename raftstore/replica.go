@@ -3,6 +3,8 @@ package raftstore
 import (
 	"sync/atomic"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
@@ -50,6 +52,12 @@ type replica struct {
 	cancelledTerm uint64 // the term in which those of cancelled were answered "never"
 	outcomes      outcomes
 	logBytes      int64 // about what the log holds after its truncated index
+
+	// --- what followers hear later, see untold.go
+
+	untold      []*raftpb.Message // one per follower
+	untoldSince env.Time
+	promptly    uint64 // up to here commits are told at once
 
 	// --- reads, see read.go
 

@@ -129,6 +129,9 @@ func (r *replica) onSoftState(st *group.SoftState) {
 		r.endGuard(r.notLeader())
 	}
 	r.safeProposed = 0
+	if st.Leading {
+		r.promptly = r.group.LastIndex()
+	}
 	if o := s.opt.Observer; o != nil && st.Leading {
 		o.Led(r.id, r.self, st.Term)
 	}

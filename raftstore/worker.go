@@ -2,9 +2,11 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -37,6 +39,7 @@ type worker struct {
 
 	// of the pass
 	out     outbox
+	untold  []untold // by since
 	logs    *engine.LogBatch
 	synced  []afterSync
 	states  *engine.StateBatch
@@ -64,10 +67,17 @@ type worker struct {
 // run is the worker's goroutine: it ends when the store closes or breaks, and then answers everyone who waits.
 func (w *worker) run(ctx context.Context) {
 	for !w.store.stopped() {
-		if !w.store.sync.full(w) && w.runOnce() {
-			continue
+		again := time.Duration(0)
+		if !w.store.sync.full(w) {
+			if w.runOnce() {
+				continue
+			}
+			again = w.untilTold()
 		}
-		if w.store.stopped() || w.wake.Wait(ctx, 0) != nil {
+		if w.store.stopped() {
+			break
+		}
+		if err := w.wake.Wait(ctx, again); err != nil && !errors.Is(err, env.ErrTimeout) {
 			break
 		}
 		w.store.env.Yield() // streams that have more for this pass
@@ -85,10 +95,11 @@ func (w *worker) run(ctx context.Context) {
 //	again while applying made more to do
 func (w *worker) runOnce() bool {
 	in := w.take()
-	if in.empty() {
+	now := w.store.env.Now()
+	if in.empty() && w.untoldFor(now) < maxUntold {
 		return false
 	}
-	w.now = w.store.env.Now()
+	w.now = now
 	w.seen = w.now
 	for i := range in.locals {
 		w.deliver(&in.locals[i])
@@ -113,6 +124,7 @@ func (w *worker) runOnce() bool {
 
 // pass drains the dirty replicas until none is left.
 func (w *worker) pass() {
+	w.tellDue()
 	for len(w.dirty) > 0 && !w.store.stopped() {
 		// A replica may be marked again while it is drained: it joins the next round.
 		dirty := w.dirty
@@ -126,6 +138,7 @@ func (w *worker) pass() {
 		}
 		w.commit()
 	}
+	w.out.flush(w.store) // what was told beside them
 }
 
 // commit ends a round: what there is to send leaves before our own disk is asked for anything.
