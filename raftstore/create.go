@@ -81,7 +81,13 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 			r.turn(lifeCreate)
 		}
 		s.adopt(r)
-		s.live.queueWake(r.id) // paced: thousands of first elections at once would starve each other
+		// One of a shard's replicas elects first, a different one from shard to shard, so that the stores lead alike from the
+		// beginning, whichever of them creates its replicas first.
+		if r.preferred() {
+			s.live.queueWake(r.id) // paced: thousands of first elections at once would starve each other
+		} else {
+			s.live.wakeLeaderless(r.id)
+		}
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ var lifeTable = fsm.Must(fsm.Spec[lifeState, lifeEvent]{
 	Ends:   []lifeState{lifeTombstoned},
 	Rows: []fsm.Row[lifeState, lifeEvent]{
 		{From: lifeAbsent, On: lifeMessage, To: lifeUninitialised, Why: "a leader or a candidate counts it in; its data comes by snapshot"},
-		{From: lifeAbsent, On: lifeCreate, To: lifeAsleep, Why: "a new shard: all replicas begin alike, and elect when the wake queue lets them"},
+		{From: lifeAbsent, On: lifeCreate, To: lifeAsleep, Why: "a new shard: all replicas begin alike, and one of them elects when the wake queue lets it"},
 		{From: lifeAbsent, On: lifeRecover, To: lifeAsleep, Why: "the store starts: it joins the wake queue"},
 		{From: lifeAbsent, On: lifeRecoverEmpty, To: lifeUninitialised, Why: "the store starts, and the snapshot had not come"},
 		{From: lifeAbsent, On: lifeSplit, To: lifeAsleep, Why: "the right side of a split; the left side had the data"},

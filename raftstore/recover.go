@@ -5,6 +5,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/bug"
+	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
@@ -79,6 +80,7 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 		return nil, err
 	}
 	r.group = g
+	r.sleep.since = env.Time(now)
 	if o := s.opt.Observer; o != nil {
 		o.Started(&rs)
 	}
