@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/skerrydb/skerry/tests/sim/world"
 )
 
 // TestDecisions: a world whose decisions were written down is the same again when they are taken from the file, whole or
@@ -34,20 +36,27 @@ func TestDecisions(t *testing.T) {
 		t.Errorf("the first third: fingerprint %x, want %x; %d of %d decisions, %v", r.Fingerprint, want.Fingerprint, n, of, rec.Decisions.Misfit())
 	}
 
-	// The other of two tasks runs.
+	// The other of two tasks runs. Where the two do not touch each other all that follows may fit still, so another place is taken.
 	lines := strings.Split(text, "\n")
-	at := len(lines) / 3
-	for !strings.HasPrefix(lines[at], "t 0/2 ") {
-		at++
+	at, tried, before := len(lines)/3, 0, ""
+	var m *world.Misfit
+	for m == nil && tried < 10 {
+		if tried++; tried > 1 {
+			lines[at] = before
+			at += len(lines) / 30
+		}
+		for !strings.HasPrefix(lines[at], "t 0/2 ") {
+			at++
+		}
+		before, lines[at] = lines[at], "t 1/2"
+		r, rec = replayed(strings.Join(lines, "\n"))
+		m = rec.Decisions.Misfit()
 	}
-	lines[at] = "t 1/2"
-	r, rec = replayed(strings.Join(lines, "\n"))
-	m := rec.Decisions.Misfit()
 	if r.Err != "" || r.Fingerprint == want.Fingerprint || r.Operations < 10 {
 		t.Errorf("changed at line %d: fingerprint %x, %d operations, %s", at+1, r.Fingerprint, r.Operations, r.Err)
 	}
 	if m == nil || m.Line <= at+1 || m.Step == 0 {
-		t.Errorf("changed at line %d: fits up to %v", at+1, m)
+		t.Errorf("changed at line %d, the %d. place: fits up to %v", at+1, tried, m)
 	}
 	again, _ := replayed(strings.Join(lines, "\n"))
 	if again.Fingerprint != r.Fingerprint {
