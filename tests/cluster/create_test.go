@@ -12,14 +12,14 @@ import (
 // TestFirstLeaders: the stores lead alike many new shards, also if one of them creates its replicas before the others.
 func TestFirstLeaders(t *testing.T) {
 	first := Descriptor(2, "", "a", 3) // by it the stores know each other
-	c := New(t, Options{Shards: []*shard.Descriptor{first}, Store: func(o *raftstore.Options) { o.Tick = 50 * time.Millisecond }})
+	c := New(t, Options{Shards: []*shard.Descriptor{first}, Store: func(o *raftstore.Options) { o.Tick = raftstore.DefaultTick }})
 	var ds []*shard.Descriptor
 	for i := range 60 {
 		ds = append(ds, Descriptor(shard.ID(100+i), fmt.Sprintf("b%02d", i), fmt.Sprintf("b%02d", i+1), 3))
 	}
 	for id := shard.StoreID(1); id <= 3; id++ {
 		if id > 1 {
-			time.Sleep(1200 * time.Millisecond) // more than an election timeout and its jitter
+			time.Sleep(2200 * time.Millisecond) // more than an election timeout and its jitter
 		}
 		if err := c.Stores[id].Store.CreateShards(ds); err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func Busy(stores, shards int) Config {
 // Scenarios are those that we ask of every change, for a cluster of a size. A tenth, a hundredth and so on of the
 // stores take part in the event.
 func Scenarios(stores, shards int) []Scenario {
-	tenth, hundredth, few := max(6, stores/10), max(1, stores/100), max(1, stores/200)
+	tenth, hundredth, few := max(6, stores/10), max(2, stores/100), max(1, stores/200)
 	uniform := Uniform(stores, shards)
 	return []Scenario{
 		{Name: "static", Config: uniform, Event: func(*World) uint64 { return 0 }},
@@ -98,6 +98,7 @@ func Scenarios(stores, shards int) []Scenario {
 			}
 			return total / uint64(len(w.stores)) * uint64(tenth)
 		}},
+		{Name: "lose 1 store", Config: uniform, Settled: true, Event: func(w *World) uint64 { return w.strike(1, schedule.Down) }},
 		{Name: fmt.Sprintf("lose %d stores", hundredth), Config: uniform, Settled: true, Event: func(w *World) uint64 { return w.strike(hundredth, schedule.Down) }},
 		{Name: fmt.Sprintf("drain %d stores", few), Config: uniform, Settled: true, Event: func(w *World) uint64 { return w.strike(few, schedule.Draining) }},
 		{Name: "skewed sizes", Config: Skewed(stores, shards), Event: func(w *World) uint64 { return w.excess() }},
