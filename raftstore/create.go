@@ -82,11 +82,10 @@ func (w *worker) create(ds []*shard.Descriptor) error {
 		}
 		s.adopt(r)
 		// One of a shard's replicas elects first, a different one from shard to shard, so that the stores lead alike from the
-		// beginning, whichever of them creates its replicas first.
+		// beginning, whichever of them creates its replicas first. The others sleep until it asks for their votes; see also
+		// sweepSleepers.
 		if r.preferred() {
 			s.live.queueWake(r.id) // paced: thousands of first elections at once would starve each other
-		} else {
-			s.live.wakeLeaderless(r.id)
 		}
 	}
 	return nil

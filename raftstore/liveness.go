@@ -26,9 +26,9 @@ const (
 	backstopLeader   = 5 * time.Minute
 	backstopFollower = 12 * time.Minute
 	backstopInterval = 10 * time.Second
-	// firstElections is how many election timeouts the other replicas of a new shard sleep, if nobody wakes them, while one elects
-	// itself. That a store is suspected wakes those that wait for it sooner.
-	firstElections = 10
+	// backstopLeaderless is how many election timeouts the other replicas of a new shard sleep while one elects itself, if nobody
+	// wakes them. That a store is suspected wakes those that wait for it sooner.
+	backstopLeaderless = 10
 )
 
 // liveness knows which other stores live, and wakes the shards that must know when one does not.
@@ -41,14 +41,7 @@ type liveness struct {
 	peers  map[shard.StoreID]*otherStore
 	queue  []shard.ID // to wake, see wakeBatch; each shard at most once
 	queued map[shard.ID]struct{}
-	later  []laterWake // by time
-	wake   env.Event   // there is something in queue
-}
-
-// laterWake is a shard to wake then, if it has no leader yet.
-type laterWake struct {
-	id shard.ID
-	at env.Time
+	wake   env.Event // there is something in queue
 }
 
 // otherStore is what is known of another store. It is live while its heartbeats come.
@@ -103,7 +96,6 @@ func (l *liveness) run(ctx context.Context) {
 			sent = now
 			l.beat(now)
 			l.suspect(now)
-			l.wakeLater(now)
 		}
 		if now.Sub(swept) >= backstopInterval {
 			swept = now
@@ -230,36 +222,6 @@ func (l *liveness) wakeLeadersWithout(id shard.StoreID) {
 				if r.group.Leading() && r.asleep() && slices.Contains(r.sleep.without, id) {
 					l.queueWake(sid)
 				}
-			}
-		})
-	}
-}
-
-// wakeLeaderless wakes a new shard that is without a leader in a while.
-func (l *liveness) wakeLeaderless(id shard.ID) {
-	at := l.store.env.Now().Add(firstElections * l.store.opt.electionTimeout())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.later = append(l.later, laterWake{id, at})
-}
-
-// wakeLater queues those whose time has come.
-func (l *liveness) wakeLater(now env.Time) {
-	l.mu.Lock()
-	n := 0
-	for n < len(l.later) && l.later[n].at <= now {
-		n++
-	}
-	due := l.later[:n]
-	if l.later = l.later[n:]; len(l.later) == 0 {
-		l.later = nil
-	}
-	l.mu.Unlock()
-	for _, wake := range due {
-		w := l.store.worker(wake.id)
-		w.task(func() {
-			if r := w.replicas[wake.id]; r != nil && r.leader().ID == 0 {
-				l.queueWake(wake.id)
 			}
 		})
 	}

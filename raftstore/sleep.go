@@ -244,8 +244,11 @@ func (w *worker) sweepSleepers() {
 			continue
 		}
 		limit := backstopFollower
-		if r.group.Leading() {
+		switch {
+		case r.group.Leading():
 			limit = backstopLeader
+		case r.group.Leader() == 0:
+			limit = backstopLeaderless * w.store.opt.electionTimeout()
 		}
 		// Spread by id, so that shards that fell asleep together do not wake together.
 		if w.now.Sub(r.sleep.since) > limit-limit/400*time.Duration(uint64(id)*0x9e3779b97f4a7c15>>57*100>>7) {
