@@ -293,10 +293,11 @@ func (r *replica) tellRates() {
 	}
 }
 
-// reportRates adds what a leader knows of its rates.
+// reportRates adds what a leader knows of its rates. It may have come on the list when it led before: one that has not found
+// out anything since says nothing.
 func (r *replica) reportRates(out *beat.Report) {
 	l := &r.load
-	if !r.canServe() {
+	if !r.canServe() || l.meter == nil && !l.told {
 		return
 	}
 	rate := beat.Rate{Shard: r.id, Term: r.group.Term()}
