@@ -39,9 +39,10 @@ func (db *DB) getOne(ctx context.Context, op string, key []byte, q raw.Query, op
 	if err != nil {
 		return raw.Row{}, err
 	}
-	a, err := e.answer(body)
-	if err != nil {
-		return raw.Row{}, err
+	var room [1]raw.Row
+	a := raw.Answer{Rows: room[:0]}
+	if err := a.Decode(body); err != nil {
+		return raw.Row{}, e.unreadable(err)
 	}
 	if len(a.Rows) != 1 {
 		return raw.Row{}, e.fail(ErrInvalid, fmt.Errorf("the store answered with %d rows for one key", len(a.Rows)))
@@ -56,9 +57,13 @@ func (db *DB) getOne(ctx context.Context, op string, key []byte, q raw.Query, op
 func (e *effort) answer(body []byte) (*raw.Answer, error) {
 	a, err := raw.DecodeAnswer(body)
 	if err != nil {
-		return nil, e.fail(ErrInvalid, fmt.Errorf("the store's answer cannot be read, use a client of the cluster's version: %w", err))
+		return nil, e.unreadable(err)
 	}
 	return a, nil
+}
+
+func (e *effort) unreadable(err error) error {
+	return e.fail(ErrInvalid, fmt.Errorf("the store's answer cannot be read, use a client of the cluster's version: %w", err))
 }
 
 // Put writes a key. An error is ErrAmbiguous if the write may have happened; with every other one it did not.

@@ -19,7 +19,8 @@ type scopes struct {
 	wake env.Event // ends the sweeper's rest
 
 	mu      sync.Mutex
-	list    scope // ring; its own fields are unused
+	list    scope    // ring; its own fields are unused
+	free    []*scope // that ended well, to be used again
 	resting bool
 	closed  bool
 }
@@ -28,8 +29,11 @@ type scopes struct {
 type scope struct {
 	prev, next *scope
 	until      env.Time // zero: no end of its own
-	cancel     context.CancelFunc
+	ctx        *env.Scope
 }
+
+// maxFreeScopes are kept for as many calls at once.
+const maxFreeScopes = 1024
 
 func newScopes(e env.Env) *scopes {
 	s := &scopes{env: e, wake: e.NewEvent("client-scopes")}
@@ -37,11 +41,11 @@ func newScopes(e env.Env) *scopes {
 	return s
 }
 
-// enter begins a scope; leave must end it.
+// enter begins a scope; leave must end it. Nothing may use its context after that.
 func (s *scopes) enter(ctx context.Context, until env.Time) (context.Context, *scope) {
-	ctx, cancel := context.WithCancel(ctx)
-	sc := &scope{until: until, cancel: cancel}
 	s.mu.Lock()
+	sc := s.takeLocked(ctx)
+	sc.until = until
 	sc.prev, sc.next = s.list.prev, &s.list
 	sc.prev.next, sc.next.prev = sc, sc
 	wake := s.resting
@@ -49,18 +53,37 @@ func (s *scopes) enter(ctx context.Context, until env.Time) (context.Context, *s
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
-		cancel()
+		sc.ctx.End()
 	} else if wake {
 		s.wake.Wake()
 	}
-	return ctx, sc
+	return sc.ctx, sc
+}
+
+// takeLocked makes a scope, or takes one that nobody uses.
+func (s *scopes) takeLocked(ctx context.Context) *scope {
+	if n := len(s.free); n > 0 {
+		sc := s.free[n-1]
+		s.free[n-1] = nil
+		s.free = s.free[:n-1]
+		if sc.ctx.Reuse(ctx) {
+			return sc
+		}
+	}
+	return &scope{ctx: env.NewScope(ctx)}
 }
 
 func (s *scopes) leave(sc *scope) {
 	s.mu.Lock()
 	sc.prev.next, sc.next.prev = sc.next, sc.prev
+	again := len(s.free) < maxFreeScopes && sc.ctx.Reuse(context.Background()) // which holds nothing of the caller's
+	if again {
+		s.free = append(s.free, sc)
+	}
 	s.mu.Unlock()
-	sc.cancel()
+	if !again {
+		sc.ctx.End()
+	}
 }
 
 // run sweeps until ctx ends.
@@ -80,7 +103,7 @@ func (s *scopes) sweep(now env.Time) bool {
 	defer s.mu.Unlock()
 	for sc := s.list.next; sc != &s.list; sc = sc.next {
 		if sc.until != 0 && sc.until <= now {
-			sc.cancel()
+			sc.ctx.End()
 		}
 	}
 	s.resting = s.list.next == &s.list
@@ -93,6 +116,6 @@ func (s *scopes) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for sc := s.list.next; sc != &s.list; sc = sc.next {
-		sc.cancel()
+		sc.ctx.End()
 	}
 }

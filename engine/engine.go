@@ -288,23 +288,29 @@ func (e *Engine) readFailed(what string, err error) error {
 	return e.fail(fmt.Errorf("%s: %w", what, err))
 }
 
-// get reads one physical key, copied.
+// get reads the latest value of a physical key, copied.
 func (e *Engine) get(k []byte) (v []byte, ok bool, err error) {
+	ok, err = e.peek(k, func(p []byte) { v = append(make([]byte, 0, len(p)), p...) })
+	return v, ok, err
+}
+
+// peek calls f with the latest value of a physical key, which is there until f returns.
+func (e *Engine) peek(k []byte, f func(v []byte)) (ok bool, err error) {
 	if err := e.check(); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	p, c, err := e.db.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return nil, false, e.readFailed("read "+keys.Format(k), err)
+		return false, e.readFailed("read "+keys.Format(k), err)
 	}
-	v = append(make([]byte, 0, len(p)), p...)
+	f(p)
 	if err := c.Close(); err != nil {
-		return nil, false, e.readFailed("read "+keys.Format(k), err)
+		return false, e.readFailed("read "+keys.Format(k), err)
 	}
-	return v, true, nil
+	return true, nil
 }
 
 // iter opens an iterator over a span. The caller closes it.

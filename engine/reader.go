@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"sync"
+
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
@@ -8,6 +10,16 @@ import (
 
 // Get reads the latest value of a key, copied.
 func (e *Engine) Get(k shard.Key) (v []byte, ok bool, err error) { return e.get(keys.Data(k)) }
+
+// Peek calls f with the latest value of a key, which is there until f returns.
+func (e *Engine) Peek(k shard.Key, f func(v []byte)) (ok bool, err error) {
+	b := peekKeys.Get().(*[]byte)
+	defer peekKeys.Put(b)
+	*b = keys.AppendData((*b)[:0], k)
+	return e.peek(*b, f)
+}
+
+var peekKeys = sync.Pool{New: func() any { return new([]byte) }}
 
 // Reader is a consistent view of the store, as it was when NewReader returned. For one goroutine at a time.
 //

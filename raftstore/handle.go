@@ -22,9 +22,9 @@ func (s *Store) Handle(asks []call.Ask) {
 	defer s.leave()
 	now := s.env.Now()
 	due := s.stamp(now)
-	var leased []leasedRead
+	t := s.takeTray()
+	defer s.keepTray(t)
 	leasedBytes := 0
-	lots := make([][]Call, len(s.workers))
 	for i := range asks {
 		c := Call{Ask: asks[i], due: due, spent: s.startStopwatch(now)}
 		if c.Req.Timeout > 0 {
@@ -48,13 +48,13 @@ func (s *Store) Handle(asks []call.Ask) {
 					continue
 				}
 			}
-			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, &leased) {
-				if n := len(leased); n > 0 {
-					leasedBytes += len(leased[n-1].body)
+			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, t) {
+				if n := len(t.leased); n > 0 {
+					leasedBytes += len(t.leased[n-1].body)
 				}
 				if leasedBytes > maxLeasedBytes {
-					s.finishLeased(leased, lots)
-					leased, leasedBytes = nil, 0
+					s.finishLeased(t)
+					leasedBytes = 0
 				}
 				continue
 			}
@@ -66,11 +66,10 @@ func (s *Store) Handle(asks []call.Ask) {
 			c.refuse(now, err)
 			continue
 		}
-		w := r.w.index
-		lots[w] = append(lots[w], c)
+		t.add(r, &c)
 	}
-	s.finishLeased(leased, lots)
-	for i, lot := range lots {
+	s.finishLeased(t)
+	for i, lot := range t.lots {
 		if len(lot) == 0 {
 			continue
 		}
@@ -151,7 +150,7 @@ type leasedRead struct {
 
 // readLeased takes the value of a point read, or gives a longer read to the readers. It reports false if the read
 // must go to the worker after all.
-func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRead) bool {
+func (s *Store) readLeased(r *replica, v *readView, c *Call, t *tray) bool {
 	if c.Req.Epoch != v.desc.Epoch && v.desc.CheckEpoch(c.Req.Epoch, false) != nil {
 		return false // the worker knows how to say so
 	}
@@ -172,7 +171,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, leased *[]leasedRea
 		c.clock = true
 		return false
 	}
-	*leased = append(*leased, leasedRead{call: *c, r: r, v: v, body: body, applied: applied})
+	t.leased = append(t.leased, leasedRead{call: *c, r: r, v: v, body: body, applied: applied})
 	return true
 }
 
@@ -190,28 +189,67 @@ const maxLeasedBytes = 1 << 20
 // maxInlineKeys is how many keys a point read may ask for before it leaves the stream handler.
 const maxInlineKeys = 16
 
-// finishLeased reads the clock once, after the last value, and answers the reads whose lease holds.
-func (s *Store) finishLeased(leased []leasedRead, lots [][]Call) {
-	if len(leased) == 0 {
+// tray holds what a frame's calls become. Trays are used again: workers copy what they take.
+type tray struct {
+	leased []leasedRead
+	lots   [][]Call // by worker
+}
+
+// maxTray is for how many calls of a frame room is kept.
+const maxTray = 256
+
+func (t *tray) add(r *replica, c *Call) {
+	w := r.w.index
+	t.lots[w] = append(t.lots[w], *c)
+}
+
+func (s *Store) takeTray() *tray {
+	if t, ok := s.trays.Get().(*tray); ok {
+		return t
+	}
+	return &tray{lots: make([][]Call, len(s.workers))}
+}
+
+func (s *Store) keepTray(t *tray) {
+	if cap(t.leased) > maxTray {
+		return
+	}
+	for i, lot := range t.lots {
+		if cap(lot) > maxTray {
+			return
+		}
+		clear(lot)
+		t.lots[i] = lot[:0]
+	}
+	s.trays.Put(t)
+}
+
+// finishLeased reads the clock once, after the last value, and answers the reads whose lease holds: the others go to the workers.
+func (s *Store) finishLeased(t *tray) {
+	if len(t.leased) == 0 {
 		return
 	}
 	now := s.env.Now()
-	for i := range leased {
-		l := &leased[i]
+	var rep call.Reply
+	for i := range t.leased {
+		l := &t.leased[i]
 		if !l.r.holds(l.v, now) {
 			if err := s.hold(&l.call); err != nil {
 				l.call.fail(err)
 				continue
 			}
-			lots[l.r.w.index] = append(lots[l.r.w.index], l.call)
+			t.add(l.r, &l.call)
 			continue
 		}
 		l.r.observeServed(&l.call, l.applied, l.body)
 		l.call.spent.onlyRead()
 		l.call.spent.stop(now)
-		l.call.answer(&call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body})
+		rep = call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body}
+		l.call.answer(&rep)
 	}
-	s.metrics.leasedReads.Add(uint64(len(leased)))
+	s.metrics.leasedReads.Add(uint64(len(t.leased)))
+	clear(t.leased)
+	t.leased = t.leased[:0]
 }
 
 // accept takes one call on its shard's worker.

@@ -87,15 +87,15 @@ func (s *sampler) kept() []load.Sample {
 	return append([]load.Sample(nil), s.samples...)
 }
 
-// read counts a read that was evaluated, on any goroutine.
-func (l *shardLoad) read(q *raw.Query, ans *raw.Answer, bytes int) {
+// read counts a read that was evaluated, on any goroutine; a scan's page covers a range.
+func (l *shardLoad) read(q *raw.Query, page shard.Range, bytes int) {
 	s, h := l.readOf(bytes)
 	switch {
 	case s == nil:
 	case q.Kind == raw.Get:
 		s.keep(q.Keys[h%uint64(len(q.Keys))], nil, bytes)
 	default:
-		s.keep(ans.Range.Start, ans.Range.End, bytes)
+		s.keep(page.Start, page.End, bytes)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 // BenchmarkCountRead is what counting adds to a read, without and with sampling.
 func BenchmarkCountRead(b *testing.B) {
 	q := &raw.Query{Kind: raw.Get, Keys: []shard.Key{shard.RawKey([]byte("key"))}}
-	ans := &raw.Answer{}
 	for _, sampled := range []bool{false, true} {
 		b.Run(fmt.Sprintf("sampled=%v", sampled), func(b *testing.B) {
 			var l shardLoad
@@ -25,7 +24,7 @@ func BenchmarkCountRead(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				l.read(q, ans, 256)
+				l.read(q, shard.Range{}, 256)
 			}
 		})
 	}
@@ -36,7 +35,7 @@ func TestCounts(t *testing.T) {
 	var l shardLoad
 	q := &raw.Query{Kind: raw.Get, Keys: []shard.Key{shard.RawKey([]byte("key"))}}
 	for range 100_000 {
-		l.read(q, &raw.Answer{}, 1<<20)
+		l.read(q, shard.Range{}, 1<<20)
 	}
 	l.write(make([]byte, 77))
 	want := load.Count{Reads: 100_000, ReadBytes: 100_000 << 20, Writes: 1, WriteBytes: 77}
@@ -60,7 +59,7 @@ func TestSamples(t *testing.T) {
 	}
 	of := make(map[string]int)
 	for i := range 200_000 {
-		l.read(qs[i%4], &raw.Answer{}, 10)
+		l.read(qs[i%4], shard.Range{}, 10)
 	}
 	kept := s.kept()
 	if len(kept) < 500 || len(kept) > 800 {
@@ -75,7 +74,7 @@ func TestSamples(t *testing.T) {
 		}
 	}
 	for i := range 2_000_000 {
-		l.read(qs[i%4], &raw.Answer{}, 10)
+		l.read(qs[i%4], shard.Range{}, 10)
 	}
 	if n := len(s.kept()); n != maxSamples {
 		t.Errorf("%d are kept", n)

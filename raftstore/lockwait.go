@@ -110,7 +110,7 @@ func (r *replica) parkRefused(p *pendingReply) bool {
 	if q.granted == 0 && (fresh || q.holder.StartTS != res.Rejected[0].Lock.StartTS) {
 		r.heldBy(q, res.Rejected[0].Lock)
 	}
-	if !r.parkLock(q, &p.call, cmd) {
+	if !r.parkLock(q, p.call, cmd) {
 		return false
 	}
 	if fresh {

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -28,7 +29,11 @@ type outFrame struct {
 	to     shard.StoreID
 	urgent bool
 	buf    []byte
+	last   int // bytes of the frame before
 }
+
+// minFrameBytes is the least room that a frame is made with.
+const minFrameBytes = 512
 
 // add encodes a message at once: raft may change its entries later.
 func (o *outbox) add(s *Store, id shard.ID, m *raftpb.Message) {
@@ -37,10 +42,12 @@ func (o *outbox) add(s *Store, id shard.ID, m *raftpb.Message) {
 		return // the replica is gone; raft learns that by membership
 	}
 	f := o.frame(to, isUrgent(m))
+	if f.buf == nil {
+		f.buf = (*buffer.Frames.Get(max(f.last, minFrameBytes)))[:0]
+	}
 	f.buf = group.AppendMessage(f.buf, id, m)
 	if len(f.buf) >= maxFrameBytes {
-		s.send(f.to, f.urgent, append(f.buf, frameRaft))
-		f.buf = nil
+		f.flush(s)
 	}
 }
 
@@ -60,10 +67,15 @@ func (o *outbox) frame(to shard.StoreID, urgent bool) *outFrame {
 func (o *outbox) flush(s *Store) {
 	for i := range o.frames {
 		if f := &o.frames[i]; f.buf != nil {
-			s.send(f.to, f.urgent, append(f.buf, frameRaft))
-			f.buf = nil
+			f.flush(s)
 		}
 	}
+}
+
+func (f *outFrame) flush(s *Store) {
+	frame := append(f.buf, frameRaft)
+	f.last, f.buf = len(frame), nil
+	s.send(f.to, f.urgent, frame)
 }
 
 // isUrgent keeps what decides over leadership out of the way of entries.

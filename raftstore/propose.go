@@ -133,7 +133,7 @@ func (r *replica) proposeWaiting() {
 				r.waiting = slices.Insert(r.waiting, n, next...)
 			}
 		}
-		p.calls = append([]Call(nil), r.waiting[:n]...)
+		p.calls = r.waiting[:n:n]
 		if err := r.group.Propose(b.Entry(), p); err != nil {
 			r.unguard(p.guard, p.mark)
 			r.safeProposed = 0
@@ -279,15 +279,16 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 		r.touchLocks(c)
 		p.timeCall(c)
 		c.spent.enter(call.StageApply, r.w.now)
-		by.replies = append(by.replies, pendingReply{call: *c, rep: toReply(&res.Replies[p.lead+i])})
+		by.replies = append(by.replies, pendingReply{call: c, rep: toReply(&res.Replies[p.lead+i])})
 	}
 	if p.guard != nil {
 		by.dones = append(by.dones, func() { r.unguard(p.guard, p.mark) })
 	}
-	for _, a := range p.asked {
+	for j := range p.asked {
+		a := &p.asked[j]
 		for i := range res.Replies {
 			if res.Replies[i].Op == a.op {
-				by.replies = append(by.replies, pendingReply{call: a.call, rep: toReply(&res.Replies[i])})
+				by.replies = append(by.replies, pendingReply{call: &a.call, rep: toReply(&res.Replies[i])})
 			}
 		}
 	}

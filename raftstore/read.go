@@ -262,22 +262,36 @@ func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (body []by
 		return body, false, err
 	}
 	q, due := c.query, c.due
-	var ans raw.Answer
 	if q.Kind == raw.Get && len(q.Keys) == 1 {
-		// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
-		// or as it was written since.
-		now := shard.Millis(r.time.Load())
-		if bug.ExpiryByLocalClock.On() {
-			now = max(now, due)
+		if body, needsClock, err = s.getOne(r, q, desc, due); err == nil && !needsClock {
+			r.load.read(q, shard.Range{}, len(body))
 		}
-		ans, needsClock, err = q.Run(latest{s}, desc.Range, now, due)
-	} else {
-		ans, needsClock, err = s.evaluateView(r, q, desc, due)
+		return body, needsClock, err
 	}
+	ans, needsClock, err := s.evaluateView(r, q, desc, due)
 	if err != nil || needsClock {
 		return nil, needsClock, err
 	}
 	body = ans.Append(nil)
-	r.load.read(q, &ans, len(body))
+	r.load.read(q, ans.Range, len(body))
 	return body, false, nil
+}
+
+// getOne gets one key as it is now, without a view.
+func (s *Store) getOne(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (body []byte, needsClock bool, err error) {
+	// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
+	// or as it was written since.
+	now := shard.Millis(r.time.Load())
+	if bug.ExpiryByLocalClock.On() {
+		now = max(now, due)
+	}
+	run := func(stored []byte, found bool) { body, needsClock, err = q.RunOne(desc.Range, stored, found, now, due) }
+	found, broken := s.engine.Peek(q.Keys[0], func(v []byte) { run(v, true) })
+	if broken != nil {
+		return nil, false, broken
+	}
+	if !found {
+		run(nil, false)
+	}
+	return body, needsClock, err
 }

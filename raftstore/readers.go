@@ -136,17 +136,6 @@ func (s *Store) readError(err error) error {
 	return &shard.BrokenError{Store: s.id, Why: err.Error()}
 }
 
-// latest reads single keys as they are now, without a view.
-type latest struct{ *Store }
-
-func (l latest) Get(k shard.Key) ([]byte, bool, error) { return l.engine.Get(k) }
-
-func (l latest) Scan(rng shard.Range, reverse bool, f func(shard.Key, []byte) bool) error {
-	rd := l.engine.NewReader()
-	defer rd.Close()
-	return rd.Scan(rng, reverse, f)
-}
-
 // evaluateView runs a query against one consistent view. The shard's time comes from the same view, so that keys which
 // expire together are seen together.
 func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (raw.Answer, bool, error) {

@@ -39,13 +39,14 @@ type appliedChange struct {
 // abandon answers those who wait for a batch that was not written: its entries are in the log.
 func (by *appliedBy) abandon(err error) {
 	for i := range by.replies {
-		by.r.fail(&by.replies[i].call, err)
+		by.r.fail(by.replies[i].call, err)
 	}
 	by.replies, by.dones = nil, nil
 }
 
+// pendingReply is what is said once the batch is visible. The call is its proposal's, which is over.
 type pendingReply struct {
-	call Call
+	call *Call
 	rep  call.Reply
 }
 
@@ -131,6 +132,9 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 		p.send = nil
 	}
 	if len(p.local)+len(p.send) > 0 || p.durable != nil {
+		if w.synced == nil {
+			w.synced = make([]afterSync, 0, max(w.syncedLast, 4))
+		}
 		w.synced = append(w.synced, p)
 	}
 }
@@ -141,7 +145,7 @@ func (w *worker) commitLogs() {
 		return
 	}
 	it := syncItem{w: w, batch: w.logs, promises: w.synced, since: w.store.env.Now()}
-	w.logs, w.synced = nil, nil
+	w.logs, w.synced, w.syncedLast = nil, nil, len(w.synced)
 	if it.batch != nil {
 		w.writing.Store(int64(w.now))
 		err := it.batch.Commit()
@@ -326,7 +330,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	}
 	for i := range by.replies {
 		if !r.parkRefused(&by.replies[i]) {
-			r.reply(&by.replies[i].call, &by.replies[i].rep)
+			r.reply(by.replies[i].call, &by.replies[i].rep)
 		}
 	}
 	r.lookAtLocks()

@@ -50,7 +50,8 @@ type Store struct {
 	stamps    *stamps
 	collector *collector
 	comparer  *comparer
-	pace      *pacer // of what reads in the background
+	pace      *pacer    // of what reads in the background
+	trays     sync.Pool // of *tray
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica

@@ -38,12 +38,14 @@ type worker struct {
 	rated      []*replica  // whose rates are for the next report
 
 	// of the pass
-	out     outbox
-	untold  []untold // by since
-	logs    *engine.LogBatch
-	synced  []afterSync
-	states  *engine.StateBatch
-	applied []*appliedBy
+	out    outbox
+	untold []untold // by since
+	logs   *engine.LogBatch
+	synced []afterSync
+	// syncedLast is how many promises the pass before made.
+	syncedLast int
+	states     *engine.StateBatch
+	applied    []*appliedBy
 	// dying are the shards whose replica here is being destroyed: none is born until its tombstone is synced and its
 	// data is gone.
 	dying map[shard.ID]*burial

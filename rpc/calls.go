@@ -36,6 +36,8 @@ type Calls struct {
 
 	mu      sync.Mutex
 	streams map[streamKey]*callStream
+
+	waiters sync.Pool // of *waiter
 }
 
 type streamKey struct {
@@ -80,9 +82,17 @@ type callStream struct {
 	err     error
 }
 
+// waiter is who waits for one reply. It is used again after its token was taken: only who took it out of waiting wakes it.
 type waiter struct {
 	done env.Event
 	rep  call.Reply
+}
+
+func (c *Calls) waiter() *waiter {
+	if w, ok := c.waiters.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{done: c.env.NewEvent("call")}
 }
 
 func (s *callStream) broken() bool {
@@ -92,7 +102,7 @@ func (s *callStream) broken() bool {
 }
 
 func (s *callStream) call(ctx context.Context, req *call.Request) call.Reply {
-	w := &waiter{done: s.calls.env.NewEvent("call")}
+	w := s.calls.waiter()
 	s.mu.Lock()
 	if s.err != nil {
 		err := s.err
@@ -110,7 +120,10 @@ func (s *callStream) call(ctx context.Context, req *call.Request) call.Reply {
 		s.mu.Unlock()
 		return call.Reply{Err: err}
 	}
-	return w.rep
+	rep := w.rep
+	w.rep = call.Reply{}
+	s.calls.waiters.Put(w)
+	return rep
 }
 
 // send has a request sent: with the next one, if it is lazy, or after lazyWait.
@@ -148,6 +161,7 @@ func (s *callStream) run() {
 			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
 				return // receive learns why
 			}
+			s.out.recycle(frame)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type gather struct {
 	mu     sync.Mutex
 	full   [][]byte
 	frame  []byte
+	spare  []byte // room of a frame that was sent
 	woken  bool // the sender was told of what there is
 	timed  bool // a timer runs that tells it
 	closed bool
@@ -98,13 +99,28 @@ func (g *gather) takeLocked() [][]byte {
 	if len(g.frame) > 0 {
 		out = append(out, g.frame)
 	}
-	g.full, g.frame, g.woken = nil, nil, false
+	g.full, g.frame, g.spare, g.woken = nil, g.spare, nil, false
 	return out
+}
+
+// maxSpareBytes is how large a frame may be whose room is used again: a stream that rests keeps it.
+const maxSpareBytes = 64 << 10
+
+// recycle gives back a frame that was sent, which nobody holds any more.
+func (g *gather) recycle(frame []byte) {
+	if cap(frame) > maxSpareBytes {
+		return
+	}
+	g.mu.Lock()
+	if cap(frame) > cap(g.spare) {
+		g.spare = frame[:0]
+	}
+	g.mu.Unlock()
 }
 
 // close drops what is left; nothing more is taken.
 func (g *gather) close() {
 	g.mu.Lock()
-	g.closed, g.full, g.frame = true, nil, nil
+	g.closed, g.full, g.frame, g.spare = true, nil, nil, nil
 	g.mu.Unlock()
 }

@@ -64,3 +64,28 @@ func TestLazyRidesAlong(t *testing.T) {
 		t.Fatal("taken after the end")
 	}
 }
+
+// TestRoomOfSentFrames: the room of a frame is used again only after that was given back, and never while it is being sent.
+func TestRoomOfSentFrames(t *testing.T) {
+	g := gather{wake: env.Real{}.NewEvent("test")}
+	put := func(s string) { g.add(func(b []byte) []byte { return append(b, s...) }) }
+	take := func() []byte { return g.take()[0] }
+	put("first")
+	first := take()
+	put("second")
+	g.recycle(first)
+	second := take()
+	put("third") // in the room of the first
+	if string(second) != "second" || string(first) != "third" {
+		t.Fatalf("%q is being sent, %q is open", second, first)
+	}
+	third := take()
+	put("fourth")
+	if string(third) != "third" || string(second) != "second" {
+		t.Fatalf("%q and %q, which nobody gave back", third, second)
+	}
+	g.recycle(make([]byte, maxSpareBytes+1))
+	if g.take(); cap(g.frame) > maxSpareBytes {
+		t.Error("a stream that rests keeps a large frame")
+	}
+}

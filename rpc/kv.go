@@ -39,6 +39,7 @@ func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	k.s.env.Go("kv-replies", func() { out.run(ctx, stream) })
+	var asks []call.Ask
 	for {
 		if err := out.await(ctx); err != nil {
 			return err
@@ -50,20 +51,53 @@ func (k *kvServer) Stream(stream kvv1.KV_StreamServer) error {
 			}
 			return err
 		}
-		var asks []call.Ask
+		asks = asks[:0]
+		room := requestRoom{alone: len(f.GetData()) > pinFrameBytes}
 		err = call.DecodeRequests(f.GetData(), func(id uint64, r *call.Request) error {
-			req := *r
+			req := room.next()
+			*req = *r
 			if n := len(f.GetData()); n > pinFrameBytes && len(req.Body) < n/pinPart {
 				req.Body = bytes.Clone(req.Body)
 			}
-			asks = append(asks, call.Ask{ID: id, Req: &req, To: out})
+			asks = append(asks, call.Ask{ID: id, Req: req, To: out})
 			return nil
 		})
 		if err != nil {
 			return &shard.InvalidError{Why: "malformed frame: " + err.Error()}
 		}
 		store.Handle(asks)
+		if clear(asks); cap(asks) > maxKeptAsks {
+			asks = nil
+		}
 	}
+}
+
+// requestRoom makes room for the requests of one frame, for several at once: those of a small frame keep its bytes in memory
+// together anyway.
+type requestRoom struct {
+	alone bool // each has its own: one that waits would keep what the others hold
+	made  int
+	free  []call.Request
+}
+
+const (
+	// maxRequestRoom are made at once, at most.
+	maxRequestRoom = 16
+	// maxKeptAsks is for how many requests of a frame a stream that rests keeps room.
+	maxKeptAsks = 1024
+)
+
+func (m *requestRoom) next() *call.Request {
+	if m.alone {
+		return new(call.Request)
+	}
+	if len(m.free) == 0 {
+		m.free = make([]call.Request, min(max(m.made, 1), maxRequestRoom))
+		m.made += len(m.free)
+	}
+	req := &m.free[0]
+	m.free = m.free[1:]
+	return req
 }
 
 // storeOf finds the store that a stream's header names.

@@ -13,7 +13,7 @@ import (
 // Store is what a node serves of each of its stores: *raftstore.Store.
 type Store interface {
 	ID() shard.StoreID
-	// Handle takes a client's requests; it does not block on them.
+	// Handle takes a client's requests; it does not block on them. The slice stays the caller's, what it points to does not.
 	Handle([]call.Ask)
 	// Do is Handle for one request, and waits.
 	Do(ctx context.Context, req *call.Request) call.Reply

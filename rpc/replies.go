@@ -130,6 +130,7 @@ func (r *replies) run(ctx context.Context, stream kvv1.KV_StreamServer) {
 			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
 				return
 			}
+			r.recycle(frame)
 		}
 		r.sent()
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/skerrydb/skerry/internal/budget"
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
@@ -199,6 +200,7 @@ func (s *frameStream) flush(stream raftv1.Raft_FramesClient) error {
 		if err := stream.Send(&raftv1.Frame{Data: frame}); err != nil {
 			return err
 		}
+		buffer.Frames.Put(&frame)
 	}
 	return nil
 }

@@ -66,6 +66,9 @@ func (e *realEvent) Wait(ctx context.Context, d time.Duration) error {
 	default:
 	}
 	if d <= 0 {
+		if s, ok := ctx.(*Scope); ok {
+			return e.waitIn(s)
+		}
 		select {
 		case <-e.token:
 			return nil

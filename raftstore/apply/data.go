@@ -17,7 +17,7 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 	if d.Err() == nil && !stale {
 		m.advance(stamp)
 	}
-	res := Result{Replies: make([]Reply, 0, 1+len(d.B)/typicalCommand)}
+	res := Result{Replies: make([]Reply, 0, countCommands(*d))}
 	var bodies []byte // of the replies: one array for the whole entry
 	for d.Err() == nil && len(d.B) > 0 {
 		op, body := readCommand(d)
@@ -47,8 +47,14 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 	return res, d.Err()
 }
 
-// typicalCommand is the size of a command, in bytes, for which the replies of an entry need not grow.
-const typicalCommand = 256
+// countCommands says how many commands d still holds.
+func countCommands(d codec.Decoder) (n int) {
+	for d.Err() == nil && len(d.B) > 0 {
+		readCommand(&d)
+		n++
+	}
+	return n
+}
 
 // outcome is what one command came to: the reply's body appended to bodies.
 type outcome struct {

@@ -1,7 +1,7 @@
 package call
 
 // Completer takes the reply to an Ask. Complete is called exactly once for each, from any goroutine, perhaps before
-// the call that took the Ask returns; it must not block.
+// the call that took the Ask returns; it must not block. It keeps the reply's parts at most, not rep.
 type Completer interface {
 	Complete(id uint64, rep *Reply)
 }

@@ -2,6 +2,7 @@ package raw
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skerrydb/skerry/internal/codec"
@@ -19,6 +20,7 @@ const (
 
 // Append appends the encoding of c: what call.Request.Body of a raw write holds, and the log after it.
 func (c *Command) Append(b []byte) []byte {
+	b = slices.Grow(b, c.encodedBytes())
 	b = append(b, KindRaw, commandVersion)
 	b = codec.AppendUvarint(b, uint64(len(c.Conditions)))
 	for i := range c.Conditions {
@@ -29,6 +31,18 @@ func (c *Command) Append(b []byte) []byte {
 		b = c.Ops[i].append(b)
 	}
 	return b
+}
+
+// encodedBytes is about how many bytes Append appends.
+func (c *Command) encodedBytes() int {
+	n := 8
+	for i := range c.Conditions {
+		n += len(c.Conditions[i].Key) + len(c.Conditions[i].Value) + 8
+	}
+	for i := range c.Ops {
+		n += len(c.Ops[i].Key) + len(c.Ops[i].End) + len(c.Ops[i].Value) + 12
+	}
+	return n
 }
 
 func (c *Condition) append(b []byte) []byte {

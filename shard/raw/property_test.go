@@ -3,6 +3,7 @@ package raw_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -112,6 +113,25 @@ func TestPagesMakeTheScan(t *testing.T) {
 }
 
 // rest is what a page left of the query.
+// TestOneIsRun: what a Get of one key is answered without a Reader is what Run answers.
+func TestOneIsRun(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		q := &raw.Query{Kind: raw.Get, Keys: []shard.Key{drawKey(t, "asked")}, KeysOnly: rapid.Bool().Draw(t, "keys only"), WithTTL: rapid.Bool().Draw(t, "ttl")}
+		in := rapid.SampledFrom(w.shards).Draw(t, "shard")
+		due := shard.Millis(rapid.IntRange(985, 1015).Draw(t, "due"))
+		a, wantClock, wantErr := q.Run(w.m.Reader(), in, now, due)
+		stored, found, _ := w.m.Get(q.Keys[0])
+		got, needsClock, err := q.RunOne(in, stored, found, now, due)
+		if needsClock != wantClock || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("clock %v, %v; Run says %v, %v", needsClock, err, wantClock, wantErr)
+		}
+		if err == nil && !needsClock && !bytes.Equal(got, a.Append(nil)) {
+			t.Fatalf("%x, not %x", got, a.Append(nil))
+		}
+	})
+}
+
 func rest(t *rapid.T, q *raw.Query, a raw.Answer) shard.Range {
 	near, far := a.Range.Start, a.Range.End
 	r := shard.Range{Start: far, End: q.Range.End}

@@ -140,6 +140,25 @@ func (q *Query) Run(r Reader, in shard.Range, now, due shard.Millis) (a Answer, 
 	return p.a, false, nil
 }
 
+// RunOne is Run of a Get of one key, whose stored value the caller has found, or not, and encodes the answer: what most reads
+// are is done with one allocation.
+func (q *Query) RunOne(in shard.Range, stored []byte, found bool, now, due shard.Millis) (body []byte, needsClock bool, err error) {
+	if err := q.checkIn(0, in); err != nil {
+		return nil, false, err
+	}
+	p := page{q: q, now: now, due: max(now, due), maxBytes: q.maxBytes()}
+	row, expireAt, err := p.row(q.Keys[0], stored, found)
+	if err != nil || p.needsClock {
+		return nil, p.needsClock, err
+	}
+	rows := [1]Row{p.timed(row, expireAt)}
+	a := Answer{Rows: rows[:]}
+	return a.Append(make([]byte, 0, len(row.Value)+oneRowBytes)), false, nil
+}
+
+// oneRowBytes is what the encoding of an answer of one row takes beside the value, at most.
+const oneRowBytes = 24
+
 func (q *Query) maxRows() int {
 	if q.Kind == Checksum {
 		return 0 // no rows, no bound
@@ -176,22 +195,32 @@ func (p *page) get(r Reader) error {
 		if err != nil {
 			return fmt.Errorf("get %s: %w", short(k), err)
 		}
-		var v Value
-		if ok {
-			if v, ok, err = p.visible(k, b); err != nil || p.needsClock {
-				return err
-			}
+		row, expireAt, err := p.row(k, b, ok)
+		if err != nil || p.needsClock {
+			return err
 		}
-		row := Row{Found: ok}
-		if ok && !p.q.KeysOnly {
-			row.Value = v.User
-		}
-		if !p.add(row, v.ExpireAt) {
+		if !p.add(row, expireAt) {
 			p.a.More, p.a.Next = true, k
 			return nil
 		}
 	}
 	return nil
+}
+
+// row is that of a key of a Get, and when it expires. Its value is part of b.
+func (p *page) row(k shard.Key, b []byte, found bool) (row Row, expireAt shard.Millis, err error) {
+	if !found {
+		return Row{}, 0, nil
+	}
+	v, found, err := p.visible(k, b)
+	if err != nil || p.needsClock {
+		return Row{}, 0, err
+	}
+	row.Found = found
+	if found && !p.q.KeysOnly {
+		row.Value = v.User
+	}
+	return row, v.ExpireAt, nil
 }
 
 func (p *page) scan(r Reader, part shard.Range) error {
@@ -248,11 +277,16 @@ func (p *page) add(row Row, expireAt shard.Millis) bool {
 	}
 	p.bytes += n
 	row.Key, row.Value = p.keep(row.Key), p.keep(row.Value)
+	p.a.Rows = append(p.a.Rows, p.timed(row, expireAt))
+	return true
+}
+
+// timed adds what is left of the row's life, if that is asked for.
+func (p *page) timed(row Row, expireAt shard.Millis) Row {
 	if p.q.WithTTL && row.Found && expireAt != 0 {
 		row.ExpireIn = left(expireAt, p.due)
 	}
-	p.a.Rows = append(p.a.Rows, row)
-	return true
+	return row
 }
 
 // left is how long a key lives on at shard time now. expireAt is above now.

@@ -2,6 +2,7 @@ package raw
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skerrydb/skerry/internal/codec"
@@ -20,6 +21,7 @@ const (
 
 // Append appends the encoding of q: call.Request.Body of a raw read.
 func (q *Query) Append(b []byte) []byte {
+	b = slices.Grow(b, q.encodedBytes())
 	b = append(b, KindRaw, queryVersion, byte(q.Kind),
 		flag(q.Reverse, queryReverse)|flag(q.KeysOnly, queryKeysOnly)|flag(q.WithTTL, queryWithTTL))
 	b = codec.AppendUvarint(b, uint64(max(q.Limit, 0)))
@@ -35,17 +37,33 @@ func (q *Query) Append(b []byte) []byte {
 	return b
 }
 
+// encodedBytes is about how many bytes Append appends.
+func (q *Query) encodedBytes() int {
+	n := 16 + len(q.Range.Start) + len(q.Range.End)
+	for _, k := range q.Keys {
+		n += len(k) + 2
+	}
+	return n
+}
+
 // DecodeQuery reads what Append wrote; keys alias b. The caller calls Check.
 func DecodeQuery(b []byte) (*Query, error) {
 	d := codec.Decoder{B: b}
 	payload, _ := d.Byte(), d.Version(queryVersion)
-	q := &Query{Kind: QueryKind(d.Byte())}
+	one := new(struct {
+		Query
+		key [1]shard.Key // of the most frequent query: it comes with its room
+	})
+	q := &one.Query
+	q.Kind = QueryKind(d.Byte())
 	flags := d.Byte()
 	q.Reverse, q.KeysOnly, q.WithTTL = flags&queryReverse != 0, flags&queryKeysOnly != 0, flags&queryWithTTL != 0
 	q.Limit, q.MaxBytes = readInt(&d), readInt(&d)
 	if q.Kind == Get {
 		if n := d.Count(1); n > 0 {
-			q.Keys = make([]shard.Key, 0, min(n, MaxQueryKeys))
+			if q.Keys = one.key[:0]; n > 1 {
+				q.Keys = make([]shard.Key, 0, min(n, MaxQueryKeys))
+			}
 			for range n {
 				q.Keys = append(q.Keys, d.Bytes())
 			}
@@ -118,11 +136,21 @@ func (r *Row) append(b []byte, key bool) []byte {
 
 // DecodeAnswer reads what Append wrote; keys and values alias b.
 func DecodeAnswer(b []byte) (*Answer, error) {
+	a := new(Answer)
+	if err := a.Decode(b); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Decode is DecodeAnswer into a, with the room of its Rows, if that is enough.
+func (a *Answer) Decode(b []byte) error {
 	d := codec.Decoder{B: b}
 	d.Version(answerVersion)
 	flags := d.Byte()
 	ok := flags&^answerFlags == 0
-	a := &Answer{More: flags&answerMore != 0}
+	room := a.Rows[:0]
+	*a = Answer{More: flags&answerMore != 0}
 	if a.More {
 		a.Next = d.Bytes()
 	}
@@ -133,7 +161,9 @@ func DecodeAnswer(b []byte) (*Answer, error) {
 		a.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
 	}
 	if n := d.Count(1); n > 0 {
-		a.Rows = make([]Row, 0, min(n, MaxPageRows)) // a Row is much larger than its smallest encoding
+		if a.Rows = room; n > cap(room) {
+			a.Rows = make([]Row, 0, min(n, MaxPageRows)) // a Row is much larger than its smallest encoding
+		}
 		for range n {
 			var r Row
 			ok = r.read(&d, flags&answerKeys != 0) && ok
@@ -141,9 +171,9 @@ func DecodeAnswer(b []byte) (*Answer, error) {
 		}
 	}
 	if d.Done() != nil || !ok {
-		return nil, fmt.Errorf("answer to a raw query: %w", codec.ErrMalformed)
+		return fmt.Errorf("answer to a raw query: %w", codec.ErrMalformed)
 	}
-	return a, nil
+	return nil
 }
 
 // read reports false for what this version does not know.

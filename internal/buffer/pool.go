@@ -1,0 +1,48 @@
+// Package buffer keeps buffers of bytes for whoever fills and empties them by the ten thousand: messages of gRPC, frames
+// between stores.
+package buffer
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// Buffers of 2^minExponent to 2^maxExponent bytes are kept; smaller ones are made as large, larger ones are made each time.
+const (
+	minExponent = 8
+	maxExponent = 22
+)
+
+// Pool keeps buffers by powers of two. It implements gRPC's mem.BufferPool, whose own pools have nothing between 32 KiB and
+// 1 MiB, or clear a buffer whole before it is used again, which was 3 % of a busy store's time; whoever takes one from here
+// overwrites what he asked for. Safe for concurrent use. The zero Pool is ready.
+type Pool struct {
+	tiers [maxExponent + 1 - minExponent]sync.Pool
+}
+
+// Get returns a buffer of n bytes with whatever was in it.
+func (p *Pool) Get(n int) *[]byte {
+	tier := max(bits.Len(uint(max(n, 1)-1))-minExponent, 0)
+	if tier >= len(p.tiers) {
+		b := make([]byte, n)
+		return &b
+	}
+	if b, ok := p.tiers[tier].Get().(*[]byte); ok {
+		*b = (*b)[:n]
+		return b
+	}
+	b := make([]byte, n, 1<<(tier+minExponent))
+	return &b
+}
+
+// Put takes a buffer that nobody holds any more, or its beginning. One that did not come from here goes with those that it is
+// large enough for.
+func (p *Pool) Put(b *[]byte) {
+	if tier := bits.Len(uint(cap(*b))) - 1 - minExponent; tier >= 0 && tier < len(p.tiers) {
+		p.tiers[tier].Put(b)
+	}
+}
+
+// Frames are what stores say to each other: made by raftstore, given back by the transport once they are sent. A frame that
+// is not given back is collected as anything else.
+var Frames Pool
