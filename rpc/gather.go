@@ -23,8 +23,8 @@ type gather struct {
 	full   [][]byte
 	frame  []byte
 	spare  []byte // room of a frame that was sent
-	woken  bool // the sender was told of what there is
-	timed  bool // a timer runs that tells it
+	woken  bool   // the sender was told of what there is
+	timed  bool   // a timer runs that tells it
 	closed bool
 }
 
