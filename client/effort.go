@@ -126,15 +126,9 @@ func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout 
 // errLane is why a write waits that was not sent yet.
 var errLane = errors.New("as much as may be is under way to the store from this client")
 
-// errLine ends a write that would wait for longer than makes sense.
-var errLine = errors.New("more waits for the store than it takes in the time that is left")
-
 // wait takes room in a lane, which the caller gives back. It returns why the effort must end instead, or nil.
 func (e *effort) wait(l *lane, room *slot, command int) error {
-	if !l.take(room, command, e.began, e.now, e.end) {
-		e.note(errLane)
-		return errLine
-	}
+	l.take(room, command, e.began, e.end)
 	if room.turn == nil {
 		return nil
 	}

@@ -1,9 +1,7 @@
 package client
 
 import (
-	"slices"
 	"sync"
-	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
@@ -18,56 +16,15 @@ import (
 // first, because it has time left to be answered in, while the old ones most likely end here ("adaptive LIFO": Maurer, "Fail at
 // Scale", 2015).
 //
-// Who comes when more waits than can go in half of the time that he has left is not let in, and hears so at once: the time of all who wait is
-// better spent on those who will go. How much goes is measured while somebody waits, else it says nothing.
-//
 // INVARIANT: nobody who holds a place waits for another one. Reads, questions about attempts, and the calls of transactions, which
 // may wait in a store for each other, are not bounded.
 type lane struct {
 	env  env.Env
 	most int // bytes that may be under way, unless one write alone is more
 
-	mu      sync.Mutex
-	bytes   int  // under way
-	line    slot // ring of those who wait, the oldest first; its own fields are unused
-	waiting int  // bytes of those
-	pace    lanePace
-}
-
-// lanePace measures how many bytes go while somebody waits: the most in one of the last looks, so that a store that rests for a
-// moment does not look slow.
-type lanePace struct {
-	since env.Time // of the present look; 0: nobody waits
-	bytes int      // that went since
-	looks [laneLooks]float64
-	next  int
-}
-
-const (
-	laneLook  = 250 * time.Millisecond
-	laneLooks = 8
-)
-
-// went counts bytes that made room.
-func (p *lanePace) went(bytes int, now env.Time) {
-	if p.since == 0 {
-		return
-	}
-	p.bytes += bytes
-	if took := now.Sub(p.since); took >= laneLook {
-		p.looks[p.next] = float64(p.bytes) / took.Seconds()
-		p.next = (p.next + 1) % laneLooks
-		p.since, p.bytes = now, 0
-	}
-}
-
-// takes is how long it takes until so many bytes went; 0 if that is not known.
-func (p *lanePace) takes(bytes int) time.Duration {
-	most := slices.Max(p.looks[:])
-	if most == 0 {
-		return 0
-	}
-	return time.Duration(float64(bytes) / most * float64(time.Second))
+	mu    sync.Mutex
+	bytes int  // under way
+	line  slot // ring of those who wait, the oldest first; its own fields are unused
 }
 
 const (
@@ -92,27 +49,18 @@ func newLane(e env.Env, most int) *lane {
 	return l
 }
 
-// take takes room for a command, or gets in line for it: then turn wakes who waits, and leave must say whether there is room. It
-// reports false if the line is too long for that; then s is nothing.
-func (l *lane) take(s *slot, command int, began, now, end env.Time) bool {
+// take takes room for a command, or gets in line for it: then turn wakes who waits, and leave must say whether there is room.
+func (l *lane) take(s *slot, command int, began, end env.Time) {
 	s.bytes, s.half = command+laneWriteBytes, began.Add(end.Sub(began)/2)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.line.next == &l.line && l.fits(s) {
 		l.bytes, s.given = l.bytes+s.bytes, true
-		return true
+		return
 	}
-	if wait := l.pace.takes(l.waiting + s.bytes); wait > max(0, end.Sub(now)/2) {
-		return false
-	}
-	if l.pace.since == 0 {
-		l.pace.since = now
-	}
-	l.waiting += s.bytes
 	s.turn = l.env.NewEvent("lane")
 	s.prev, s.next = l.line.prev, &l.line
 	s.prev.next, s.next.prev = s, s
-	return true
 }
 
 func (l *lane) fits(s *slot) bool { return l.bytes == 0 || l.bytes+s.bytes <= l.most }
@@ -125,18 +73,14 @@ func (l *lane) leave(s *slot, now env.Time) (given bool) {
 	if s.given {
 		return true
 	}
-	l.unlink(s)
+	s.unlink()
 	l.advance(now)
 	return false
 }
 
-// unlink takes s out of the line. Under mu.
-func (l *lane) unlink(s *slot) {
+func (s *slot) unlink() {
 	s.prev.next, s.next.prev = s.next, s.prev
 	s.prev, s.next = nil, nil
-	if l.waiting -= s.bytes; l.line.next == &l.line {
-		l.pace = lanePace{}
-	}
 }
 
 // give gives room back, and what is free to who waits.
@@ -144,7 +88,6 @@ func (l *lane) give(s *slot, now env.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes -= s.bytes
-	l.pace.went(s.bytes, now)
 	l.advance(now)
 }
 
@@ -158,7 +101,7 @@ func (l *lane) advance(now env.Time) {
 		if !l.fits(next) {
 			return
 		}
-		l.unlink(next)
+		next.unlink()
 		l.bytes, next.given = l.bytes+next.bytes, true
 		next.turn.Wake()
 	}

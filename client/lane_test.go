@@ -23,39 +23,8 @@ import (
 // inLane takes room for a write of so many bytes on the way, which has from began to end.
 func inLane(l *lane, bytes int, began, end env.Time) *slot {
 	s := &slot{}
-	l.take(s, bytes-laneWriteBytes, began, began, end)
+	l.take(s, bytes-laneWriteBytes, began, end)
 	return s
-}
-
-// TestLongLine: who would wait for longer than half of his time is not let in, once it is known how fast the line moves, and only
-// while it is there.
-func TestLongLine(t *testing.T) {
-	const ms = env.Time(time.Millisecond)
-	l := newLane(env.Real{}, 1000)
-	at := ms
-	try := func(patience env.Time) bool { return l.take(&slot{}, 1000-laneWriteBytes, at, at, at+patience) }
-	for i := range 101 {
-		if !try(100 * ms) {
-			t.Fatalf("the %dth of a line of which nothing is known", i)
-		}
-	}
-	for range 60 { // 100 kB/s
-		at += 10 * ms
-		l.give(&slot{bytes: 1000}, at)
-	}
-	if try(700*ms) || !try(900*ms) { // 40 wait: 410 ms
-		t.Fatalf("a line of %d bytes at %v bytes a second", l.waiting, l.pace.looks)
-	}
-	at += 3 * env.Time(time.Second) // nothing moves: that says nothing of how fast it is when it does
-	if try(700*ms) || !try(900*ms) {
-		t.Fatalf("a line of %d bytes at %v bytes a second that rests", l.waiting, l.pace.looks)
-	}
-	for l.waiting > 0 {
-		l.give(&slot{bytes: 1000}, at)
-	}
-	if !try(ms) || l.waiting != 1000 {
-		t.Fatal("a line that is new")
-	}
 }
 
 // TestLaneOrder: who came first goes first, until the first has waited for half of its time; then who came last.
