@@ -16,7 +16,7 @@ const (
 	maxPageRows   = 4096
 )
 
-// Scan yields the keys of a range in order, across shards, a page at a time. An error ends it. Keys and values are the
+// Scan yields the keys of a range in order, across shards, a page at a time; the next page is fetched meanwhile. An error ends it. Keys and values are the
 // caller's; one that is kept keeps its page in memory.
 //
 // A key that exists throughout the scan appears exactly once. A page is a linearizable read of its part of one shard;
@@ -32,7 +32,7 @@ func (db *DB) ReverseScan(ctx context.Context, r Range, opts ...ScanOption) iter
 
 func (db *DB) scan(ctx context.Context, r Range, reverse bool, opts []ScanOption) iter.Seq2[KV, error] {
 	return func(yield func(KV, error) bool) {
-		c := cursor{db: db, ctx: ctx, rest: r.whole(), reverse: reverse, rows: firstPageRows}
+		c := cursor{db: db, rest: r.whole(), reverse: reverse, rows: firstPageRows}
 		for _, opt := range opts {
 			opt.applyScan(&c.o)
 		}
@@ -40,8 +40,10 @@ func (db *DB) scan(ctx context.Context, r Range, reverse bool, opts []ScanOption
 			yield(KV{}, err)
 			return
 		}
-		for c.more = !r.empty(); c.more; {
-			rows, err := c.page()
+		if r.empty() {
+			return
+		}
+		for rows, err := range readAhead(ctx, db.env, c.page) {
 			if err != nil {
 				yield(KV{}, err)
 				return
@@ -58,14 +60,12 @@ func (db *DB) scan(ctx context.Context, r Range, reverse bool, opts []ScanOption
 // cursor is where a scan is.
 type cursor struct {
 	db      *DB
-	ctx     context.Context
 	o       scanOptions
 	reverse bool
 
 	rest    shard.Range // INVARIANT: holds exactly the keys that were not yet looked at
-	more    bool
-	rows    int // bound of the next page
-	yielded int
+	rows    int         // bound of the next page
+	fetched int         // rows
 }
 
 func (c *cursor) check(r Range) error {
@@ -83,54 +83,52 @@ func (c *cursor) name() string {
 	return "scan"
 }
 
-// page reads the next page and moves on.
-func (c *cursor) page() ([]raw.Row, error) {
+// page reads the next page and moves on. It says whether there is another one.
+func (c *cursor) page(ctx context.Context) (rows []raw.Row, more bool, err error) {
 	q := raw.Query{Kind: raw.Scan, Range: c.rest, Reverse: c.reverse, KeysOnly: c.o.keysOnly, Limit: c.rows, MaxBytes: pageBytes}
 	if c.o.pageBytes > 0 {
 		q.MaxBytes = c.o.pageBytes
 	}
 	if c.o.limit > 0 {
-		q.Limit = min(q.Limit, c.o.limit-c.yielded)
+		q.Limit = min(q.Limit, c.o.limit-c.fetched)
 	}
 	t := target{first: c.rest.Start}
 	if c.reverse {
 		t = target{first: c.rest.End, before: true}
 	}
-	e := c.db.begin(c.ctx, c.name(), t.first)
+	e := c.db.begin(ctx, c.name(), t.first)
 	body, err := e.read(&t, q.Append(nil), c.o.follower)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	a, err := e.answer(body)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := c.advance(a); err != nil {
-		return nil, e.fail(ErrInvalid, err)
+	if more, err = c.advance(a); err != nil {
+		return nil, false, e.fail(ErrInvalid, err)
 	}
 	c.rows = min(2*c.rows, maxPageRows)
-	c.yielded += len(a.Rows)
-	c.more = c.more && (c.o.limit == 0 || c.yielded < c.o.limit)
-	return a.Rows, nil
+	c.fetched += len(a.Rows)
+	return a.Rows, more && (c.o.limit == 0 || c.fetched < c.o.limit), nil
 }
 
-// advance cuts what a page covers off the rest. A page that covers nothing would be asked for again for ever.
-func (c *cursor) advance(a *raw.Answer) error {
-	c.more = a.More
+// advance cuts what a page covers off the rest, and says whether there is more. A page that covers nothing would be asked for
+// again for ever.
+func (c *cursor) advance(a *raw.Answer) (more bool, err error) {
 	if !a.More {
-		return nil
+		return false, nil
 	}
 	if !c.reverse {
 		if a.Next.Compare(c.rest.Start) <= 0 {
-			return fmt.Errorf("the scan does not move on from %s", c.rest.Start)
+			return false, fmt.Errorf("the scan does not move on from %s", c.rest.Start)
 		}
 		c.rest.Start = a.Next.Clone()
 	} else {
 		if a.Next.Compare(c.rest.End) >= 0 {
-			return fmt.Errorf("the reverse scan does not move on from %s", c.rest.End)
+			return false, fmt.Errorf("the reverse scan does not move on from %s", c.rest.End)
 		}
 		c.rest.End = a.Next.Clone()
 	}
-	c.more = !c.rest.Empty()
-	return nil
+	return !c.rest.Empty(), nil
 }
