@@ -69,6 +69,15 @@ bench-failover: ## kill -9 of a store to the first put on its last shard, with 2
 bench-fill: ## latency of puts on 1,000 shards while an added store fills and while it does not, in turns
 	SKERRY_FILL=1000 go test ./tests/e2e -count=1 -run TestFillUnderLoad -v -timeout 40m
 
+bench-gaps: ## for how long puts stall while a leadership is handed over, and while a shard is split, 100 times each
+	SKERRY_GAPS=100 go test ./tests/e2e -count=1 -run TestGaps -v -timeout 20m
+
+bench-move: ## how long a replica of 1 GiB takes to another store of an idle cluster, three times
+	SKERRY_MOVE=1024 SKERRY_MOVES=3 go test ./tests/e2e -count=1 -run TestMoveSpeed -v -timeout 30m
+
+bench-restart: ## how long a store of 1,000 shards and 2 GiB takes until it answers for all of them again
+	SKERRY_RESTART=1000 SKERRY_RESTART_MIB=2048 go test ./tests/e2e -count=1 -run TestRestartSpeed -v -timeout 30m
+
 bench-idle: ## CPU and heap of 10,000 idle shards on three stores
 	SKERRY_IDLE=10000 go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
 
@@ -105,4 +114,4 @@ nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MIN
 nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
 	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-txn bench-failover bench-fill bench-idle operate upgrade overload nemesis nemesis-txn
+.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-txn bench-failover bench-fill bench-gaps bench-move bench-restart bench-idle operate upgrade overload nemesis nemesis-txn

@@ -47,7 +47,7 @@ func (r reason) backoff() (free int, base, longest time.Duration) {
 	case staleRoute:
 		return 3, 2 * time.Millisecond, 500 * time.Millisecond
 	case noLeader, behind:
-		return 0, 10 * time.Millisecond, 500 * time.Millisecond // an election, or an apply, is under way
+		return 0, 4 * time.Millisecond, 500 * time.Millisecond // a transfer takes a few milliseconds, an election longer; or an apply is under way
 	case busy:
 		return 0, 20 * time.Millisecond, 2 * time.Second
 	case lockedOut:

@@ -54,6 +54,8 @@ func (r *replica) handTo(to shard.ReplicaID) error {
 	if err != nil {
 		r.publish(lease) // nothing was begun
 		err = &shard.InvalidError{Why: err.Error()}
+	} else {
+		r.handedUntil = r.w.now.Add(r.w.store.opt.electionTimeout())
 	}
 	r.mark()
 	return err

@@ -266,6 +266,10 @@ func (w *worker) accept(c *Call) {
 	r.wakeUp(wakeRequest)
 	switch c.Req.Kind {
 	case call.Write:
+		if r.between() {
+			r.awaitLeader(c)
+			return
+		}
 		if err := r.admitWrite(c); err != nil {
 			c.refuse(w.seen, err)
 			return

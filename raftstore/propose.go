@@ -116,7 +116,9 @@ func (r *replica) proposeWaiting() {
 		return // behind the split they would be stale: they wait for it, and are refused, or go on if it had no effect
 	}
 	if !r.group.Leading() {
-		r.refuseWaiting(r.notLeader())
+		if !r.between() {
+			r.refuseWaiting(r.notLeader())
+		}
 		return
 	}
 	s := r.w.store
@@ -137,8 +139,8 @@ func (r *replica) proposeWaiting() {
 		if err := r.group.Propose(b.Entry(), p); err != nil {
 			r.unguard(p.guard, p.mark)
 			r.safeProposed = 0
-			if errors.Is(err, group.ErrBusy) {
-				return // the rest waits for the log to move; see expireCalls for who waited too long
+			if errors.Is(err, group.ErrBusy) || errors.Is(err, group.ErrTransferring) || errors.Is(err, group.ErrNotLeader) {
+				return // the rest waits for the log to move, or for onSoftState; see expireCalls for who waited too long
 			}
 			r.refuseWaiting(r.proposeError(err))
 			return
@@ -167,6 +169,24 @@ func (r *replica) entryBytes() int {
 		n += more
 	}
 	return n
+}
+
+// between reports whether the leadership was handed over and nobody is known to have it yet: what waits here hears of the next
+// leader, in a round trip, instead of looking for one.
+//
+// INVARIANT (rule 9): none of it is proposed: onSoftState refuses all of it when this replica leads again, or hears who does.
+func (r *replica) between() bool {
+	return r.w.now < r.handedUntil && !r.group.Leading() && r.group.Leader() == 0
+}
+
+// awaitLeader keeps a write that comes between two leaders until the next one is known.
+func (r *replica) awaitLeader(c *Call) {
+	if err := r.admitBytes(c); err != nil {
+		c.refuse(r.w.seen, err)
+		return
+	}
+	r.waiting = append(r.waiting, *c)
+	r.mark()
 }
 
 // refuseWaiting answers the commands that never reached the log: nothing happened.

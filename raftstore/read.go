@@ -268,13 +268,11 @@ func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (body []by
 		}
 		return body, needsClock, err
 	}
-	ans, needsClock, err := s.evaluateView(r, q, desc, due)
-	if err != nil || needsClock {
-		return nil, needsClock, err
+	body, part, needsClock, err := s.evaluateView(r, q, desc, due)
+	if err == nil && !needsClock {
+		r.load.read(q, part, len(body))
 	}
-	body = ans.Append(nil)
-	r.load.read(q, ans.Range, len(body))
-	return body, false, nil
+	return body, needsClock, err
 }
 
 // getOne gets one key as it is now, without a view.

@@ -138,12 +138,12 @@ func (s *Store) readError(err error) error {
 
 // evaluateView runs a query against one consistent view. The shard's time comes from the same view, so that keys which
 // expire together are seen together.
-func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (raw.Answer, bool, error) {
+func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (body []byte, part shard.Range, needsClock bool, err error) {
 	rd := s.engine.NewReader()
 	defer rd.Close()
 	now, err := viewTime(rd, r.id)
 	if err != nil {
-		return raw.Answer{}, false, err
+		return nil, shard.Range{}, false, err
 	}
 	if bug.ExpiryByLocalClock.On() {
 		now = max(now, due)
@@ -152,7 +152,7 @@ func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, d
 	if bug.ScanNotClamped.On() && q.Kind == raw.Scan {
 		rng = shard.ModeRange(shard.ModeRaw)
 	}
-	return q.Run(rd, rng, now, due)
+	return q.RunEncoded(rd, rng, now, due)
 }
 
 func viewTime(rd *engine.Reader, id shard.ID) (shard.Millis, error) {

@@ -93,6 +93,9 @@ func (e errHungDisk) Error() string {
 func (r *replica) onTick() {
 	r.expireRound()
 	r.expireCalls()
+	if len(r.waiting) > 0 {
+		r.mark() // for a transfer that came to nothing, or a leader that nobody became
+	}
 	if r.group.Leading() {
 		if r.view.Load() == nil {
 			// A transfer that came to nothing, for instance: it leads, and whoever asks (placement) must hear it.
@@ -119,8 +122,14 @@ func (r *replica) onSoftState(st *group.SoftState) {
 	r.forgetCancelled(st.Term)
 	r.endLockWaits(r.notLeader()) // also if it leads again: who gave keys back meanwhile was not looked at
 	r.wokenAt = 0
-	if !st.Leading {
+	if goesOn := st.Leading && st.Term == r.ledTerm; !goesOn && (st.Leading || !r.between()) {
 		r.refuseWaiting(r.notLeader())
+	}
+	r.ledTerm = 0
+	if st.Leading {
+		r.ledTerm = st.Term
+	}
+	if !st.Leading {
 		r.abandon()
 		r.failReads(r.notLeader())
 		r.changing, r.splitting, r.truncated = nil, nil, 0

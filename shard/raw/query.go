@@ -1,6 +1,7 @@
 package raw
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -122,22 +123,29 @@ func (q *Query) checkIn(id shard.ID, in shard.Range) error {
 // the same, else a long scan over short lives would never end.) The answer copies what it keeps of r and aliases q and
 // in. An error is a *shard.KeyNotInShardError, or else the store is broken.
 func (q *Query) Run(r Reader, in shard.Range, now, due shard.Millis) (a Answer, needsClock bool, err error) {
+	body, _, needsClock, err := q.RunEncoded(r, in, now, due)
+	if err != nil || needsClock {
+		return Answer{}, needsClock, err
+	}
+	return a, false, a.Decode(body)
+}
+
+// RunEncoded is Run, and Append of what it answers: rows are encoded as they are met. part is the answer's Range.
+func (q *Query) RunEncoded(r Reader, in shard.Range, now, due shard.Millis) (body []byte, part shard.Range, needsClock bool, err error) {
 	if err := q.checkIn(0, in); err != nil {
-		return Answer{}, false, err
+		return nil, shard.Range{}, false, err
 	}
 	p := page{q: q, now: now, due: max(now, due), maxRows: q.maxRows(), maxBytes: q.maxBytes()}
+	p.out = make([]byte, pageHeadBytes, pageHeadBytes+p.guess())
 	if q.Kind == Get {
 		err = p.get(r)
 	} else {
 		err = p.scan(r, q.Range.Intersect(in))
 	}
-	if err != nil {
-		return Answer{}, false, err
+	if err != nil || p.needsClock {
+		return nil, shard.Range{}, p.needsClock && err == nil, err
 	}
-	if p.needsClock {
-		return Answer{}, true, nil
-	}
-	return p.a, false, nil
+	return p.body(), p.a.Range, false, nil
 }
 
 // RunOne is Run of a Get of one key, whose stored value the caller has found, or not, and encodes the answer: what most reads
@@ -182,14 +190,48 @@ type page struct {
 	now, due          shard.Millis
 	maxRows, maxBytes int
 
-	a          Answer
-	bytes      int
+	a          Answer // without its rows
+	rows       int
+	out        []byte // pageHeadBytes of room, then the rows, encoded
+	bytes      int    // of their keys and values
 	needsClock bool
-	arena      []byte // copies of keys and values; rows point into it
+}
+
+const (
+	// pageHeadBytes is room for what stands before the rows and is known after them; with longer keys it is copied.
+	pageHeadBytes = 160
+	// rowGuess is how large a row is taken to be, and pageGuess bounds what is made for a page before its rows are met.
+	rowGuess  = 320
+	pageGuess = 32 << 10
+)
+
+// guess is how many bytes the rows may take, as far as the query says.
+func (p *page) guess() int {
+	switch p.q.Kind {
+	case Get:
+		return min(rowGuess*len(p.q.Keys), pageGuess)
+	case Scan:
+		return min(rowGuess*p.maxRows, p.maxBytes, pageGuess)
+	}
+	return 0
+}
+
+// body is the answer's encoding.
+func (p *page) body() []byte {
+	var room [pageHeadBytes]byte
+	head := p.a.appendHead(room[:0], p.rows, p.q.Kind == Scan)
+	if len(head) > pageHeadBytes {
+		return append(head, p.out[pageHeadBytes:]...)
+	}
+	at := pageHeadBytes - len(head)
+	copy(p.out[at:], head)
+	if body := p.out[at:]; cap(p.out) <= 2*len(p.out) {
+		return body
+	}
+	return bytes.Clone(p.out[at:]) // the guess was far too large: an answer may wait for a while, and counts as its length
 }
 
 func (p *page) get(r Reader) error {
-	p.a.Rows = make([]Row, 0, len(p.q.Keys))
 	for _, k := range p.q.Keys {
 		b, ok, err := r.Get(k)
 		if err != nil {
@@ -269,15 +311,16 @@ func (p *page) visible(k shard.Key, b []byte) (Value, bool, error) {
 	return v, !v.Expired(p.now), nil
 }
 
-// add copies a row into the page. It reports false, and leaves it out, if the page is full; a first row always fits.
+// add encodes a row into the page. It reports false, and leaves it out, if the page is full; a first row always fits.
 func (p *page) add(row Row, expireAt shard.Millis) bool {
 	n := len(row.Key) + len(row.Value)
-	if len(p.a.Rows) > 0 && (p.bytes+n > p.maxBytes || p.q.Kind == Scan && len(p.a.Rows) >= p.maxRows) {
+	if p.rows > 0 && (p.bytes+n > p.maxBytes || p.q.Kind == Scan && p.rows >= p.maxRows) {
 		return false
 	}
 	p.bytes += n
-	row.Key, row.Value = p.keep(row.Key), p.keep(row.Value)
-	p.a.Rows = append(p.a.Rows, p.timed(row, expireAt))
+	p.rows++
+	row = p.timed(row, expireAt)
+	p.out = row.append(p.out, p.q.Kind == Scan)
 	return true
 }
 
@@ -292,26 +335,6 @@ func (p *page) timed(row Row, expireAt shard.Millis) Row {
 // left is how long a key lives on at shard time now. expireAt is above now.
 func left(expireAt, now shard.Millis) time.Duration {
 	return time.Duration(min(uint64(expireAt-now), uint64(MaxTTL/time.Millisecond))) * time.Millisecond
-}
-
-// arenaBytes is the least that is allocated at once for the rows of a scan; a Get of one key allocates what it needs.
-const arenaBytes = 4 << 10
-
-// keep copies b; nil and empty become nil. Rows keep pointing into arenas that were filled before.
-func (p *page) keep(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	if cap(p.arena)-len(p.arena) < len(b) {
-		size := len(b)
-		if p.q.Kind == Scan || len(p.q.Keys) > 1 {
-			size = max(size, min(2*cap(p.arena), 64*arenaBytes), arenaBytes)
-		}
-		p.arena = make([]byte, 0, size)
-	}
-	at := len(p.arena)
-	p.arena = append(p.arena, b...)
-	return p.arena[at:len(p.arena):len(p.arena)]
 }
 
 // cutAt ends the page before the key k, which did not fit.

@@ -98,8 +98,17 @@ const (
 // Append appends the encoding of a: call.Reply.Body of a raw read.
 func (a *Answer) Append(b []byte) []byte {
 	keys := len(a.Rows) > 0 && a.Rows[0].Key != nil
+	b = a.appendHead(b, len(a.Rows), keys)
+	for i := range a.Rows {
+		b = a.Rows[i].append(b, keys)
+	}
+	return b
+}
+
+// appendHead appends what stands before the rows, which have keys, or none.
+func (a *Answer) appendHead(b []byte, rows int, keys bool) []byte {
 	flags := flag(a.More, answerMore) | flag(a.Sum != Sum{}, answerSum) |
-		flag(len(a.Range.Start)+len(a.Range.End) > 0, answerRange) | flag(keys, answerKeys)
+		flag(len(a.Range.Start)+len(a.Range.End) > 0, answerRange) | flag(keys && rows > 0, answerKeys)
 	b = append(b, answerVersion, flags)
 	if a.More {
 		b = codec.AppendBytes(b, a.Next)
@@ -113,11 +122,7 @@ func (a *Answer) Append(b []byte) []byte {
 		b = codec.AppendBytes(b, a.Range.Start)
 		b = codec.AppendBytes(b, a.Range.End)
 	}
-	b = codec.AppendUvarint(b, uint64(len(a.Rows)))
-	for i := range a.Rows {
-		b = a.Rows[i].append(b, keys)
-	}
-	return b
+	return codec.AppendUvarint(b, uint64(rows))
 }
 
 func (r *Row) append(b []byte, key bool) []byte {

@@ -2,12 +2,17 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/skerrydb/skerry/raftstore"
+	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -337,4 +342,64 @@ func TestEndOfJointChangeIsKnown(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// TestPutsOverTransfers: a write that meets a transfer waits for its end, and hears who leads then; one whose transfer comes to
+// nothing is executed. None is told that the store is busy, or sent to the store that it came from.
+func TestPutsOverTransfers(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	put := func(at shard.StoreID, st raftstore.ReplicaStatus, seq uint64) error {
+		return c.Do(at, attempt(d, st, call.OpID{Client: 7, Seq: seq}, fmt.Sprint("k", seq), "v")).Err
+	}
+	seq := uint64(0)
+	var heard atomic.Int64
+	for range 20 {
+		lead := c.Leader(d.ID)
+		to, st := others(lead)[0], c.Status(lead, d.ID)
+		var wg sync.WaitGroup
+		for range 8 {
+			seq++
+			wg.Go(func() {
+				err := put(lead, st, seq)
+				var moved *shard.NotLeaderError
+				if errors.As(err, &moved) && moved.Leader.Store == to {
+					heard.Add(1)
+				} else if err != nil && !errors.Is(err, shard.ErrUnavailable) { // proposed, and its fate is to be asked for
+					t.Errorf("a put to %s, which hands over to %s: %v", lead, to, err)
+				}
+			})
+		}
+		if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, to); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		c.WaitFor("the transfer", func() bool { return c.Stores[to].Store.Leading(d.ID) != 0 })
+	}
+	if heard.Load() == 0 {
+		t.Error("no put met a transfer")
+	}
+
+	lead := c.Leader(d.ID)
+	st := c.Status(lead, d.ID)
+	c.Net.SetFilter(func(_, _ shard.StoreID, frame []byte) bool { return !holds(frame, raftpb.MsgTimeoutNow) })
+	if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, others(lead)[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(lead, st, seq+1); err != nil {
+		t.Errorf("a put while a transfer comes to nothing: %v", err)
+	}
+	c.Net.SetFilter(nil)
+	same(c, d)
+}
+
+// holds reports whether a frame has a raft message of a type.
+func holds(frame []byte, typ raftpb.MessageType) (found bool) {
+	if n := len(frame); n > 0 && frame[n-1] == 1 {
+		_ = group.DecodeFrame(frame[:n-1], func(_ shard.ID, m *raftpb.Message) error {
+			found = found || m.GetType() == typ
+			return nil
+		})
+	}
+	return found
 }

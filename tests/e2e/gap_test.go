@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/shard"
+)
+
+// TestGaps measures for how long puts stall while their shard's leadership is handed over, while the shard is split, and, to
+// compare, while nothing happens. A put is due each millisecond whatever became of the others, and its latency counts from
+// then: the longest of a trial is its gap. No put may fail. `make bench-gaps` makes 100 trials of each.
+func TestGaps(t *testing.T) {
+	t.Parallel()
+	trials := int(setting(t, "SKERRY_GAPS", 4))
+	c := New(t, Options{SplitBytes: -1})
+	if err := c.DB.Admin().PauseScheduling(context.Background(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	g := &gaps{t: t, c: c, load: startSteady(c, 1, 1000)}
+	time.Sleep(2 * time.Second) // connections, caches
+	g.measure("nothing happens", trials, func(int) {})
+	g.measure("the leadership is handed over", trials, func(int) { g.handOver() })
+	g.measure("the shard is split", trials, g.split)
+	g.load.stop()
+	if err := g.load.failed(); err != nil {
+		t.Fatal(err)
+	}
+	sameOnAllReplicas(t, c)
+}
+
+// gaps is a series of trials under a steady load of puts to the keys k000/0 to k000/99.
+type gaps struct {
+	t    *testing.T
+	c    *Cluster
+	load *steady
+}
+
+// gapWindow is how long each trial waits for the puts that it held up.
+const gapWindow = 250 * time.Millisecond
+
+func (g *gaps) measure(what string, trials int, do func(i int)) {
+	g.t.Helper()
+	var longest []time.Duration
+	for i := range trials {
+		time.Sleep(gapWindow)
+		g.load.take()
+		do(i)
+		time.Sleep(gapWindow)
+		of := g.load.take()
+		longest = append(longest, of[len(of)-1])
+	}
+	slices.Sort(longest)
+	g.t.Logf("longest put while %s, %d trials: median %s, p90 %s, p99 %s, largest %s", what, trials,
+		quantile(longest, 0.5), quantile(longest, 0.9), quantile(longest, 0.99), quantile(longest, 1))
+}
+
+// holds is the shard of a key.
+func (g *gaps) holds(key []byte) client.ShardInfo {
+	g.t.Helper()
+	s, err := g.c.DB.Admin().Shard(context.Background(), key)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return s
+}
+
+// handOver hands the shard to the store after its leader's.
+func (g *gaps) handOver() {
+	g.t.Helper()
+	s := g.holds([]byte("k000/0"))
+	var stores []shard.StoreID
+	for _, r := range s.Replicas {
+		stores = append(stores, r.Store)
+	}
+	slices.Sort(stores)
+	to := stores[(slices.Index(stores, s.Leader.Store)+1)%len(stores)]
+	if err := g.c.DB.Admin().TransferLeader(context.Background(), s.ID, to); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// split splits the shard that holds the i-th key, there.
+func (g *gaps) split(i int) {
+	g.t.Helper()
+	key := fmt.Appendf(nil, "k000/%d", i%100)
+	if _, err := g.c.DB.Admin().Split(context.Background(), g.holds(key).ID, key); err != nil {
+		g.t.Fatal(err)
+	}
+}
