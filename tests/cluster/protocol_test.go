@@ -360,8 +360,9 @@ func TestPutsOverTransfers(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			seq++
+			mine := seq
 			wg.Go(func() {
-				err := put(lead, st, seq)
+				err := put(lead, st, mine)
 				var moved *shard.NotLeaderError
 				if errors.As(err, &moved) && moved.Leader.Store == to {
 					heard.Add(1)
