@@ -12,9 +12,8 @@ import (
 // Transport carries what stores say to each other. Frames may be lost or come late, never changed.
 type Transport interface {
 	// Send queues a frame for another store and returns at once; the transport owns the frame, and gives it to buffer.Frames
-	// once nobody holds it any more, if it can tell. Urgent frames (raft
-	// heartbeats, votes, store liveness) have a stream of their own, so that they never wait behind bulk data. Frames
-	// of one stream to one store arrive in order or not at all.
+	// once nobody holds it any more, if it can tell. Urgent frames (raft heartbeats, votes, store liveness) have a stream of
+	// their own, so that they never wait behind bulk data. Frames of one stream to one store arrive in order or not at all.
 	Send(to shard.StoreID, urgent bool, frame []byte)
 	// Call asks another store and waits for its reply; Reply.Err is ErrUnavailable if there is none.
 	Call(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply
