@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 	kvv1 "github.com/skerrydb/skerry/proto/skerry/kv/v1"
 	"github.com/skerrydb/skerry/shard"
@@ -161,7 +162,7 @@ func (s *callStream) run() {
 			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
 				return // receive learns why
 			}
-			s.out.recycle(frame)
+			buffer.Frames.Put(&frame)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 )
 
@@ -22,9 +23,9 @@ type gather struct {
 	mu     sync.Mutex
 	full   [][]byte
 	frame  []byte
-	spare  []byte // room of a frame that was sent
-	woken  bool   // the sender was told of what there is
-	timed  bool   // a timer runs that tells it
+	last   int  // bytes of the frame before
+	woken  bool // the sender was told of what there is
+	timed  bool // a timer runs that tells it
 	closed bool
 }
 
@@ -55,8 +56,11 @@ func (g *gather) addLocked(f func(frame []byte) []byte) bool {
 }
 
 func (g *gather) appendLocked(f func(frame []byte) []byte) {
+	if g.frame == nil {
+		g.frame = (*buffer.Frames.Get(g.last))[:0]
+	}
 	g.frame = f(g.frame)
-	if len(g.frame) >= cmp.Or(g.most, maxGatherBytes) {
+	if g.last = len(g.frame); g.last >= cmp.Or(g.most, maxGatherBytes) {
 		g.full = append(g.full, g.frame)
 		g.frame = nil
 	}
@@ -87,7 +91,7 @@ func (g *gather) flush() {
 	}
 }
 
-// take returns the frames that are ready, in order.
+// take returns the frames that are ready, in order. Whoever has sent one gives it to buffer.Frames.
 func (g *gather) take() [][]byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -99,28 +103,13 @@ func (g *gather) takeLocked() [][]byte {
 	if len(g.frame) > 0 {
 		out = append(out, g.frame)
 	}
-	g.full, g.frame, g.spare, g.woken = nil, g.spare, nil, false
+	g.full, g.frame, g.woken = nil, nil, false
 	return out
-}
-
-// maxSpareBytes is how large a frame may be whose room is used again: a stream that rests keeps it.
-const maxSpareBytes = 64 << 10
-
-// recycle gives back a frame that was sent, which nobody holds any more.
-func (g *gather) recycle(frame []byte) {
-	if cap(frame) > maxSpareBytes {
-		return
-	}
-	g.mu.Lock()
-	if cap(frame) > cap(g.spare) {
-		g.spare = frame[:0]
-	}
-	g.mu.Unlock()
 }
 
 // close drops what is left; nothing more is taken.
 func (g *gather) close() {
 	g.mu.Lock()
-	g.closed, g.full, g.frame, g.spare = true, nil, nil, nil
+	g.closed, g.full, g.frame = true, nil, nil
 	g.mu.Unlock()
 }

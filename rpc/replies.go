@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/internal/budget"
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 	kvv1 "github.com/skerrydb/skerry/proto/skerry/kv/v1"
 	"github.com/skerrydb/skerry/shard"
@@ -130,7 +131,7 @@ func (r *replies) run(ctx context.Context, stream kvv1.KV_StreamServer) {
 			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
 				return
 			}
-			r.recycle(frame)
+			buffer.Frames.Put(&frame)
 		}
 		r.sent()
 	}
