@@ -17,6 +17,8 @@ type Conn interface {
 	// Call sends a request to a store. A reply whose error is none of package shard's routing errors says nothing about
 	// whether the store got it.
 	Call(ctx context.Context, addr string, store shard.StoreID, req *call.Request) call.Reply
+	// CallMany is Call for several requests, which travel together: it returns once all have their replies in reps.
+	CallMany(ctx context.Context, addr string, store shard.StoreID, reqs []*call.Request, reps []call.Reply)
 	// Node asks a node who it is and where placement is.
 	Node(ctx context.Context, addr string) (rpc.NodeInfo, error)
 	// Locate asks a placement member for the routes from a key on, at most limit.
@@ -61,6 +63,10 @@ func newRPCConn(e env.Env, cfg *tls.Config) *rpcConn {
 
 func (c *rpcConn) Call(ctx context.Context, addr string, store shard.StoreID, req *call.Request) call.Reply {
 	return c.calls.Call(ctx, addr, store, req)
+}
+
+func (c *rpcConn) CallMany(ctx context.Context, addr string, store shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	c.calls.CallMany(ctx, addr, store, reqs, reps)
 }
 
 func (c *rpcConn) SetCluster(id shard.ClusterID) { c.conns.SetCluster(id) }

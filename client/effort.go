@@ -105,12 +105,23 @@ func (e *effort) share(limit time.Duration) time.Duration {
 // call sends one request and waits for its reply, at most for timeout.
 func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout time.Duration) call.Reply {
 	req.Timeout, req.Trace = timeout, e.trace != nil
-	e.attempts++
-	e.shard, e.store = req.Shard, to.Store
+	e.attempted(req.Shard, to)
 	ctx, sc := e.db.scopes.enter(e.ctx, e.now.Add(req.Timeout))
 	at := e.traceNow()
 	rep := e.db.conn.Call(ctx, addr, to.Store, req)
 	e.db.scopes.leave(sc)
+	e.took(at, to, addr, req, &rep)
+	return rep
+}
+
+// attempted counts an attempt.
+func (e *effort) attempted(id shard.ID, to shard.Replica) {
+	e.attempts++
+	e.shard, e.store = id, to.Store
+}
+
+// took takes what the reply to a request, which was sent at a time, says to the whole client.
+func (e *effort) took(at env.Time, to shard.Replica, addr string, req *call.Request, rep *call.Reply) {
 	if rep.Term != 0 || rep.Applied != 0 {
 		e.db.routes.heard(req.Shard, to, rep.Term, rep.Applied)
 	}
@@ -119,8 +130,7 @@ func (e *effort) call(to shard.Replica, addr string, req *call.Request, timeout 
 	} else if isContext(rep.Err) && e.ctx.Err() == nil {
 		rep.Err = fmt.Errorf("no answer in %s: %w", req.Timeout.Round(time.Millisecond), shard.ErrUnavailable)
 	}
-	e.tracedAttempt(at, to, addr, req, &rep)
-	return rep
+	e.tracedAttempt(at, to, addr, req, rep)
 }
 
 // errLane is why a write waits that was not sent yet.

@@ -55,6 +55,12 @@ func (m memory) Call(ctx context.Context, _ string, to shard.StoreID, req *call.
 	return s.Do(ctx, req)
 }
 
+func (m memory) CallMany(ctx context.Context, addr string, to shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	for i, req := range reqs {
+		reps[i] = m.Call(ctx, addr, to, req)
+	}
+}
+
 func (m memory) Node(context.Context, string) (rpc.NodeInfo, error) {
 	return rpc.NodeInfo{Cluster: 7, Members: []string{m.addr}}, nil
 }

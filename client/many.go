@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -15,67 +16,10 @@ import (
 const (
 	partBytes = 1 << 20
 	partOps   = raw.MaxOps
-	partGets  = 1024
 )
 
 // KV is a key and its value.
 type KV struct{ Key, Value []byte }
-
-// Found is what GetMany found for one key.
-type Found struct {
-	Value []byte
-	Found bool // false: the key does not exist
-}
-
-// GetMany reads keys, of all shards at once. Results are in the order of the keys. If some could not be read the error
-// is a *BatchError, and the others' results are good. The keys of one shard are read at one moment, at most 1,024 of
-// them; two shards are read at different ones.
-func (db *DB) GetMany(ctx context.Context, keys [][]byte, opts ...ReadOption) ([]Found, error) {
-	out := make([]Found, len(keys))
-	errs := make([]error, len(keys))
-	items := make([]item, 0, len(keys))
-	for i, k := range keys {
-		if errs[i] = checkKey("get many", k); errs[i] == nil {
-			items = append(items, item{pos: i, op: raw.Op{Key: shard.RawKey(k)}})
-		}
-	}
-	follower := readOptionsOf(opts).follower
-	b := batch{db: db, ctx: ctx, what: "get many", errs: errs, maxOps: partGets}
-	b.do = func(e *effort, part []item) error { return e.getPart(part, follower, out) }
-	b.run(sortItems(items), nil)
-	return out, batchError("get many", errs)
-}
-
-// getPart reads keys of one shard, in as many requests as their values need.
-func (e *effort) getPart(part []item, follower bool, out []Found) error {
-	for len(part) > 0 {
-		q := raw.Query{Kind: raw.Get}
-		for i := range part {
-			q.Keys = append(q.Keys, part[i].op.Key)
-		}
-		t := target{first: part[0].op.Key, last: part[len(part)-1].op.Key}
-		body, err := e.read(&t, q.Append(nil), follower)
-		if err != nil {
-			return err
-		}
-		a, err := e.answer(body)
-		if err != nil {
-			return err
-		}
-		if n := len(a.Rows); n == 0 || n > len(part) {
-			return e.fail(ErrInvalid, errors.New("the store answered with another number of rows than was asked for"))
-		}
-		for i := range a.Rows {
-			row := &a.Rows[i]
-			out[part[i].pos] = Found{Found: row.Found}
-			if row.Found {
-				out[part[i].pos].Value = append([]byte{}, row.Value...)
-			}
-		}
-		part = part[len(a.Rows):]
-	}
-	return nil
-}
 
 // PutMany writes keys, in all shards at once. The keys of one shard are written atomically, as far as they fit 1 MiB
 // and 4,096 keys; the batch as a whole is not atomic. Of equal keys the last one wins. If some were not written, or
@@ -133,9 +77,9 @@ type item struct {
 	op  raw.Op
 }
 
-// sortItems puts items in the order of their keys, so that those of a shard lie together.
+// sortItems puts items in the order of their keys, so that those of a shard lie together; equal ones stay in their order.
 func sortItems(items []item) []item {
-	slices.SortStableFunc(items, func(a, b item) int { return a.op.Key.Compare(b.op.Key) })
+	slices.SortFunc(items, func(a, b item) int { return cmp.Or(a.op.Key.Compare(b.op.Key), a.pos-b.pos) })
 	return items
 }
 
@@ -166,28 +110,40 @@ type batch struct {
 	errs []error // by position; each is written by the one task that has the item
 }
 
+// piece is items of one shard, and the route to that.
+type piece struct {
+	items []item
+	route route
+}
+
 // run executes sorted items. A part that no longer fits its shard is cut again, on what is left of its own effort.
 func (b *batch) run(items []item, on *effort) {
-	parts := b.cut(items, on)
-	parallel(b.db.env, len(parts), func(i int) {
-		part := parts[i]
-		var e effort
-		if on != nil {
-			e = *on
-			e.fresh = false
-			e.key = part[0].op.Key
-		} else {
-			e = b.db.begin(b.ctx, b.what, part[0].op.Key)
-		}
-		err := b.do(&e, part)
-		if errors.Is(err, errOutgrown) {
-			b.run(part, &e)
-			return
-		}
-		if err != nil {
-			b.set(part, err)
-		}
+	pieces := b.cut(items, on)
+	parallel(b.db.env, len(pieces), func(i int) {
+		part := pieces[i].items
+		e := b.effort(part[0].op.Key, on)
+		b.ended(&e, part, b.do(&e, part))
 	})
+}
+
+// effort begins the effort of a part, or goes on with that of the whole.
+func (b *batch) effort(key shard.Key, on *effort) effort {
+	if on == nil {
+		return b.db.begin(b.ctx, b.what, key)
+	}
+	e := *on
+	e.fresh = false
+	e.key = key
+	return e
+}
+
+// ended takes how the execution of a part ended.
+func (b *batch) ended(e *effort, part []item, err error) {
+	if errors.Is(err, errOutgrown) {
+		b.run(part, e)
+	} else if err != nil {
+		b.set(part, err)
+	}
 }
 
 func (b *batch) set(part []item, err error) {
@@ -198,21 +154,19 @@ func (b *batch) set(part []item, err error) {
 
 // cut puts items that lie in one shard, by current routes, into parts of bounded size. What cannot be routed gets its
 // error here.
-func (b *batch) cut(items []item, on *effort) [][]item {
-	var parts [][]item
+func (b *batch) cut(items []item, on *effort) []piece {
+	if len(items) == 0 {
+		return nil
+	}
+	var pieces []piece
+	e := b.effort(items[0].op.Key, on)
 	for len(items) > 0 {
-		var e effort
-		if on != nil {
-			e = *on
-			e.fresh = false
-		} else {
-			e = b.db.begin(b.ctx, b.what, items[0].op.Key)
-		}
+		e.key, e.fresh = items[0].op.Key, true // what is known is found in no time
 		t := keyTarget(items[0].op.Key)
 		rt, stop := e.route(&t)
 		if stop != nil {
 			b.set(items, e.stopped(stop))
-			return parts
+			return pieces
 		}
 		n, bytes := 1, opBytes(&items[0].op)
 		for n < len(items) && n < b.maxOps && rt.desc.Range.Contains(items[n].op.Key) {
@@ -221,10 +175,10 @@ func (b *batch) cut(items []item, on *effort) [][]item {
 			}
 			n++
 		}
-		parts = append(parts, items[:n])
+		pieces = append(pieces, piece{items[:n], rt})
 		items = items[n:]
 	}
-	return parts
+	return pieces
 }
 
 func opBytes(op *raw.Op) int { return len(op.Key) + len(op.Value) }

@@ -230,6 +230,10 @@ func (m *model) merge() {
 }
 
 // Call implements Conn.
+func (m *model) CallMany(ctx context.Context, addr string, to shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	oneByOne(ctx, m, addr, to, reqs, reps)
+}
+
 func (m *model) Call(_ context.Context, _ string, to shard.StoreID, req *call.Request) call.Reply {
 	if req.Kind == call.Write {
 		if m.seen[req.Op] {

@@ -183,12 +183,25 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// oneByOne is a CallMany that calls.
+func oneByOne(ctx context.Context, c interface {
+	Call(context.Context, string, shard.StoreID, *call.Request) call.Reply
+}, addr string, to shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	for i, req := range reqs {
+		reps[i] = c.Call(ctx, addr, to, req)
+	}
+}
+
 // slowConn is a cluster whose answers take as long as told. Counts are atomic.
 type slowConn struct {
 	fakePlacement
 	call    func(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply
 	locates atomic.Int64
 	watch   func(ctx context.Context, addr string, f func(*beat.Routes) error) error
+}
+
+func (c *slowConn) CallMany(ctx context.Context, addr string, to shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	oneByOne(ctx, c, addr, to, reqs, reps)
 }
 
 func (c *slowConn) Call(ctx context.Context, _ string, to shard.StoreID, req *call.Request) call.Reply {

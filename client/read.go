@@ -72,14 +72,23 @@ func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
 		if rep.Err == nil {
 			return rep.Body, nil
 		}
-		if isRejected(rep.Err) {
-			return nil, e.fail(ErrInvalid, rep.Err)
-		}
-		if as[*shard.NotLeaderError](rep.Err) {
-			follower = false // a follower passes on what only the leader can answer: a key whose life may be over
-		}
-		if stop := e.learn(&rt, to, rep.Err); stop != nil {
-			return nil, e.stopped(stop)
+		if err := e.refused(&rt, to, rep.Err, &follower); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// refused takes the lesson of an attempt to read that failed, and pauses; it may send a follower read to the leader. It returns the
+// *Error with which the effort must end, or nil.
+func (e *effort) refused(rt *route, to shard.Replica, why error, follower *bool) error {
+	if isRejected(why) {
+		return e.fail(ErrInvalid, why)
+	}
+	if as[*shard.NotLeaderError](why) {
+		*follower = false // a follower passes on what only the leader can answer: a key whose life may be over
+	}
+	if stop := e.learn(rt, to, why); stop != nil {
+		return e.stopped(stop)
+	}
+	return nil
 }

@@ -128,6 +128,10 @@ func (s *script) context(td *datadriven.TestData) context.Context {
 }
 
 // Call implements Conn: it shows the request and gives the next reply of the script.
+func (s *script) CallMany(ctx context.Context, addr string, to shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	oneByOne(ctx, s, addr, to, reqs, reps)
+}
+
 func (s *script) Call(_ context.Context, addr string, to shard.StoreID, req *call.Request) call.Reply {
 	if addr != to.String() {
 		s.t.Fatalf("%s was called at %s", to, addr)

@@ -58,7 +58,7 @@ func (s *Store) readClosed(r *replica, c *Call) bool {
 		s.readers.submit(readJob{r: r, desc: desc, call: *c, closed: true})
 		return true
 	}
-	body, _, err := s.evaluate(r, c, desc)
+	got, _, err := s.evaluate(r, c, desc)
 	switch {
 	case err != nil:
 		c.fail(s.readError(err))
@@ -66,9 +66,9 @@ func (s *Store) readClosed(r *replica, c *Call) bool {
 		return false // a snapshot, a split or a removal may have come in between
 	default:
 		s.metrics.closedReads.Add(1)
-		r.observeAnswered(c, body)
+		r.observeAnswered(c, got.Body)
 		c.spent.onlyRead()
-		c.answer(&call.Reply{Body: body})
+		c.answer(&call.Reply{Body: got.Body, Room: got.Room})
 	}
 	return true
 }

@@ -50,7 +50,7 @@ func (s *Store) Handle(asks []call.Ask) {
 			}
 			if v := r.leaseView(); v != nil && now < v.lease && r.caughtUp() && s.readLeased(r, v, &c, t) {
 				if n := len(t.leased); n > 0 {
-					leasedBytes += len(t.leased[n-1].body)
+					leasedBytes += len(t.leased[n-1].got.Body)
 				}
 				if leasedBytes > maxLeasedBytes {
 					s.finishLeased(t)
@@ -143,8 +143,8 @@ type leasedRead struct {
 	call Call
 	r    *replica
 	v    *readView
-	body []byte
-	// applied is an index that body shows everything up to.
+	got  raw.Encoded
+	// applied is an index that it shows everything up to.
 	applied uint64
 }
 
@@ -162,7 +162,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, t *tray) bool {
 		return true
 	}
 	applied := r.applied.Load()
-	body, needsClock, err := s.evaluate(r, c, v.desc)
+	got, needsClock, err := s.evaluate(r, c, v.desc)
 	if err != nil {
 		c.fail(s.readError(err))
 		return true
@@ -171,7 +171,7 @@ func (s *Store) readLeased(r *replica, v *readView, c *Call, t *tray) bool {
 		c.clock = true
 		return false
 	}
-	t.leased = append(t.leased, leasedRead{call: *c, r: r, v: v, body: body, applied: applied})
+	t.leased = append(t.leased, leasedRead{call: *c, r: r, v: v, got: got, applied: applied})
 	return true
 }
 
@@ -241,10 +241,10 @@ func (s *Store) finishLeased(t *tray) {
 			t.add(l.r, &l.call)
 			continue
 		}
-		l.r.observeServed(&l.call, l.applied, l.body)
+		l.r.observeServed(&l.call, l.applied, l.got.Body)
 		l.call.spent.onlyRead()
 		l.call.spent.stop(now)
-		rep = call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.body}
+		rep = call.Reply{Term: l.v.term, Applied: l.r.applied.Load(), Body: l.got.Body, Room: l.got.Room}
 		l.call.answer(&rep)
 	}
 	s.metrics.leasedReads.Add(uint64(len(t.leased)))

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/raftstore/apply"
@@ -252,37 +253,50 @@ func (r *replica) proposeClock(atLeast shard.Millis) {
 
 // evaluate runs a query against the data of the engine.
 // needsClock: the leader must let the shard's time pass first.
-func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (body []byte, needsClock bool, err error) {
+func (s *Store) evaluate(r *replica, c *Call, desc *shard.Descriptor) (got raw.Encoded, needsClock bool, err error) {
 	if c.txn != nil {
 		if c.txn.query.Kind == mvcc.Changes {
-			body, err = s.evaluateChanges(r, c, desc)
+			got.Body, err = s.evaluateChanges(r, c, desc)
 		} else {
-			body, err = s.evaluateTxn(r, c.txn.query, desc)
+			got.Body, err = s.evaluateTxn(r, c.txn.query, desc)
 		}
-		return body, false, err
+		return got, false, err
 	}
-	q, due := c.query, c.due
+	if got, needsClock, err = s.evaluateRaw(r, c.query, desc, c.due); err == nil && !needsClock {
+		r.load.read(c.query, got.Part, len(got.Body))
+	}
+	return got, needsClock, err
+}
+
+func (s *Store) evaluateRaw(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (got raw.Encoded, needsClock bool, err error) {
 	if q.Kind == raw.Get && len(q.Keys) == 1 {
-		if body, needsClock, err = s.getOne(r, q, desc, due); err == nil && !needsClock {
-			r.load.read(q, shard.Range{}, len(body))
+		got.Body, needsClock, err = s.getOne(r, q, desc, due)
+		return got, needsClock, err
+	}
+	if q.Kind == raw.Get && len(q.Keys) <= maxInlineKeys {
+		at := r.moment.now()
+		got, needsClock, err = q.RunEncoded(&peeks{e: s.engine}, desc.Range, r.readTime(due), due, &buffer.Frames)
+		if r.moment.still(at) {
+			return got, needsClock, err
 		}
-		return body, needsClock, err
 	}
-	body, part, needsClock, err := s.evaluateView(r, q, desc, due)
-	if err == nil && !needsClock {
-		r.load.read(q, part, len(body))
+	return s.evaluateView(r, q, desc, due)
+}
+
+// readTime is the shard's time for a read whose stamp is due.
+func (r *replica) readTime(due shard.Millis) shard.Millis {
+	now := shard.Millis(r.time.Load())
+	if bug.ExpiryByLocalClock.On() {
+		now = max(now, due)
 	}
-	return body, needsClock, err
+	return now
 }
 
 // getOne gets one key as it is now, without a view.
 func (s *Store) getOne(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (body []byte, needsClock bool, err error) {
 	// The time is read before the value, so it is at most that of the value's index: the key as it was at that time,
 	// or as it was written since.
-	now := shard.Millis(r.time.Load())
-	if bug.ExpiryByLocalClock.On() {
-		now = max(now, due)
-	}
+	now := r.readTime(due)
 	run := func(stored []byte, found bool) { body, needsClock, err = q.RunOne(desc.Range, stored, found, now, due) }
 	found, broken := s.engine.Peek(q.Keys[0], func(v []byte) { run(v, true) })
 	if broken != nil {

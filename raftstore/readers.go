@@ -4,8 +4,8 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
@@ -97,7 +97,8 @@ func (s *Store) runRead(j *readJob) {
 		return
 	}
 	applied := j.r.applied.Load()
-	body, needsClock, err := s.evaluate(j.r, c, j.desc)
+	got, needsClock, err := s.evaluate(j.r, c, j.desc)
+	body := got.Body
 	c.holdAnswer(body)
 	switch {
 	case err != nil:
@@ -113,12 +114,12 @@ func (s *Store) runRead(j *readJob) {
 	case j.closed:
 		s.metrics.closedReads.Add(1)
 		j.r.observeAnswered(c, body)
-		replyOrPark(c, &call.Reply{Body: body})
+		replyOrPark(c, &call.Reply{Body: body, Room: got.Room})
 	case !j.leader:
 		j.r.observeServed(c, applied, body)
-		replyOrPark(c, &call.Reply{Body: body})
+		replyOrPark(c, &call.Reply{Body: body, Room: got.Room})
 	default:
-		rep := &call.Reply{Applied: j.r.applied.Load(), Body: body}
+		rep := &call.Reply{Applied: j.r.applied.Load(), Body: body, Room: got.Room}
 		if v := j.r.view.Load(); v != nil {
 			rep.Term = v.term
 		}
@@ -136,28 +137,26 @@ func (s *Store) readError(err error) error {
 	return &shard.BrokenError{Store: s.id, Why: err.Error()}
 }
 
-// evaluateView runs a query against one consistent view. The shard's time comes from the same view, so that keys which
+// evaluateView runs a query against one consistent view. The shard's time is that of the same view, so that keys which
 // expire together are seen together.
-func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (body []byte, part shard.Range, needsClock bool, err error) {
+func (s *Store) evaluateView(r *replica, q *raw.Query, desc *shard.Descriptor, due shard.Millis) (got raw.Encoded, needsClock bool, err error) {
+	at, now := r.moment.now(), r.readTime(due)
 	rd := s.engine.NewReader()
 	defer rd.Close()
-	now, err := viewTime(rd, r.id)
-	if err != nil {
-		return nil, shard.Range{}, false, err
-	}
-	if bug.ExpiryByLocalClock.On() {
-		now = max(now, due)
+	if !r.moment.still(at) {
+		a, _, err := rd.Applied(r.id)
+		if err != nil {
+			return raw.Encoded{}, false, err
+		}
+		if now = a.Time; bug.ExpiryByLocalClock.On() {
+			now = max(now, due)
+		}
 	}
 	rng := desc.Range
 	if bug.ScanNotClamped.On() && q.Kind == raw.Scan {
 		rng = shard.ModeRange(shard.ModeRaw)
 	}
-	return q.RunEncoded(rd, rng, now, due)
-}
-
-func viewTime(rd *engine.Reader, id shard.ID) (shard.Millis, error) {
-	a, _, err := rd.Applied(id)
-	return a.Time, err
+	return q.RunEncoded(rd, rng, now, due, &buffer.Frames)
 }
 
 // isRefusal tells an answer to a query from a failure of the engine.

@@ -272,6 +272,7 @@ func (w *worker) commitStates() {
 	}
 	batch := w.states
 	for _, by := range w.applied {
+		by.r.moment.begin()
 		by.r.hideBelow(by.r.machine.Applied)
 	}
 	w.writing.Store(int64(w.now))
@@ -308,6 +309,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	r.beginWritten()
 	r.applied.Store(r.machine.Applied.Index)
 	r.time.Store(uint64(r.machine.Applied.Time))
+	r.moment.end()
 	// INVARIANT (rule 3): for a membership entry the worker calls ApplyConfChange first, then steps the ApplyResp;
 	// otherwise a second change could be proposed under the old configuration.
 	for _, c := range by.changes {

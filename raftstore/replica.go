@@ -102,6 +102,7 @@ type replica struct {
 	// --- the read side: any goroutine
 
 	view    atomic.Pointer[readView]
+	moment  moment
 	led     atomic.Pointer[shard.Replica] // who leads
 	applied atomic.Uint64
 	// committed is the commit index that other replicas may have heard of from this one. See caughtUp.

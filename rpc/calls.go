@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
-	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 	kvv1 "github.com/skerrydb/skerry/proto/skerry/kv/v1"
 	"github.com/skerrydb/skerry/shard"
@@ -58,16 +57,35 @@ func (c *Calls) Close() { c.cancel() }
 // Call sends a request to a store at an address and waits for its reply. The reply's error is ErrUnavailable, wrapped
 // with why, if there was none: whether the store got the request is not known. It is ctx's error if ctx ended.
 func (c *Calls) Call(ctx context.Context, addr string, store shard.StoreID, req *call.Request) call.Reply {
+	w := c.waiter()
+	w.one[0] = call.Reply{}
+	again := c.stream(addr, store).call(ctx, w, req, nil, w.one[:])
+	rep := w.one[0]
+	if again {
+		c.waiters.Put(w)
+	}
+	return rep
+}
+
+// CallMany is Call for several requests, which travel together: it returns once all have their replies in reps.
+func (c *Calls) CallMany(ctx context.Context, addr string, store shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	if w := c.waiter(); c.stream(addr, store).call(ctx, w, nil, reqs, reps) {
+		c.waiters.Put(w)
+	}
+}
+
+// stream is the one to a store at an address.
+func (c *Calls) stream(addr string, store shard.StoreID) *callStream {
 	key := streamKey{addr, store}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.streams[key]
 	if s == nil || s.broken() {
-		s = &callStream{calls: c, key: key, out: gather{wake: c.env.NewEvent("send")}, waiting: make(map[uint64]*waiter)}
+		s = &callStream{calls: c, key: key, out: gather{wake: c.env.NewEvent("send")}, waiting: make(map[uint64]place)}
 		c.streams[key] = s
 		c.env.Go("call-stream", s.run)
 	}
-	c.mu.Unlock()
-	return s.call(ctx, req)
+	return s
 }
 
 // callStream multiplexes calls on one stream. When the stream breaks, everyone who waits on it gets ErrUnavailable, and
@@ -79,14 +97,26 @@ type callStream struct {
 
 	mu      sync.Mutex
 	next    uint64
-	waiting map[uint64]*waiter
+	waiting map[uint64]place // of replies, by the id of the request
 	err     error
 }
 
-// waiter is who waits for one reply. It is used again after its token was taken: only who took it out of waiting wakes it.
+// waiter is who waits for replies. It is used again after its token was taken: only who took the last one out of waiting wakes
+// it.
 type waiter struct {
 	done env.Event
-	rep  call.Reply
+	one  [1]call.Reply // of who waits for no more
+
+	// Under the stream's mu.
+
+	reps []call.Reply
+	left int // that are waited for
+}
+
+// place is where a reply goes.
+type place struct {
+	w  *waiter
+	at int // in w.reps
 }
 
 func (c *Calls) waiter() *waiter {
@@ -102,33 +132,70 @@ func (s *callStream) broken() bool {
 	return s.err != nil
 }
 
-func (s *callStream) call(ctx context.Context, req *call.Request) call.Reply {
-	w := s.calls.waiter()
+// call sends one request, or many, and waits until all replies are in reps, or ctx ends. It reports whether w is free again.
+func (s *callStream) call(ctx context.Context, w *waiter, one *call.Request, many []*call.Request, reps []call.Reply) bool {
 	s.mu.Lock()
-	if s.err != nil {
-		err := s.err
+	if err := s.err; err != nil {
 		s.mu.Unlock()
-		return call.Reply{Err: err}
+		fill(reps, err)
+		return true
 	}
-	s.next++
-	id := s.next
-	s.waiting[id] = w
+	first := s.next + 1
+	s.next += uint64(len(reps))
+	w.reps, w.left = reps, len(reps)
+	for i := range reps {
+		s.waiting[first+uint64(i)] = place{w, i}
+	}
 	s.mu.Unlock()
-	s.send(req.Lazy, func(frame []byte) []byte { return call.AppendRequest(frame, id, req) })
+	s.send(one != nil && one.Lazy, func(b []byte) []byte {
+		if one != nil {
+			return call.AppendRequest(b, first, one)
+		}
+		for i, req := range many {
+			b = call.AppendRequest(b, first+uint64(i), req)
+		}
+		return b
+	})
 	if err := w.done.Wait(ctx, 0); err != nil {
-		s.mu.Lock()
-		delete(s.waiting, id)
-		s.mu.Unlock()
-		return call.Reply{Err: err}
+		s.giveUp(first, w, err)
+		return false
 	}
-	rep := w.rep
-	w.rep = call.Reply{}
-	s.calls.waiters.Put(w)
-	return rep
+	w.reps = nil
+	return true
+}
+
+// giveUp ends a wait: replies that did not come are err.
+func (s *callStream) giveUp(first uint64, w *waiter, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range w.reps {
+		id := first + uint64(i)
+		if _, waits := s.waiting[id]; waits {
+			delete(s.waiting, id)
+			w.reps[i] = call.Reply{Err: err}
+		}
+	}
+	w.reps = nil
+}
+
+// fill makes err the reply to everything.
+func fill(reps []call.Reply, err error) {
+	for i := range reps {
+		reps[i] = call.Reply{Err: err}
+	}
+}
+
+// took gives a reply to who waits for it, and returns that waiter if it was his last one. It is called under mu.
+func (p place) took(rep *call.Reply) *waiter {
+	p.w.reps[p.at] = *rep
+	if p.w.left--; p.w.left > 0 {
+		return nil
+	}
+	return p.w
 }
 
 // send has a request sent: with the next one, if it is lazy, or after lazyWait.
-func (s *callStream) send(lazy bool, f func(frame []byte) []byte) {
+func (s *callStream) send(lazy bool, f func(b []byte) []byte) {
 	if !lazy {
 		s.out.add(f)
 		return
@@ -158,11 +225,10 @@ func (s *callStream) run() {
 	defer s.out.close()
 	for s.out.wake.Wait(ctx, 0) == nil {
 		s.calls.env.Yield() // callers that were answered together have their next call in one frame
-		for _, frame := range s.out.take() {
-			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
+		for _, f := range s.out.take() {
+			if stream.SendMsg(f) != nil {
 				return // receive learns why
 			}
-			buffer.Frames.Put(&frame)
 		}
 	}
 }
@@ -192,11 +258,13 @@ func (s *callStream) receive(stream kvv1.KV_StreamClient) {
 		}
 		err = call.DecodeReplies(f.GetData(), func(id uint64, rep *call.Reply) error {
 			s.mu.Lock()
-			w := s.waiting[id]
-			delete(s.waiting, id)
+			var w *waiter
+			if p, ok := s.waiting[id]; ok {
+				delete(s.waiting, id)
+				w = p.took(rep)
+			}
 			s.mu.Unlock()
 			if w != nil {
-				w.rep = *rep
 				w.done.Wake()
 			}
 			return nil
@@ -219,14 +287,14 @@ func (s *callStream) fail(err error) {
 		err = fmt.Errorf("%s: stream ended (%v): %w", s.what(), err, shard.ErrUnavailable)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = err
 	}
-	waiting := s.waiting
-	s.waiting = nil
-	s.mu.Unlock()
-	for _, w := range waiting {
-		w.rep = call.Reply{Err: err}
-		w.done.Wake()
+	for _, p := range s.waiting {
+		if w := p.took(&call.Reply{Err: err}); w != nil {
+			w.done.Wake()
+		}
 	}
+	s.waiting = nil
 }

@@ -107,3 +107,66 @@ func TestCallsBreak(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 }
+
+// TestCallMany: requests that travel together get each their own answer, in whatever order the answers come. Of those that
+// are given up, and of those whose stream breaks, what came before stands.
+func TestCallMany(t *testing.T) {
+	st := newTestStore(1001)
+	hold := make(chan struct{})
+	st.do = func(_ context.Context, req *call.Request) call.Reply {
+		if req.Kind == call.Write {
+			<-hold
+		}
+		return call.Reply{Term: uint64(req.Shard)}
+	}
+	srv := serve(t, "127.0.0.1:0", func(s *Server) { s.AddStore(st) })
+	calls := newTestCalls(t, newConns(t))
+	many := func(ctx context.Context, n int, stuck func(i int) bool) []call.Reply {
+		reqs, reps := make([]*call.Request, n), make([]call.Reply, n)
+		for i := range reqs {
+			if reqs[i] = (&call.Request{Kind: call.Read, Shard: shard.ID(i + 1)}); stuck(i) {
+				reqs[i].Kind = call.Write
+			}
+		}
+		calls.CallMany(ctx, srv.addr, 1001, reqs, reps)
+		return reps
+	}
+	check := func(what string, reps []call.Reply, stuck func(i int) bool, want error) {
+		t.Helper()
+		for i, rep := range reps {
+			if stuck(i) && !errors.Is(rep.Err, want) || !stuck(i) && (rep.Err != nil || rep.Term != uint64(i+1)) {
+				t.Errorf("%s: reply %d is %v of %d", what, i, rep.Err, rep.Term)
+			}
+		}
+	}
+	none := func(int) bool { return false }
+	third := func(i int) bool { return i%3 == 1 }
+	for range 50 {
+		check("all answer", many(testContext(t), 40, none), none, nil)
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	go func() { calls.await(13); cancel() }()
+	check("given up", many(ctx, 40, third), third, context.Canceled)
+	check("after that", many(testContext(t), 40, none), none, nil)
+
+	go func() { calls.await(13); srv.stop() }()
+	check("the stream breaks", many(testContext(t), 40, third), third, shard.ErrUnavailable)
+	close(hold)
+}
+
+// await returns when so many replies are waited for, less than before.
+func (c *Calls) await(n int) {
+	for most := 0; ; time.Sleep(time.Millisecond) {
+		waiting := 0
+		c.mu.Lock()
+		for _, s := range c.streams {
+			s.mu.Lock()
+			waiting += len(s.waiting)
+			s.mu.Unlock()
+		}
+		c.mu.Unlock()
+		if most = max(most, waiting); most > n && waiting == n {
+			return
+		}
+	}
+}

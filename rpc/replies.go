@@ -27,6 +27,8 @@ const (
 	replyFrame = 256 << 10
 	// replyBytes is more than an answer takes beside its body.
 	replyBytes = 64
+	// bodyBytes is from where on the body of an answer is sent as it is, without being copied into a frame.
+	bodyBytes = 4 << 10
 	// slowWait is what a client is told to wait whose answers pile up.
 	slowWait = 100 * time.Millisecond
 )
@@ -71,11 +73,23 @@ func (r *replies) Complete(id uint64, rep *call.Reply) {
 		n = replyBytes
 	}
 	r.holdLocked(n)
-	first := r.addLocked(func(frame []byte) []byte { return call.AppendReply(frame, id, rep) })
+	first := r.answerLocked(id, rep)
 	r.mu.Unlock()
 	if first {
 		r.wake.Wake()
 	}
+}
+
+// answerLocked adds an answer. A long body is not copied.
+func (r *replies) answerLocked(id uint64, rep *call.Reply) (first bool) {
+	if len(rep.Body) >= bodyBytes {
+		return r.addLocked(func(b []byte) []byte { return call.AppendReplyHead(b, id, rep) }, body{data: rep.Body, room: rep.Room})
+	}
+	first = r.addLocked(func(b []byte) []byte { return call.AppendReply(b, id, rep) }, body{})
+	if room := rep.Room; room != nil {
+		buffer.Frames.Put(&room)
+	}
+	return first
 }
 
 // Room implements call.Roomy.
@@ -127,18 +141,17 @@ func (r *replies) await(ctx context.Context) error {
 func (r *replies) run(ctx context.Context, stream kvv1.KV_StreamServer) {
 	defer r.end()
 	for r.wake.Wait(ctx, 0) == nil {
-		for _, frame := range r.begin() {
-			if stream.Send(&kvv1.Frame{Data: frame}) != nil {
+		for _, f := range r.begin() {
+			if stream.SendMsg(f) != nil {
 				return
 			}
-			buffer.Frames.Put(&frame)
 		}
 		r.sent()
 	}
 }
 
 // begin takes what is ready.
-func (r *replies) begin() [][]byte {
+func (r *replies) begin() []*frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sending, r.waiting = r.waiting, 0

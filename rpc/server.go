@@ -47,7 +47,7 @@ func NewServer(e env.Env, creds credentials.TransportCredentials) *Server {
 		grpc.InitialWindowSize(receiveBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ReadBufferSize(bufferBytes), grpc.WriteBufferSize(bufferBytes),
 		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
-		grpc.ConnectionTimeout(handshakeTimeout), experimental.BufferPool(buffers),
+		grpc.ConnectionTimeout(handshakeTimeout), experimental.BufferPool(buffers), grpc.ForceServerCodecV2(frames),
 		grpc.ChainUnaryInterceptor(unaryErrors, s.knownUnary), grpc.ChainStreamInterceptor(streamErrors, s.knownStream),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),

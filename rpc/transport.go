@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/skerrydb/skerry/internal/budget"
-	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
@@ -194,13 +193,12 @@ func (s *frameStream) take() ([][]byte, int) {
 
 // flush sends the frames that wait.
 func (s *frameStream) flush(stream raftv1.Raft_FramesClient) error {
-	frames, n := s.take()
+	queue, n := s.take()
 	defer s.memory.Give(budget.Outbound, int64(n))
-	for _, frame := range frames {
-		if err := stream.Send(&raftv1.Frame{Data: frame}); err != nil {
+	for _, b := range queue {
+		if err := stream.SendMsg(&frame{bytes: b}); err != nil {
 			return err
 		}
-		buffer.Frames.Put(&frame)
 	}
 	return nil
 }

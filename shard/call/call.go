@@ -87,6 +87,9 @@ type Reply struct {
 	Term    uint64
 	Applied uint64
 	Body    []byte
+	// Room is the buffer of buffer.Frames whose end Body is, nil if there is none: who has sent the Body gives it back. It does
+	// not cross the wire.
+	Room []byte
 	// Stages is where the time went in the store, if the request asked for it and the store knows how to.
 	Stages *Stages
 	// Read says that this is the answer to a read: whoever carries it to the client may refuse the read instead, for

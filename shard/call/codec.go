@@ -117,6 +117,11 @@ func readRequest(d *codec.Decoder, r *Request) (id uint64) {
 
 // AppendReply appends one reply to the frame b; an empty b begins a new frame.
 func AppendReply(b []byte, id uint64, r *Reply) []byte {
+	return append(AppendReplyHead(b, id, r), r.Body...)
+}
+
+// AppendReplyHead is AppendReply without the body, which must follow.
+func AppendReplyHead(b []byte, id uint64, r *Reply) []byte {
 	if len(b) == 0 {
 		b = append(b, frameVersion)
 	}
@@ -128,7 +133,7 @@ func AppendReply(b []byte, id uint64, r *Reply) []byte {
 		b = codec.AppendBytes(b, r.Stages.append(nil))
 	}
 	b = AppendError(b, r.Err)
-	return codec.AppendBytes(b, r.Body)
+	return codec.AppendUvarint(b, uint64(len(r.Body)))
 }
 
 // DecodeReplies calls f for every reply of the frame in order, until f returns an error. r is overwritten after f

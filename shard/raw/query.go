@@ -123,29 +123,43 @@ func (q *Query) checkIn(id shard.ID, in shard.Range) error {
 // the same, else a long scan over short lives would never end.) The answer copies what it keeps of r and aliases q and
 // in. An error is a *shard.KeyNotInShardError, or else the store is broken.
 func (q *Query) Run(r Reader, in shard.Range, now, due shard.Millis) (a Answer, needsClock bool, err error) {
-	body, _, needsClock, err := q.RunEncoded(r, in, now, due)
+	e, needsClock, err := q.RunEncoded(r, in, now, due, nil)
 	if err != nil || needsClock {
 		return Answer{}, needsClock, err
 	}
-	return a, false, a.Decode(body)
+	return a, false, a.Decode(e.Body)
 }
 
-// RunEncoded is Run, and Append of what it answers: rows are encoded as they are met. part is the answer's Range.
-func (q *Query) RunEncoded(r Reader, in shard.Range, now, due shard.Millis) (body []byte, part shard.Range, needsClock bool, err error) {
+// Encoded is an answer's encoding.
+type Encoded struct {
+	Body []byte
+	Room []byte      // the buffer of Buffers whose end Body is; nil if it is in none
+	Part shard.Range // the answer's Range
+}
+
+// Buffers lends memory for long answers, as internal/buffer.Pool does.
+type Buffers interface {
+	Get(n int) *[]byte
+	Put(b *[]byte)
+}
+
+// RunEncoded is Run, and Append of what it answers: rows are encoded as they are met, in a buffer of from if they are many.
+func (q *Query) RunEncoded(r Reader, in shard.Range, now, due shard.Millis, from Buffers) (e Encoded, needsClock bool, err error) {
 	if err := q.checkIn(0, in); err != nil {
-		return nil, shard.Range{}, false, err
+		return Encoded{}, false, err
 	}
-	p := page{q: q, now: now, due: max(now, due), maxRows: q.maxRows(), maxBytes: q.maxBytes()}
-	p.out = make([]byte, pageHeadBytes, pageHeadBytes+p.guess())
+	p := page{q: q, now: now, due: max(now, due), maxRows: q.maxRows(), maxBytes: q.maxBytes(), from: from}
+	p.begin()
 	if q.Kind == Get {
 		err = p.get(r)
 	} else {
 		err = p.scan(r, q.Range.Intersect(in))
 	}
 	if err != nil || p.needsClock {
-		return nil, shard.Range{}, p.needsClock && err == nil, err
+		p.giveBack()
+		return Encoded{}, p.needsClock && err == nil, err
 	}
-	return p.body(), p.a.Range, false, nil
+	return p.encoded(), false, nil
 }
 
 // RunOne is Run of a Get of one key, whose stored value the caller has found, or not, and encodes the answer: what most reads
@@ -193,42 +207,85 @@ type page struct {
 	a          Answer // without its rows
 	rows       int
 	out        []byte // pageHeadBytes of room, then the rows, encoded
-	bytes      int    // of their keys and values
+	from       Buffers
+	lent       bool // out is from there
+	bytes      int  // of their keys and values
 	needsClock bool
 }
 
 const (
 	// pageHeadBytes is room for what stands before the rows and is known after them; with longer keys it is copied.
 	pageHeadBytes = 160
-	// rowGuess is how large a row is taken to be, and pageGuess bounds what is made for a page before its rows are met.
-	rowGuess  = 320
-	pageGuess = 32 << 10
+	// rowGuess is how large a row is taken to be, and rowHead what it takes beside key and value, at most.
+	rowGuess = 320
+	rowHead  = 24
+	// lentBytes is from where on an answer is encoded in a buffer that is lent.
+	lentBytes = 4 << 10
 )
 
-// guess is how many bytes the rows may take, as far as the query says.
-func (p *page) guess() int {
+// begin makes room for as many bytes as the rows may take, as far as the query says.
+func (p *page) begin() {
+	guess := pageHeadBytes
 	switch p.q.Kind {
 	case Get:
-		return min(rowGuess*len(p.q.Keys), pageGuess)
+		guess += min(rowGuess*len(p.q.Keys), p.maxBytes)
 	case Scan:
-		return min(rowGuess*p.maxRows, p.maxBytes, pageGuess)
+		guess += min(rowGuess*p.maxRows, p.maxBytes+p.maxBytes/8)
 	}
-	return 0
+	p.out = p.room(guess)[:pageHeadBytes]
 }
 
-// body is the answer's encoding.
-func (p *page) body() []byte {
+// room is a buffer of at least n bytes, lent if that pays.
+func (p *page) room(n int) []byte {
+	if p.lent = p.from != nil && n >= lentBytes; p.lent {
+		return *p.from.Get(n)
+	}
+	return make([]byte, n)
+}
+
+// grow makes room for n bytes more.
+func (p *page) grow(n int) {
+	if n <= cap(p.out)-len(p.out) {
+		return
+	}
+	old, lent := p.out, p.lent
+	p.out = p.room(max(2*cap(old), len(old)+n))
+	p.out = p.out[:copy(p.out, old)]
+	if lent {
+		p.from.Put(&old)
+	}
+}
+
+// giveBack gives up what was encoded.
+func (p *page) giveBack() {
+	if out := p.out; p.lent {
+		p.from.Put(&out)
+	}
+	p.out, p.lent = nil, false
+}
+
+// encoded is the answer, once all rows are there.
+func (p *page) encoded() Encoded {
 	var room [pageHeadBytes]byte
 	head := p.a.appendHead(room[:0], p.rows, p.q.Kind == Scan)
-	if len(head) > pageHeadBytes {
-		return append(head, p.out[pageHeadBytes:]...)
-	}
+	e := Encoded{Part: p.a.Range}
 	at := pageHeadBytes - len(head)
-	copy(p.out[at:], head)
-	if body := p.out[at:]; cap(p.out) <= 2*len(p.out) {
-		return body
+	switch {
+	case at < 0:
+		e.Body = append(head, p.out[pageHeadBytes:]...)
+	case cap(p.out) > 2*len(p.out):
+		// The guess was far too large: an answer may wait for a while, and counts as its length.
+		copy(p.out[at:], head)
+		e.Body = bytes.Clone(p.out[at:])
+	default:
+		copy(p.out[at:], head)
+		if e.Body = p.out[at:]; p.lent {
+			e.Room = p.out
+		}
+		return e
 	}
-	return bytes.Clone(p.out[at:]) // the guess was far too large: an answer may wait for a while, and counts as its length
+	p.giveBack()
+	return e
 }
 
 func (p *page) get(r Reader) error {
@@ -320,6 +377,7 @@ func (p *page) add(row Row, expireAt shard.Millis) bool {
 	p.bytes += n
 	p.rows++
 	row = p.timed(row, expireAt)
+	p.grow(n + rowHead)
 	p.out = row.append(p.out, p.q.Kind == Scan)
 	return true
 }

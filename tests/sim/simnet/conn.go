@@ -16,41 +16,60 @@ func (h *Host) Conn() client.Conn { return &conn{h} }
 
 type conn struct{ h *Host }
 
-// completer sends one reply back.
-type completer func(rep *call.Reply)
+// completer sends a reply back.
+type completer func(id uint64, rep *call.Reply)
 
 // Complete implements call.Completer.
-func (c completer) Complete(_ uint64, rep *call.Reply) { c(rep) }
+func (c completer) Complete(id uint64, rep *call.Reply) { c(id, rep) }
 
 // Call sends a request the way the stream of a client does.
 func (c *conn) Call(ctx context.Context, addr string, store shard.StoreID, req *call.Request) call.Reply {
-	sent := call.AppendRequest(nil, 1, req)
+	var reps [1]call.Reply
+	c.CallMany(ctx, addr, store, []*call.Request{req}, reps[:])
+	return reps[0]
+}
+
+// CallMany sends requests in one frame. Their replies travel in one as well, once the last one is there.
+func (c *conn) CallMany(ctx context.Context, addr string, store shard.StoreID, reqs []*call.Request, reps []call.Reply) {
+	var sent []byte
+	for i, req := range reqs {
+		sent = call.AppendRequest(sent, uint64(i), req)
+	}
 	got, err := begin(ctx, c.h, addr, "request", len(sent), func(_ context.Context, h *Host, reply func([]byte, error)) {
 		st, err := h.server.store(store)
 		if err != nil {
 			reply(nil, err)
 			return
 		}
+		left, replies := len(reqs), []byte(nil)
+		to := completer(func(id uint64, rep *call.Reply) {
+			replies = call.AppendReply(replies, id, rep)
+			if left--; left == 0 {
+				reply(replies, nil)
+			}
+		})
+		var asks []call.Ask
 		err = call.DecodeRequests(sent, func(id uint64, r *call.Request) error {
 			one := *r
-			st.Handle([]call.Ask{{ID: id, Req: &one, To: completer(func(rep *call.Reply) { reply(call.AppendReply(nil, 1, rep), nil) })}})
+			asks = append(asks, call.Ask{ID: id, Req: &one, To: to})
 			return nil
 		})
 		if err != nil {
 			reply(nil, err)
+			return
 		}
+		st.Handle(asks)
 	})
+	if err == nil {
+		err = call.DecodeReplies(got, func(id uint64, rep *call.Reply) error { reps[id] = *rep; return nil })
+	} else if ctx.Err() == nil && !errors.Is(err, shard.ErrUnavailable) {
+		err = unavailable("request: "+err.Error(), addr)
+	}
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, shard.ErrUnavailable) {
-			err = unavailable("request: "+err.Error(), addr)
+		for i := range reps {
+			reps[i] = call.Reply{Err: err}
 		}
-		return call.Reply{Err: err}
 	}
-	var out call.Reply
-	if err := call.DecodeReplies(got, func(_ uint64, rep *call.Reply) error { out = *rep; return nil }); err != nil {
-		return call.Reply{Err: err}
-	}
-	return out
 }
 
 func (c *conn) Node(ctx context.Context, addr string) (rpc.NodeInfo, error) {
