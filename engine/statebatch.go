@@ -161,9 +161,14 @@ func (b *StateBatch) flush() {
 	if b.b == nil {
 		b.b = b.e.db.NewBatchWithSize(len(b.buf) + 16*len(b.ops) + 64)
 	}
-	order := func(x, y stateOp) int { return keys.Compare(x.keyIn(b.buf), y.keyIn(b.buf)) }
+	order := func(x, y stateOp) int {
+		if c := keys.Compare(x.keyIn(b.buf), y.keyIn(b.buf)); c != 0 {
+			return c
+		}
+		return x.key - y.key // equal keys stay in the order of the calls
+	}
 	if !slices.IsSortedFunc(b.ops, order) {
-		slices.SortStableFunc(b.ops, order) // stable: equal keys stay in the order of the calls
+		slices.SortFunc(b.ops, order)
 	}
 	for i := range b.ops {
 		o := &b.ops[i]

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"time"
 )
 
@@ -37,6 +38,7 @@ func main() {
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of Skerry's processes, one per node and row, and of the clients")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data; a temporary one by default")
 	flag.Parse()
+	debug.SetGCPercent(400) // the generator's own heap is small: it would collect all the time, beside both
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o, *rows); err != nil {
