@@ -38,6 +38,7 @@ type overloadLoad struct {
 	Mute     int // clients of each leader that ask for pages and take none
 	Pages    int // that each of those asks for
 	Rate     int // puts a second, sent at their times whatever becomes of the others
+	Clients  int // how many of those are under way at most; one that is due then is refused by the generator
 	Writers  int // clients that put one after the other
 	Value    int // bytes of what is put
 
@@ -47,7 +48,7 @@ type overloadLoad struct {
 }
 
 // loadTally is what became of it.
-type loadTally struct{ Sent, Done, Failed, Scanned, Unread int64 }
+type loadTally struct{ Sent, Done, Failed, Refused, Scanned, Unread int64 }
 
 // loadNice is how much less the load gets of the processor.
 const loadNice = 10
@@ -148,30 +149,54 @@ func overloadKey(i, shards int) []byte {
 	return fmt.Appendf(nil, "k%03d/data/%06d", i%shards*1000/shards, i)
 }
 
+// due is a put and until when it is waited for.
+type due struct {
+	ctx context.Context
+	i   int
+}
+
 // generate sends puts. If the process does not keep up with its times, it sends what is due as fast as it can.
+//
+// Its clients wait for work, and are many more than puts fit what the SDK has under way to the stores at once: a goroutine, a stack and
+// a timer of its own for each put would take the processors from the stores.
 func (l *overloadLoad) generate(db *client.DB) {
 	value := noise(l.Value)
-	var puts sync.WaitGroup
-	defer puts.Wait()
+	work := make(chan due)
+	var clients sync.WaitGroup
+	for range l.Clients {
+		clients.Go(func() {
+			for d := range work {
+				l.put(d.ctx, db, d.i, value)
+			}
+		})
+	}
 	begin := time.Now()
 	for i := 0; !l.over(); time.Sleep(5 * time.Millisecond) {
-		for due := int(time.Since(begin).Seconds() * float64(l.Rate)); i < due && !l.over(); i++ {
-			puts.Go(func() { l.put(db, i, value) })
+		ctx, cancel := context.WithTimeout(context.Background(), overloadPatience)
+		defer cancel()
+		for until := int(time.Since(begin).Seconds() * float64(l.Rate)); i < until && !l.over(); i++ {
+			select {
+			case work <- due{ctx, i}:
+			default:
+				atomic.AddInt64(&l.tally.Refused, 1)
+			}
 		}
 	}
+	close(work)
+	clients.Wait()
 }
 
 // write is one client that puts one after the other.
 func (l *overloadLoad) write(db *client.DB, i int) {
 	value := noise(l.Value)
 	for ; !l.over(); i += l.Writers {
-		l.put(db, i, value)
+		ctx, cancel := context.WithTimeout(context.Background(), overloadPatience)
+		l.put(ctx, db, i, value)
+		cancel()
 	}
 }
 
-func (l *overloadLoad) put(db *client.DB, i int, value []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), overloadPatience)
-	defer cancel()
+func (l *overloadLoad) put(ctx context.Context, db *client.DB, i int, value []byte) {
 	atomic.AddInt64(&l.tally.Sent, 1)
 	if db.Put(ctx, overloadKey(i%overloadKeys, l.Shards), value) == nil {
 		atomic.AddInt64(&l.tally.Done, 1)
@@ -275,4 +300,5 @@ const (
 	overloadValueBytes = 16 << 10
 	overloadKeys       = 1 << 20
 	overloadPatience   = 2 * time.Second // of one put of the generator
+	overloadClients    = 20_000          // of the generator; the SDK has half as many small puts under way to a store
 )

@@ -31,11 +31,12 @@ func TestOverloadRate(t *testing.T) {
 		for range rounds {
 			peak := run(&overloadLoad{Writers: writers, Value: value})
 			rate := int(float64(peak.Done) / window.Seconds())
-			did := run(&overloadLoad{Rate: rate * times, Value: value})
+			did := run(&overloadLoad{Rate: rate * times, Clients: overloadClients, Value: value})
 			part := float64(did.Done) / float64(peak.Done)
 			parts = append(parts, part)
-			t.Logf("%5d bytes: %d/s from %d writers; of %d/s sent at their times %d/s ended in %s, %.2f times as many", value, rate, writers,
-				int(float64(did.Sent)/window.Seconds()), int(float64(did.Done)/window.Seconds()), overloadPatience, part)
+			perSecond := func(n int64) int { return int(float64(n) / window.Seconds()) }
+			t.Logf("%5d bytes: %d/s from %d writers; of %d/s that were due, %d/s were sent, and %d/s ended in %s, %.2f times as many", value, rate, writers,
+				perSecond(did.Sent+did.Refused), perSecond(did.Sent), perSecond(did.Done), overloadPatience, part)
 		}
 		slices.Sort(parts)
 		t.Logf("%5d bytes: median %.2f, from %.2f to %.2f", value, parts[rounds/2], parts[0], parts[rounds-1])

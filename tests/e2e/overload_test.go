@@ -62,7 +62,7 @@ func TestOverload(t *testing.T) {
 	stalled := c.Nodes[2]
 	mute := startOverload(t, &overloadLoad{Addrs: c.Addrs(), Shards: o.shards, Mute: o.mute, Pages: o.pages})
 	time.Sleep(2 * time.Second)
-	load := startOverload(t, &overloadLoad{Addrs: c.Addrs(), Shards: o.shards, Scanners: o.scanners, Rate: rate * o.times, Value: overloadValueBytes})
+	load := startOverload(t, &overloadLoad{Addrs: c.Addrs(), Shards: o.shards, Scanners: o.scanners, Rate: rate * o.times, Clients: overloadClients, Value: overloadValueBytes})
 	watch.stall(storeAt(t, c, stalled))
 	stalled.Order(order{Disk: &faultfs.Faults{Hang: true, Path: "/store/"}})
 	time.Sleep(o.stall)
@@ -93,7 +93,7 @@ func TestOverload(t *testing.T) {
 	}
 	t.Logf("%d shards took a put %s after the end", o.shards, time.Since(began).Round(time.Millisecond))
 	watch.stop()
-	t.Logf("capacity %d puts/s of %d bytes; sent %d in %s: %d done, %d refused or out of time", rate, overloadValueBytes, did.Sent, o.stall+o.rest, did.Done, did.Failed)
+	t.Logf("capacity %d puts/s of %d bytes; sent %d in %s: %d done, %d refused or out of time", rate, overloadValueBytes, did.Sent, o.stall+o.rest, did.Done, did.Failed+did.Refused)
 	t.Logf("scanned %d MiB; %d requests for pages were not read", did.Scanned>>20, did.Unread)
 	t.Logf("others' puts: before p50 %s, p99 %s; under overload %d of them, p50 %s, p99 %s (%v)", quantile(calm, 0.5), quantile(calm, 0.99),
 		len(loaded), quantile(loaded, 0.5), quantile(loaded, 0.99), steady.failed())
