@@ -78,6 +78,9 @@ bench-move: ## how long a replica of 1 GiB takes to another store of an idle clu
 bench-restart: ## how long a store of 1,000 shards and 2 GiB takes until it answers for all of them again
 	SKERRY_RESTART=1000 SKERRY_RESTART_MIB=2048 go test ./tests/e2e -count=1 -run TestRestartSpeed -v -timeout 30m
 
+bench-scan: ## rows a second of a scan over 100 shards and 256 MiB, beside one iterator of Pebble alone over the same rows, warm and cold
+	SKERRY_SCAN=256 go test ./tests/e2e -count=1 -run TestScanSpeed -v -timeout 20m
+
 bench-idle: ## CPU and heap of 10,000 idle shards on three stores
 	SKERRY_IDLE=10000 go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
 
@@ -114,4 +117,4 @@ nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MIN
 nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
 	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-txn bench-failover bench-fill bench-gaps bench-move bench-restart bench-idle operate upgrade overload nemesis nemesis-txn
+.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-txn bench-failover bench-fill bench-gaps bench-move bench-restart bench-scan bench-idle operate upgrade overload nemesis nemesis-txn

@@ -23,10 +23,19 @@ const connections = 3
 // etcd are three members. All clients talk to the leader, which spares the followers' forwarding.
 type etcd struct {
 	procs   []*process
+	serve   []string // addresses for clients, of each process
 	clients []*clientv3.Client
+	patient bool // see layout
 }
 
-func startEtcd(ctx context.Context, bin binaries, dir string) (*etcd, error) {
+// How long a group of Skerry waits for its leader, and how often that one says that it lives (raftstore.DefaultElectionTicks and
+// DefaultHeartbeatTicks of DefaultTick). By default etcd's heartbeat comes twice as often. Both wait at random up to twice the timeout.
+const (
+	electionTimeout = time.Second
+	heartbeat       = 200 * time.Millisecond
+)
+
+func startEtcd(ctx context.Context, bin binaries, dir string, patient bool) (*etcd, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -39,13 +48,16 @@ func startEtcd(ctx context.Context, bin binaries, dir string) (*etcd, error) {
 	for i, p := range peers {
 		initial = append(initial, fmt.Sprintf("m%d=http://%s", i, p))
 	}
-	e := &etcd{}
+	e := &etcd{serve: serve, patient: patient}
 	for i := range 3 {
-		p, err := start(bin.etcd, filepath.Join(dir, fmt.Sprintf("m%d.log", i)),
-			"--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(dir, fmt.Sprintf("m%d", i)),
-			"--listen-peer-urls", "http://"+peers[i], "--initial-advertise-peer-urls", "http://"+peers[i],
-			"--listen-client-urls", "http://"+serve[i], "--advertise-client-urls", "http://"+serve[i],
-			"--initial-cluster", strings.Join(initial, ","), "--quota-backend-bytes", fmt.Sprint(int64(32)<<30), "--log-level", "error")
+		args := []string{"--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(dir, fmt.Sprintf("m%d", i)),
+			"--listen-peer-urls", "http://" + peers[i], "--initial-advertise-peer-urls", "http://" + peers[i],
+			"--listen-client-urls", "http://" + serve[i], "--advertise-client-urls", "http://" + serve[i],
+			"--initial-cluster", strings.Join(initial, ","), "--quota-backend-bytes", fmt.Sprint(int64(32) << 30), "--log-level", "error"}
+		if patient {
+			args = append(args, "--election-timeout", fmt.Sprint(electionTimeout.Milliseconds()), "--heartbeat-interval", fmt.Sprint(heartbeat.Milliseconds()))
+		}
+		p, err := start(bin.etcd, filepath.Join(dir, fmt.Sprintf("m%d.log", i)), args...)
 		if err != nil {
 			e.close()
 			return nil, err

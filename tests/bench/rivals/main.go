@@ -68,14 +68,14 @@ func run(ctx context.Context, o options, rows string) (err error) {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
-	fmt.Print(table(b.results))
+	fmt.Print(tables(b.results))
 	if o.docs == "" {
 		return nil
 	}
 	return writeDocs(filepath.Clean(o.docs), o, b.results)
 }
 
-// bench is one run: etcd lives through all of it, Skerry begins anew with each layout.
+// bench is one run: etcd lives through all layouts that want it alike, Skerry begins anew with each.
 type bench struct {
 	o       options
 	bin     binaries
@@ -87,6 +87,7 @@ type bench struct {
 func (b *bench) close() {
 	if b.etcd != nil {
 		b.etcd.close()
+		b.etcd = nil
 	}
 }
 
@@ -101,15 +102,8 @@ func (b *bench) layout(ctx context.Context, l layout) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	if b.etcd == nil {
-		e, err := startEtcd(ctx, b.bin, filepath.Join(b.o.dir, "etcd"))
-		if err != nil {
-			return err
-		}
-		b.etcd = e
-		if err := b.fill(ctx, e); err != nil {
-			return err
-		}
+	if err := b.startEtcd(ctx, l); err != nil {
+		return err
 	}
 	s, err := startSkerry(ctx, b.bin, filepath.Join(b.o.dir, "skerry"), l)
 	if err != nil {
@@ -125,6 +119,18 @@ func (b *bench) layout(ctx context.Context, l layout) error {
 		}
 	}
 	return nil
+}
+
+// startEtcd starts and fills etcd, unless it runs as the layout wants it.
+func (b *bench) startEtcd(ctx context.Context, l layout) (err error) {
+	if b.etcd != nil && b.etcd.patient == l.patient {
+		return nil
+	}
+	b.close()
+	if b.etcd, err = startEtcd(ctx, b.bin, filepath.Join(b.o.dir, "etcd-"+fileName(l.name)), l.patient); err != nil {
+		return err
+	}
+	return b.fill(ctx, b.etcd)
 }
 
 // fill writes every key once.
@@ -148,7 +154,7 @@ const (
 func (b *bench) row(ctx context.Context, l layout, r *row, s *skerry) error {
 	res := &result{layout: l.name, row: r}
 	again := 0
-	for round := 0; round < b.o.rounds; round++ {
+	for round := 0; round < r.rounds(&b.o); round++ {
 		for _, side := range []rival{b.etcd, s} {
 			sample, err := b.measure(ctx, side, r)
 			if err != nil {
@@ -165,10 +171,17 @@ func (b *bench) row(ctx context.Context, l layout, r *row, s *skerry) error {
 			} else {
 				res.skerry = append(res.skerry, sample)
 			}
-			fmt.Fprintf(os.Stderr, "%-12s %-28s %-7s %9.0f/s p50 %-8s p99 %-8s cpu %.1f+%.1f µs steal %.1f %%\n", l.name, r.name, side.name(),
-				sample.rate, sample.p50, sample.p99, sample.server, sample.client, sample.steal)
+			fmt.Fprintf(os.Stderr, "%-12s %-28s %-7s %s steal %.1f %%\n", l.name, r.name, side.name(), sample.text(r), sample.steal)
 		}
 	}
 	b.results = append(b.results, res)
 	return nil
+}
+
+// text is one measurement in a line.
+func (s *sample) text(r *row) string {
+	if r.timed() {
+		return short(s.took)
+	}
+	return fmt.Sprintf("%9.0f/s p50 %-8s p99 %-8s cpu %.1f+%.1f µs", s.rate, s.p50, s.p99, s.server, s.client)
 }

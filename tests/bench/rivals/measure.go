@@ -21,8 +21,9 @@ import (
 type sample struct {
 	rate           float64 // rows per second
 	p50, p99, p999 time.Duration
-	server, client float64 // CPU, microseconds per row
-	steal          float64 // percent of all cores that others took
+	server, client float64       // CPU, microseconds per row
+	steal          float64       // percent of all cores that others took
+	took           time.Duration // of a row that is timed, which has none of the above but steal
 }
 
 // warmup comes before each measurement and does not count.
@@ -33,6 +34,9 @@ const opTimeout = 30 * time.Second
 
 // measure runs one row once, closed loop.
 func (b *bench) measure(ctx context.Context, side rival, r *row) (*sample, error) {
+	if r.kind == failover {
+		return b.failover(ctx, side)
+	}
 	if r.warm > 0 {
 		if _, err := b.load(ctx, side, put, r.clients, time.Duration(r.warm)*b.o.window, nil); err != nil {
 			return nil, err
@@ -60,8 +64,10 @@ func (b *bench) measure(ctx context.Context, side rival, r *row) (*sample, error
 	}
 	return &sample{rate: float64(rows) / took.Seconds(), p50: at(50), p99: at(99), p999: at(99.9),
 		server: float64(servers.Microseconds()) / float64(rows), client: float64(own.Microseconds()) / float64(rows),
-		steal: 100 * (stolenNow - stolen) / max(allNow-all, 1)}, nil
+		steal: percent(stolenNow-stolen, allNow-all)}, nil
 }
+
+func percent(part, all float64) float64 { return 100 * part / max(all, 1) }
 
 // load has clients work for a while and returns the rows that they moved.
 func (b *bench) load(ctx context.Context, side rival, k kind, clients int, length time.Duration, hist *hdrhistogram.Histogram) (int64, error) {

@@ -35,7 +35,7 @@ type process struct {
 }
 
 func start(bin, log string, args ...string) (*process, error) {
-	f, err := os.Create(log)
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +52,21 @@ func start(bin, log string, args ...string) (*process, error) {
 func (p *process) stop() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
+}
+
+// startAgain starts those that were stopped, on whatever their directories hold.
+func startAgain(procs []*process) error {
+	for _, p := range procs {
+		if p.cmd.ProcessState == nil {
+			continue
+		}
+		q, err := start(p.cmd.Path, p.log, p.cmd.Args[1:]...)
+		if err != nil {
+			return err
+		}
+		*p = *q
+	}
+	return nil
 }
 
 // cpu is what processes have spent, in user and system mode.

@@ -26,9 +26,11 @@ func of(samples []*sample, f func(*sample) float64) (median, least, most float64
 	return v[len(v)/2], v[0], v[len(v)-1]
 }
 
-func rate(s *sample) float64 { return s.rate }
-func p50(s *sample) float64  { return float64(s.p50) }
-func p99(s *sample) float64  { return float64(s.p99) }
+func rate(s *sample) float64   { return s.rate }
+func p50(s *sample) float64    { return float64(s.p50) }
+func p99(s *sample) float64    { return float64(s.p99) }
+func took(s *sample) float64   { return float64(s.took) }
+func stolen(s *sample) float64 { return s.steal }
 
 // ratio is Skerry's median by etcd's.
 func (r *result) ratio(f func(*sample) float64) float64 {
@@ -45,6 +47,10 @@ func (r *result) bars() (want string, met bool) {
 			want += fmt.Sprintf(format, bar)
 			met = met && ok
 		}
+	}
+	if r.row.timed() {
+		add("≤ %.3g× ", r.row.slowest, r.ratio(took) <= r.row.slowest)
+		return strings.TrimSpace(want), met
 	}
 	add("≥ %.3g× ", r.row.least, r.ratio(rate) >= r.row.least)
 	add("p99 ≤ %.3g× ", r.row.most, r.ratio(p99) <= r.row.most)
@@ -82,20 +88,66 @@ func number(v float64) string {
 	return s
 }
 
-// table is Markdown.
+// verdict is what shall be, and whether it is, for a table; and how much others took at most, in percent.
+func (r *result) verdict() (want, met string, steal float64) {
+	want, ok := r.bars()
+	met = "no"
+	if ok {
+		met = "yes"
+	}
+	_, _, steal = of(append(slices.Clone(r.etcd), r.skerry...), stolen)
+	return want, met, steal
+}
+
+// tables are Markdown: what was counted, and what was timed.
+func tables(results []*result) string {
+	counted, timed := parted(results)
+	var out []string
+	if len(counted) > 0 {
+		out = append(out, table(counted))
+	}
+	if len(timed) > 0 {
+		out = append(out, timesTable(timed))
+	}
+	return strings.Join(out, "\n")
+}
+
+// parted are the results of rows that are not timed, and of those that are.
+func parted(results []*result) (counted, timed []*result) {
+	for _, r := range results {
+		if r.row.timed() {
+			timed = append(timed, r)
+		} else {
+			counted = append(counted, r)
+		}
+	}
+	return counted, timed
+}
+
 func table(results []*result) string {
 	var b strings.Builder
 	b.WriteString("| shards | row | etcd: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs, servers + client | Skerry: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs | ratio | p50, p99 | bar | met | steal % |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
-		want, met := r.bars()
-		verdict := "no"
-		if met {
-			verdict = "yes"
-		}
-		_, _, steal := of(append(slices.Clone(r.etcd), r.skerry...), func(s *sample) float64 { return s.steal })
+		want, met, steal := r.verdict()
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.2f×** | %.2f×, %.2f× | %s | %s | %.1f |\n", r.layout, r.row.name, side(r.etcd), side(r.skerry),
-			r.ratio(rate), r.ratio(p50), r.ratio(p99), want, verdict, steal)
+			r.ratio(rate), r.ratio(p50), r.ratio(p99), want, met, steal)
+	}
+	return b.String()
+}
+
+func timesTable(results []*result) string {
+	var b strings.Builder
+	b.WriteString("| shards | row | trials | etcd (min–max) | Skerry (min–max) | ratio | bar | met | steal % |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+	times := func(samples []*sample) string {
+		m, lo, hi := of(samples, took)
+		return fmt.Sprintf("%s (%s–%s)", short(time.Duration(m)), short(time.Duration(lo)), short(time.Duration(hi)))
+	}
+	for _, r := range results {
+		want, met, steal := r.verdict()
+		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s | **%.2f×** | %s | %s | %.1f |\n", r.layout, r.row.name, len(r.skerry), times(r.etcd), times(r.skerry),
+			r.ratio(took), want, met, steal)
 	}
 	return b.String()
 }
@@ -118,10 +170,15 @@ func writeDocs(dir string, o options, results []*result) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("%s lacks the lines %q and %q", path, docsBegin, docsEnd)
 	}
-	text := fmt.Sprintf("%s\n\n`make bench-rivals`: %d rounds in turns, windows of %s, %d MiB of values on each side before, %s. Medians.\n\n%s\n![ratios](rivals.svg)\n\n%s",
-		docsBegin, o.rounds, o.window, o.fill>>20, time.Now().UTC().Format("2006-01-02"), table(results), docsEnd)
-	if err := os.WriteFile(path, []byte(before+text+after), 0o644); err != nil {
+	picture := ""
+	counted, _ := parted(results)
+	if len(counted) > 0 {
+		picture = "\n![ratios](rivals.svg)\n"
+	}
+	text := fmt.Sprintf("%s\n\n`make bench-rivals`: %d rounds in turns, windows of %s, %d MiB of values on each side before, %s. Medians.\n\n%s%s\n%s",
+		docsBegin, o.rounds, o.window, o.fill>>20, time.Now().UTC().Format("2006-01-02"), tables(results), picture, docsEnd)
+	if err := os.WriteFile(path, []byte(before+text+after), 0o644); err != nil || len(counted) == 0 {
 		return err
 	}
-	return plotRatios(filepath.Join(dir, "rivals.svg"), results)
+	return plotRatios(filepath.Join(dir, "rivals.svg"), counted)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"time"
 )
 
 // rival is one side.
@@ -13,6 +14,10 @@ type rival interface {
 	fill(ctx context.Context, k *keyspace) error
 	// op makes the operation of a kind for one client; it says how many rows it moved.
 	op(kind kind, k *keyspace, client int) func(ctx context.Context, rnd *rand.Rand) (rows int, err error)
+	// kill ends a server that leads with SIGKILL, and says how long it took from then until all that it led took a put.
+	kill(ctx context.Context, k *keyspace) (time.Duration, error)
+	// heal starts what was killed again, and waits until everything is as it was before.
+	heal(ctx context.Context) error
 }
 
 // kind is what an operation does.
@@ -27,6 +32,7 @@ const (
 	swap          // compare and swap of one key, by everybody
 	add           // a transaction that adds one to a counter, by everybody
 	modify        // a transaction that reads a counter and writes it, by everybody
+	failover      // not an operation: a server is killed, see failover.go
 )
 
 // batchRows is the size of batches and scans.

@@ -17,10 +17,13 @@ import (
 
 // skerry are three nodes, each a store and a member of placement.
 type skerry struct {
-	procs []*process
-	admin []string // of the nodes, for profiles
-	db    *client.DB
-	dir   string
+	procs  []*process
+	serve  []string // addresses for clients, of each process
+	admin  []string // of the nodes, for profiles
+	db     *client.DB
+	dir    string
+	shards int
+	killed int // how many were, see kill
 }
 
 // startTimeout bounds the start; ten thousand shards elect their leaders in half a minute if nothing else runs.
@@ -39,7 +42,7 @@ func startSkerry(ctx context.Context, bin binaries, dir string, l layout) (*sker
 	for i, a := range serve {
 		members = append(members, fmt.Sprintf("%d=%s", i+1, a))
 	}
-	s := &skerry{dir: dir, admin: admin}
+	s := &skerry{dir: dir, serve: serve, admin: admin, shards: len(l.splitKeys()) + 1}
 	borders := filepath.Join(dir, "borders")
 	if err := os.WriteFile(borders, []byte(strings.Join(l.splitKeys(), "\n")), 0o644); err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ func startSkerry(ctx context.Context, bin binaries, dir string, l layout) (*sker
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if s.db, err = client.Open(ctx, strings.Join(serve, ",")); err == nil {
-		err = s.await(ctx, len(l.splitKeys())+1)
+		err = s.await(ctx, s.shards)
 	}
 	if err != nil {
 		s.close()
