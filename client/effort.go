@@ -46,11 +46,18 @@ type effort struct {
 	attempts int
 	turn     int             // next replica to try where the leader is not known; drawn at random first
 	avoid    shard.ReplicaID // did not answer as the leader just now
+	silent   silence         // others are asked for a later leader, see seek
 	seen     [reasonCount]uint16
 	last     [keptReasons]happened // a ring
 	lasts    int
 	shard    shard.ID      // of the last attempt
 	store    shard.StoreID // of the last attempt
+}
+
+// silence is the term of a shard whose leader gave no answer; zero: none.
+type silence struct {
+	shard shard.ID
+	term  uint64
 }
 
 // happened is one attempt that was not the last one.
@@ -229,6 +236,9 @@ func (e *effort) learn(rt *route, to shard.Replica, err error) error {
 		e.refreshed(id, rt, to, ref)
 	case noReason, unanswered, stoppedStore, notThere:
 		e.avoid = to.ID
+		if why != notThere && rt.leader.ID == to.ID {
+			e.silent = silence{rt.desc.ID, rt.term}
+		}
 		r.forgetLeader(id, to)
 		rt.leader = shard.Replica{}
 	}

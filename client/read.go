@@ -60,6 +60,13 @@ func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
 		if !t.fits(rt.desc) {
 			return nil, errOutgrown
 		}
+		if !follower && e.seeks(&rt) {
+			if found, err := e.seek(&rt); err != nil {
+				return nil, err
+			} else if !found {
+				continue
+			}
+		}
 		to := e.pick(&rt, follower)
 		addr, ok, stop := e.reach(to)
 		if stop != nil {
@@ -91,4 +98,47 @@ func (e *effort) refused(rt *route, to shard.Replica, why error, follower *bool)
 		return e.stopped(stop)
 	}
 	return nil
+}
+
+// seeks reports whether the leader must be looked for: it is not known, because it gave no answer. Whom one sent the request itself
+// would name it again.
+func (e *effort) seeks(rt *route) bool { return rt.leader.ID == 0 && e.silent.of(rt) != 0 }
+
+// of is the term whose leader was silent, if that was rt's shard; else 0.
+func (s silence) of(rt *route) uint64 {
+	if s.shard != rt.desc.ID {
+		return 0
+	}
+	return s.term
+}
+
+// seek hears who leads, in which term, and an applied index, for rt. If the leader of a term gave no answer, the replica that is
+// asked says so once it knows of a later one. It reports whether rt names a leader now: else another route may. An error is an
+// *Error.
+func (e *effort) seek(rt *route) (found bool, err error) {
+	to := e.pick(rt, false)
+	addr, ok, stop := e.reach(to)
+	if stop != nil {
+		return false, e.stopped(stop)
+	}
+	if !ok {
+		return false, nil
+	}
+	silent := e.silent.of(rt)
+	rep := e.call(to, addr, &call.Request{Kind: call.Refresh, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Term: silent}, e.share(askTimeout))
+	var nl *shard.NotLeaderError
+	if silent != 0 && (rep.Term > silent || errors.As(rep.Err, &nl) && nl.Term > silent) {
+		e.silent = silence{} // whoever leads in that term, it is another one
+	}
+	if rep.Err == nil {
+		rt.leader, rt.term, rt.applied = to, max(rt.term, rep.Term), max(rt.applied, rep.Applied)
+		return true, nil
+	}
+	if isRejected(rep.Err) {
+		return false, e.fail(ErrInvalid, rep.Err)
+	}
+	if stop := e.learn(rt, to, rep.Err); stop != nil {
+		return false, e.stopped(stop)
+	}
+	return false, nil
 }

@@ -231,6 +231,10 @@ func (s *script) reply(line string, req *call.Request) call.Reply {
 	case "conflict": // failed [current]
 		return call.Reply{Term: 5, Applied: 200, Body: raw.Result{Failed: int(num(1)), Exists: len(f) > 2, Current: []byte(arg(2))}.Append(nil)}
 	case "rows": // k=v …
+		if req.Kind != call.Read {
+			s.t.Errorf("%q is no answer to a %s", line, describe(req))
+			return call.Reply{Err: &shard.InvalidError{Why: "the script is wrong"}, Term: 1}
+		}
 		a := raw.Answer{}
 		for _, kv := range f[1:] {
 			k, v, found := strings.Cut(kv, "=")

@@ -34,6 +34,13 @@ func (e *effort) command(t *target, cmd mvcc.Command, a *attempt) (*mvcc.Result,
 		if !t.fits(rt.desc) {
 			return nil, errOutgrown
 		}
+		if e.seeks(&rt) {
+			if found, err := e.seek(&rt); err != nil {
+				return nil, err
+			} else if !found {
+				continue
+			}
+		}
 		to := e.pick(&rt, false)
 		addr, ok, stop := e.reach(to)
 		if stop != nil {

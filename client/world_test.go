@@ -223,6 +223,9 @@ func describe(req *call.Request) string {
 	if req.Follower {
 		s += " follower"
 	}
+	if req.Kind == call.Refresh && req.Term != 0 {
+		s += fmt.Sprintf(" after term %d", req.Term)
+	}
 	if req.Op.Seq != 0 {
 		s += fmt.Sprintf(" #%d term %d since %d", req.Op.Seq, req.Term, req.Since)
 	}

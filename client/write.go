@@ -76,25 +76,16 @@ func (w *write) cut() writeEvent {
 
 // refresh hears the leader's term and applied index, which also finds the leader.
 func (w *write) refresh() writeEvent {
-	to := w.e.pick(&w.rt, false)
-	addr, ok, stop := w.e.reach(to)
-	if stop != nil {
-		return w.stop(stop)
-	}
-	if !ok {
-		return silent
-	}
-	rep := w.e.call(to, addr, &call.Request{Kind: call.Refresh, Shard: w.rt.desc.ID, Epoch: w.rt.desc.Epoch}, w.e.share(askTimeout))
-	if rep.Err == nil {
-		w.rt.leader, w.rt.term, w.rt.applied = to, max(w.rt.term, rep.Term), max(w.rt.applied, rep.Applied)
-		return w.pass(routed)
-	}
-	if isRejected(rep.Err) {
-		w.err = w.e.fail(ErrInvalid, rep.Err)
+	found, err := w.e.seek(&w.rt)
+	switch {
+	case errors.Is(err, ErrInvalid):
+		w.err = err
 		return rejected
-	}
-	if stop := w.e.learn(&w.rt, to, rep.Err); stop != nil {
-		return w.stop(stop)
+	case err != nil:
+		w.err = err
+		return timeOver
+	case found:
+		return w.pass(routed)
 	}
 	return refused
 }

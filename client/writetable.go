@@ -55,7 +55,6 @@ var writeTable = fsm.Must(fsm.Spec[writeState, writeEvent]{
 
 		{From: refreshing, On: routed, To: sending, Why: "the leader told them"},
 		{From: refreshing, On: refused, To: cutting, Why: "another leader, or another shape of the shard"},
-		{From: refreshing, On: silent, To: cutting, Why: "nothing was asked of the log"},
 		{From: refreshing, On: rejected, To: done, Why: "this cluster cannot serve it"},
 		{From: refreshing, On: timeOver, To: done, Why: "nothing was sent: unavailable"},
 

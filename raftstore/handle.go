@@ -297,7 +297,7 @@ func (w *worker) accept(c *Call) {
 			r.acceptRead(c)
 		}
 	case call.Refresh:
-		w.acceptRefresh(r, c)
+		r.acceptRefresh(c)
 	case call.Outcome:
 		r.acceptOutcome(c)
 	}
@@ -321,21 +321,27 @@ func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
 }
 
 // acceptRefresh tells a client the term and index that its next write must name. The index is an applied one: the last
-// of a leader whose tail is overwritten would be no lower bound.
-func (w *worker) acceptRefresh(r *replica, c *Call) {
+// of a leader whose tail is overwritten would be no lower bound. While there is no leader who could say so, it waits; see seek.go.
+func (r *replica) acceptRefresh(c *Call) {
+	if !r.seek(c) {
+		r.answerRefresh(c)
+	}
+}
+
+func (r *replica) answerRefresh(c *Call) {
 	if !r.canServe() {
 		if r.group.Leading() && !r.group.Muted() {
-			c.refuse(w.seen, &shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
+			c.refuse(r.w.seen, &shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
 			return
 		}
-		c.refuse(w.seen, r.notLeader())
+		c.refuse(r.w.seen, r.notLeader())
 		return
 	}
 	if err := r.checkEpoch(c.Req.Epoch, false); err != nil {
-		c.refuse(w.seen, err)
+		c.refuse(r.w.seen, err)
 		return
 	}
-	c.spent.stop(w.seen)
+	c.spent.stop(r.w.seen)
 	c.reply(&call.Reply{Term: r.group.Term(), Applied: r.machine.Applied.Index})
 }
 

@@ -88,15 +88,15 @@ func (l *liveness) run(ctx context.Context) {
 			if s.env.Sleep(ctx, pause-pause/8+jitter()) != nil {
 				return
 			}
-		} else if err := l.wake.Wait(ctx, interval); err != nil && ctx.Err() != nil {
+		} else if err := l.wake.Wait(ctx, l.untilSuspicion(s.env.Now(), interval)); err != nil && ctx.Err() != nil {
 			return
 		}
 		now := s.env.Now()
 		if now.Sub(sent) >= interval {
 			sent = now
 			l.beat(now)
-			l.suspect(now)
 		}
+		l.suspect(now)
 		if now.Sub(swept) >= backstopInterval {
 			swept = now
 			for _, w := range s.workers {

@@ -76,7 +76,15 @@ func (o *outcomes) find(op call.OpID, since uint64) (*apply.Reply, bool) {
 //	later term   only once the own-term entry is applied: before that a third leader could still revive the entry
 //	             nowhere between since and that entry: "never"
 //	applied, its result not kept; log cut above since; too many cancelled: "unknown"
+//
+// While nobody is known to lead who could say so, it waits; see seek.go.
 func (r *replica) acceptOutcome(c *Call) {
+	if !r.seek(c) {
+		r.answerOutcome(c)
+	}
+}
+
+func (r *replica) answerOutcome(c *Call) {
 	req := c.Req
 	if !r.group.Leading() || r.group.Muted() || req.Term > r.group.Term() {
 		r.fail(c, r.notLeader())

@@ -327,6 +327,7 @@ func (w *worker) onApplied(by *appliedBy) {
 		r.publish(0)
 		r.tellPlacement()
 	}
+	r.lookAtSeekers()
 	for _, done := range by.dones {
 		done()
 	}

@@ -55,6 +55,8 @@ type replica struct {
 	outcomes      outcomes
 	logBytes      int64 // about what the log holds after its truncated index
 
+	seekers []seeker // see seek.go
+
 	// --- what followers hear later, see untold.go
 
 	untold      []*raftpb.Message // one per follower

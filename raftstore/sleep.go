@@ -15,6 +15,9 @@ import (
 // follower accepts only in exactly that state and while its store holds the leader's store live, in the incarnation
 // that the offer names. The leader sleeps after all live replicas have accepted.
 
+// electTicks is how many ticks an election is given before another one is begun for a suspected leader.
+const electTicks = 3
+
 // sleepAfterTimeouts is how many election timeouts without a request make a shard idle.
 const sleepAfterTimeouts = 3
 
@@ -97,7 +100,8 @@ func (r *replica) maybeElect() {
 	r.sleep.electing, r.sleep.triedAt = true, r.w.now
 	now := group.Instant(r.w.now)
 	if lead.ID != 0 && r.group.ForgetLeader(now) != nil {
-		return // too early to break the promise; tried again by onTick
+		r.sleep.triedAt = r.w.now.Add(-electTicks * r.w.store.opt.Tick)
+		return // too early to break the promise; tried again by the next onTick
 	}
 	if r.preferred() && r.group.Campaign(now) == nil {
 		r.mark()
@@ -118,7 +122,7 @@ func (r *replica) preferred() bool {
 // maybeSleep offers sleep when the shard has been idle, and goes on electing while the leader is suspected.
 func (r *replica) maybeSleep() {
 	s := r.w.store
-	if r.sleep.electing && r.w.now.Sub(r.sleep.triedAt) >= 3*s.opt.Tick {
+	if r.sleep.electing && r.w.now.Sub(r.sleep.triedAt) >= electTicks*s.opt.Tick {
 		r.maybeElect()
 	}
 	if s.opt.NoSleep || !r.group.Leading() || !r.idle() {
@@ -225,6 +229,7 @@ func (r *replica) fallAsleep() {
 	}
 	r.endGuard(r.notLeader())
 	r.endLockWaits(r.notLeader())
+	r.endSeek(r.notLeader())
 	r.endWatch()
 	r.forgetWritten()
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0

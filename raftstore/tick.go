@@ -93,6 +93,7 @@ func (e errHungDisk) Error() string {
 func (r *replica) onTick() {
 	r.expireRound()
 	r.expireCalls()
+	r.lookAtSeekers()
 	if len(r.waiting) > 0 {
 		r.mark() // for a transfer that came to nothing, or a leader that nobody became
 	}
@@ -150,6 +151,7 @@ func (r *replica) onSoftState(st *group.SoftState) {
 	r.countLeading(st.Leading)
 	r.keepAwake()
 	r.noteLeader()
+	r.lookAtSeekers()
 	s.metrics.leaderChanges.Add(1)
 	s.logger.Debug("leader", "shard", r.id, "replica", r.self, "leader", st.Leader, "term", st.Term)
 }

@@ -306,8 +306,8 @@ func (w *worker) rest(r *replica) {
 // goroutine does; Close calls it once more, for what came back from goroutines that ended later.
 //
 // INVARIANT: every Call is completed exactly once, on every path. A call is in exactly one place at any time (inbox,
-// waiting, proposal, replies of this pass, reads, a round, confirmed, clockWaiters, one of the guard's two, a lockQueue, one of
-// follower's three, watched.parked, a readJob),
+// waiting, proposal, replies of this pass, seekers, reads, a round, confirmed, clockWaiters, one of the guard's two, a lockQueue,
+// one of follower's three, watched.parked, a readJob),
 // who takes it out moves it or answers it, and here the places are emptied.
 func (w *worker) stop(err error) {
 	w.inbox.close(err)
@@ -337,6 +337,7 @@ func (r *replica) failAll(err error) {
 		r.fail(&waiting[i], err)
 	}
 	r.abandon()
+	r.endSeek(err)
 	r.endGuard(err)
 	r.endLockWaits(err)
 	r.failReads(err)
