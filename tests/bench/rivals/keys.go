@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // valueBytes is the size of every value; it cannot be compressed.
@@ -29,7 +30,24 @@ func newKeyspace(fill int64) *keyspace {
 }
 
 // key is the i-th; a multiplication by an odd number is a permutation of all 64-bit numbers.
-func (k *keyspace) key(i int) string { return fmt.Sprintf("%016x", uint64(i+1)*0x9e3779b97f4a7c15) }
+func (k *keyspace) key(i int) string { return keyOf(place(i)) }
+
+func place(i int) uint64 { return uint64(i+1) * 0x9e3779b97f4a7c15 }
+
+func keyOf(place uint64) string { return fmt.Sprintf("%016x", place) }
+
+// runs are all keys, in runs of at most n neighbours, which come in no order: so each is written to one shard or two, and yet what
+// is written one after the other lies anywhere.
+func (k *keyspace) runs(n int) [][]uint64 {
+	all := make([]uint64, k.n)
+	for i := range all {
+		all[i] = place(i)
+	}
+	slices.Sort(all)
+	out := slices.Collect(slices.Chunk(all, n))
+	rand.New(rand.NewPCG(5, 6)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
 
 func (k *keyspace) any(rnd *rand.Rand) string { return k.key(rnd.IntN(k.n)) }
 

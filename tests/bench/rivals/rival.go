@@ -46,13 +46,14 @@ const (
 
 // filled writes all keys with a function that writes some.
 func filled(ctx context.Context, k *keyspace, write func(ctx context.Context, keys []string, values [][]byte) error) error {
+	runs := k.runs(fillBatch)
 	return each(fillers, func(w int) error {
 		rnd := rand.New(rand.NewPCG(3, uint64(w)))
-		for from := w * fillBatch; from < k.n; from += fillers * fillBatch {
+		for i := w; i < len(runs); i += fillers {
 			var keys []string
 			var values [][]byte
-			for i := from; i < min(from+fillBatch, k.n); i++ {
-				keys, values = append(keys, k.key(i)), append(values, k.value(rnd))
+			for _, p := range runs[i] {
+				keys, values = append(keys, keyOf(p)), append(values, k.value(rnd))
 			}
 			if err := write(ctx, keys, values); err != nil {
 				return err

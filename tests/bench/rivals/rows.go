@@ -52,6 +52,7 @@ var layouts = []layout{
 		{name: "put, 1 client", kind: put, clients: 1, p50: 0.75},
 		{name: "get, 256 clients", kind: get, clients: 256, least: 6, most: 0.25},
 		{name: "batch put of 100, 16 clients, rows", kind: putBatch, clients: 16, least: 2.7},
+		{name: "batch get of 100, 64 clients, keys", kind: getMany, clients: 64, least: 20},
 		{name: "scan of 100, 16 clients, rows", kind: scan, clients: 16, least: 7},
 		{name: "compare-and-swap of one key, 256 clients", kind: swap, clients: 256, least: 5},
 	}},
