@@ -38,7 +38,7 @@ func fillShard(t *testing.T, c *Cluster, mebi int) {
 		var kvs []client.KV
 		for j := i; j < i+batch; j++ {
 			at := j * 131 % (len(seed) - value)
-			kvs = append(kvs, client.KV{Key: fmt.Appendf(nil, "k%03d/%010d", j%1000, j), Value: seed[at : at+value]})
+			kvs = append(kvs, client.KV{Key: fmt.Appendf(nil, "k%03d/%010d", i/batch%1000, j), Value: seed[at : at+value]})
 		}
 		if err := c.DB.PutMany(context.Background(), kvs); err != nil {
 			t.Fatal(err)

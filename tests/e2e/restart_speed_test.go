@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,22 +59,30 @@ func serving(t *testing.T, c *Cluster, p *Proc, begun time.Time) time.Duration {
 		t.Fatal(err)
 	}
 	at := slices.IndexFunc(stores, func(s client.StoreInfo) bool { return s.Addr == p.Addr() })
+	// Several at once: one after the other would measure how long a thousand questions take.
+	var wg sync.WaitGroup
+	next := make(chan *call.Request)
+	for range 16 {
+		wg.Go(func() {
+			for req := range next {
+				for rep := calls.Call(ctx, p.Addr(), stores[at].ID, req); rep.Err != nil; rep = calls.Call(ctx, p.Addr(), stores[at].ID, req) {
+					if ctx.Err() != nil {
+						t.Errorf("%s does not answer: %v", req.Shard, rep.Err)
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+		})
+	}
 	for _, s := range all {
 		q := &raw.Query{Kind: raw.Get, Keys: []shard.Key{append(s.Range.Start.Clone(), 'x')}}
 		if len(s.Range.Start) == 0 {
 			q.Keys[0] = shard.RawKey([]byte("a"))
 		}
-		req := &call.Request{Kind: call.Read, Shard: s.ID, Epoch: s.Epoch, Follower: true, Timeout: time.Second, Body: q.Append(nil)}
-		for {
-			rep := calls.Call(ctx, p.Addr(), stores[at].ID, req)
-			if rep.Err == nil {
-				break
-			}
-			if ctx.Err() != nil {
-				t.Fatalf("%s does not answer: %v", s.ID, rep.Err)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		next <- &call.Request{Kind: call.Read, Shard: s.ID, Epoch: s.Epoch, Follower: true, Timeout: time.Second, Body: q.Append(nil)}
 	}
+	close(next)
+	wg.Wait()
 	return time.Since(begun)
 }
