@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -50,7 +51,9 @@ func (g *getMany) run(items []item) {
 	}
 	first := g.effort(items[0].op.Key, nil)
 	shots := g.aim(&first, g.cut(items, nil))
-	first.volley(shots)
+	for some := range slices.Chunk(shots, maxVolley) {
+		first.volley(some)
+	}
 	var values slab
 	for i := range shots {
 		values.left += len(shots[i].rep.Body)

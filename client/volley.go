@@ -17,6 +17,9 @@ type shot struct {
 	rep   call.Reply
 }
 
+// maxVolley is how many parts of one call are under way at once: what they answer with waits in the stores' memory.
+const maxVolley = 256
+
 // aimed reports whether there was somebody to send it to.
 func (s *shot) aimed() bool { return s.addr != "" }
 

@@ -264,6 +264,7 @@ func (w *worker) accept(c *Call) {
 		return
 	}
 	r.wakeUp(wakeRequest)
+	r.findLeader()
 	switch c.Req.Kind {
 	case call.Write:
 		if r.between() {

@@ -97,6 +97,7 @@ type replica struct {
 	load       shardLoad // its reads are any goroutine's
 	askedAt    env.Time  // see maybeAsk
 	asked      int       // stores passed over in the next question, see whomToAsk
+	nudgedAt   env.Time  // see findLeader
 	activeAt   env.Time  // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time

@@ -77,6 +77,20 @@ func (r *replica) wakeUp(why wakeReason) {
 	}
 }
 
+// findLeader asks whoever may lead to say so, now and then: a replica that starts again beside a sleeping leader would not hear of
+// it before its own timer runs out.
+func (r *replica) findLeader() {
+	if r.group.Leader() != 0 || !r.born() || r.w.now < r.nudgedAt.Add(electTicks*r.w.store.opt.Tick) {
+		return
+	}
+	r.nudgedAt = r.w.now
+	for _, p := range r.machine.Desc.Replicas {
+		if p.ID != r.self && p.Role != shard.Learner {
+			r.sendControl(p, control{kind: controlNudge})
+		}
+	}
+}
+
 // maybeMute silences a woken leader that no quorum confirmed: its heartbeats must not keep the others from electing.
 func (r *replica) maybeMute() {
 	if r.wokenAt != 0 && !r.group.Muted() && r.w.now.Sub(r.wokenAt) > r.w.store.opt.electionTimeout() {

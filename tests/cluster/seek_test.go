@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -80,5 +82,26 @@ func TestQuestionsAboutALeaderThatLives(t *testing.T) {
 				t.Errorf("kind %d of term %d: %v, want that %s leads term %d", req.Kind, of, rep.Err, lead, term)
 			}
 		}
+	}
+}
+
+// TestReplicaThatStartsAgainFindsASleepingLeader: without an election of its own, of which nothing leaves its store here.
+func TestReplicaThatStartsAgainFindsASleepingLeader(t *testing.T) {
+	c := New(t, Options{})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "k", "v")
+	lead := c.Leader(d.ID)
+	c.WaitFor("sleep", func() bool { return c.Status(lead, d.ID).Asleep })
+	term, again := c.Status(lead, d.ID).Term, others(lead)[0]
+	c.Net.SetFilter(func(from, _ shard.StoreID, frame []byte) bool {
+		return from != again || !holds(frame, raftpb.MsgPreVote) && !holds(frame, raftpb.MsgVote)
+	})
+	c.Stop(again)
+	c.Start(again)
+	if got, found, err := c.GetFrom(d, "k", again); err != nil || got != "v" {
+		t.Errorf("read %q, %v: %v", got, found, err)
+	}
+	if now := c.Status(lead, d.ID).Term; now != term {
+		t.Errorf("the leader of term %d leads term %d", term, now)
 	}
 }
