@@ -39,7 +39,7 @@ func (s *Server) schedule(ctx context.Context) {
 		l.scheduler.Touch(id)
 	}
 	v := l.view.picture(l.policy.current())
-	if l.policy.left(s.millis()) == 0 {
+	if v.Paused = l.policy.left(s.millis()) > 0; !v.Paused {
 		l.view.setCuts(schedule.SplitPoints(v))
 	}
 	s.begin(ctx, l, l.scheduler.Propose(v, maxProposals))

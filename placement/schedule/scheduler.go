@@ -86,7 +86,7 @@ func (s *Scheduler) Propose(v *View, most int) []Proposal {
 	c.recall()
 	s.unseen = max(0, s.unseen-c.walk(&s.scan, scanShards, c.examine))
 	c.repair()
-	if !c.full && s.unseen == 0 {
+	if !c.full && s.unseen == 0 && !v.Paused {
 		s.moved.forget(v.Now - s.limits.Cooldown)
 		c.p.looks = placeLooks
 		c.balance(&s.shards, shardBalance())

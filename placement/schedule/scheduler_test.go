@@ -76,6 +76,24 @@ func TestTouch(t *testing.T) {
 	}
 }
 
+// TestPauseLeavesNothingBehind: what would be balanced during a pause is balanced right after it, and its shards do not rest as if it
+// had been.
+func TestPauseLeavesNothingBehind(t *testing.T) {
+	m := wide(t, 40, "1", "2", "3", "4")
+	s := New(1, Limits{})
+	for range 3 {
+		v := m.view()
+		v.Paused = true
+		if ps := s.Propose(v, 10); len(ps) != 0 {
+			t.Fatalf("proposed during a pause: %v", ps)
+		}
+	}
+	ps := s.Propose(m.view(), 10)
+	if want := New(1, Limits{}).Propose(m.view(), 10); len(ps) == 0 || len(ps) != len(want) {
+		t.Fatalf("proposed after a pause: %v; without one: %v", ps, want)
+	}
+}
+
 // BenchmarkPropose is a call over a million shards at rest.
 func BenchmarkPropose(b *testing.B) {
 	m := &model{at: make(map[shard.StoreID]int), byID: make(map[shard.ID]int), rules: Rules{Replicas: 3}}

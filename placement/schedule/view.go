@@ -79,6 +79,8 @@ type View struct {
 	Rules Rules
 	// Now is the time on placement's clock, for limits by time; it has no relation to any wall clock.
 	Now time.Duration
+	// Paused says that what is proposed to balance will not be begun: so nothing is, else shards would rest from moves that never were.
+	Paused bool
 }
 
 // Proposal is one operator that a scheduler wants.

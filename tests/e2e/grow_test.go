@@ -88,17 +88,19 @@ func (g *growth) within(limit time.Duration, what string, lacks func([]client.Sh
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	why := "nothing was seen"
+	var stores []client.StoreInfo
 	for {
-		all, stores, err := g.look(ctx)
-		why := fmt.Sprint(err)
+		all, now, err := g.look(ctx)
 		if err == nil {
+			stores = now
 			if why = lacks(all, stores); why == "" {
 				g.t.Logf("%s: %.1f s, %d shards", what, time.Since(begun).Seconds(), len(all))
 				return
 			}
 		}
 		if ctx.Err() != nil {
-			g.t.Fatalf("%s: not within %s: %s\n%s", what, limit, why, g.operators())
+			g.t.Fatalf("%s: not within %s: %s (%v)\n%s\n%s", what, limit, why, err, g.operators(), g.explained(stores))
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -143,6 +145,20 @@ func (g *growth) operators() string {
 	}
 	text, _ := json.MarshalIndent(ops[:min(len(ops), 30)], "", " ")
 	return string(text)
+}
+
+// explained is what placement says of stores and of scheduling.
+func (g *growth) explained(stores []client.StoreInfo) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	admin := g.c.DB.Admin()
+	sched, err := admin.Scheduling(ctx)
+	out := fmt.Sprintf("scheduling %+v, %v\n", sched, err)
+	for _, s := range stores {
+		why, err := admin.ExplainStore(ctx, s.ID)
+		out += fmt.Sprintf("%+v\n%+v, %v\n", s, why, err)
+	}
+	return out
 }
 
 func (g *growth) storeAt(p *Proc) shard.StoreID {
