@@ -154,9 +154,10 @@ func TestCallMany(t *testing.T) {
 	close(hold)
 }
 
-// await returns when so many replies are waited for, less than before.
+// await returns when so many replies are waited for. Those of requests that travel together are so from one moment on, and
+// then fewer and fewer: it sees n only once all others have come.
 func (c *Calls) await(n int) {
-	for most := 0; ; time.Sleep(time.Millisecond) {
+	for ; ; time.Sleep(time.Millisecond) {
 		waiting := 0
 		c.mu.Lock()
 		for _, s := range c.streams {
@@ -165,7 +166,7 @@ func (c *Calls) await(n int) {
 			s.mu.Unlock()
 		}
 		c.mu.Unlock()
-		if most = max(most, waiting); most > n && waiting == n {
+		if waiting == n {
 			return
 		}
 	}
