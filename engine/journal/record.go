@@ -51,6 +51,14 @@ func sealRecord(b []byte, h header) {
 	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
 }
 
+// recordLen is the length of the record whose header b begins with, as far as the header can tell.
+func recordLen(b []byte) (n int64, ok bool) {
+	if len(b) < headerLen || !bytes.Equal(b[:4], magic[:]) {
+		return 0, false
+	}
+	return headerLen + int64(binary.LittleEndian.Uint32(b[8:])), true
+}
+
 // readRecord takes the record apart that begins b. ok is false if there is none that is whole.
 func readRecord(b []byte) (h header, payload []byte, ok bool) {
 	if len(b) < headerLen || !bytes.Equal(b[:4], magic[:]) {

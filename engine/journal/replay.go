@@ -46,27 +46,69 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
-// image is a segment's file as Open finds it. It is read whenever it is looked at: all at once would be as large as the journal.
+// image is a segment's file as Open finds it. Open reads each once, into one buffer: a journal may be of gigabytes.
 type image struct {
 	*segment
 	size  int64
 	head  header // of the first record
 	whole bool   // there is one
+	// What survey found.
+	surveyed bool
+	newest   uint64 // the largest seq of a record
+	witness  header // of the record that shows best how far the journal was on disk
+	at       int    // where that record begins
 }
 
-// read returns what the file holds.
-func (im *image) read() ([]byte, error) {
-	b := make([]byte, im.size)
-	if len(b) == 0 {
-		return b, nil
+// readHead reads the first record.
+func (im *image) readHead() error {
+	b := make([]byte, min(headerLen, im.size))
+	if _, err := im.f.ReadAt(b, 0); err != nil && len(b) > 0 {
+		return fmt.Errorf("read %s: %w", im.name, err)
 	}
-	if _, err := im.f.ReadAt(b, 0); err != nil {
+	if n, ok := recordLen(b); ok && n <= im.size {
+		b = make([]byte, n)
+		if _, err := im.f.ReadAt(b, 0); err != nil {
+			return fmt.Errorf("read %s: %w", im.name, err)
+		}
+	}
+	if im.head, _, im.whole = readRecord(b); im.whole {
+		im.seq, im.prev = im.head.seq, im.head.prev
+	}
+	return nil
+}
+
+// read returns what the file holds, in the buffer.
+func (im *image) read(buf *[]byte) ([]byte, error) {
+	*buf = slices.Grow((*buf)[:0], int(im.size))[:im.size]
+	if im.size == 0 {
+		return *buf, nil
+	}
+	if _, err := im.f.ReadAt(*buf, 0); err != nil {
 		return nil, fmt.Errorf("read %s: %w", im.name, err)
 	}
-	return b, nil
+	return *buf, nil
 }
 
-// look opens and reads all files.
+// survey looks at what the file holds from an offset on, wherever a whole record lies.
+func (im *image) survey(b []byte, from int) {
+	im.surveyed = true
+	eachRecord(b, from, func(off int, h header) {
+		if im.newest == 0 || shown(im.witness, im.at).before(shown(h, off)) {
+			im.witness, im.at = h, off
+		}
+		im.newest = max(im.newest, h.seq)
+	})
+}
+
+// shown is how far a record that begins at off shows the journal to have been on disk, if it lies behind that itself.
+func shown(h header, off int) place {
+	if p := (place{h.seq, uint32(off)}); p.before(h.synced) {
+		return p
+	}
+	return h.synced
+}
+
+// look opens all files.
 func (j *Journal) look() (out []*image, err error) {
 	names, err := j.opt.FS.List(j.opt.Dir)
 	if err != nil {
@@ -95,16 +137,12 @@ func (j *Journal) lookAt(name string, slot int) (*image, error) {
 	}
 	im := &image{segment: &segment{f: f, name: name, slot: slot}}
 	st, err := f.Stat()
-	var b []byte
 	if err == nil {
 		im.size = st.Size()
-		b, err = im.read()
+		err = im.readHead()
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
-	}
-	if im.head, _, im.whole = readRecord(b); im.whole {
-		im.seq, im.prev = im.head.seq, im.head.prev
 	}
 	return im, nil
 }
@@ -118,13 +156,10 @@ func (j *Journal) openFile(name string) (vfs.File, error) {
 
 // replay builds the logs from the chain of segments, and sorts out the files that are not on it.
 func (j *Journal) replay(files []*image) error {
-	chain, err := j.chain(files)
+	var buf []byte
+	chain, err := j.chain(files, &buf)
 	if err != nil {
 		return err
-	}
-	if chain == nil {
-		j.sortOut(files)
-		return j.checkEnd(files, place{})
 	}
 	for i, im := range chain {
 		to := uint32(im.size)
@@ -132,24 +167,27 @@ func (j *Journal) replay(files []*image) error {
 			to = chain[i+1].prev.off
 		}
 		j.segs = append(j.segs, im.segment)
-		if err := j.replaySegment(im, to); err != nil {
+		if err := j.replaySegment(im, to, &buf); err != nil {
 			return err
 		}
-		if im.end < to || i+1 == len(chain) {
-			if err := j.checkEnd(files, j.end()); err != nil {
-				return err
-			}
+		if im.end < to {
 			break
 		}
 	}
-	j.oldest = j.segs[0].seq
+	var end place
+	if len(j.segs) > 0 {
+		end, j.oldest = j.end(), j.segs[0].seq
+	}
+	if err := j.checkEnd(files, end, &buf); err != nil {
+		return err
+	}
 	j.sortOut(files)
 	return nil
 }
 
 // chain finds the segments that are needed, oldest first. A segment may be there whose predecessor a crash took, or its beginning:
 // then the journal ends before that one, see checkEnd.
-func (j *Journal) chain(files []*image) (chain []*image, err error) {
+func (j *Journal) chain(files []*image, buf *[]byte) (chain []*image, err error) {
 	var whole []*image
 	for _, im := range files {
 		if im.whole {
@@ -160,7 +198,7 @@ func (j *Journal) chain(files []*image) (chain []*image, err error) {
 	slices.SortFunc(whole, func(a, b *image) int { return cmp.Compare(a.seq, b.seq) })
 	for i := len(whole) - 1; i >= 0; {
 		chain = []*image{whole[i]}
-		oldest, err := whole[i].oldest()
+		oldest, err := whole[i].oldest(buf)
 		if err != nil {
 			return nil, err
 		}
@@ -179,8 +217,8 @@ func (j *Journal) chain(files []*image) (chain []*image, err error) {
 }
 
 // oldest is the oldest segment that was needed when the last record of this one was written.
-func (im *image) oldest() (oldest uint64, err error) {
-	b, err := im.read()
+func (im *image) oldest(buf *[]byte) (oldest uint64, err error) {
+	b, err := im.read(buf)
 	for len(b) > 0 {
 		h, p, ok := readRecord(b)
 		if !ok || h.seq != im.seq {
@@ -192,9 +230,9 @@ func (im *image) oldest() (oldest uint64, err error) {
 	return oldest, err
 }
 
-// replaySegment takes the records of a segment up to an offset, or to the first that is not whole.
-func (j *Journal) replaySegment(im *image, to uint32) error {
-	all, err := im.read()
+// replaySegment takes the records of a segment up to an offset, or to the first that is not whole, and surveys what follows.
+func (j *Journal) replaySegment(im *image, to uint32, buf *[]byte) error {
+	all, err := im.read(buf)
 	if err != nil {
 		return err
 	}
@@ -202,7 +240,7 @@ func (j *Journal) replaySegment(im *image, to uint32) error {
 	for im.end < to {
 		h, p, ok := readRecord(all[min(int(im.end), len(all)):])
 		if !ok || h.seq != im.seq {
-			return nil
+			break
 		}
 		for err = b.decode(p); err == nil && len(b.items) > 0; b.items = b.items[1:] {
 			if err = j.check(b.items[:1]); err == nil {
@@ -214,6 +252,7 @@ func (j *Journal) replaySegment(im *image, to uint32) error {
 		}
 		im.end += headerLen + h.length
 	}
+	im.survey(all, int(im.end))
 	return nil
 }
 
@@ -221,26 +260,20 @@ func (j *Journal) replaySegment(im *image, to uint32) error {
 //
 // INVARIANT: what was promised is there, or the store does not start. A record names how far the journal was on disk when it
 // was written; so one behind the end that names more shows that what is missing is not what a crash took.
-func (j *Journal) checkEnd(files []*image, end place) error {
+func (j *Journal) checkEnd(files []*image, end place, buf *[]byte) error {
 	for _, im := range files {
-		from := 0
-		if im.seq == end.seq {
-			from = int(im.end)
-		}
-		b, err := im.read()
-		if err != nil {
-			return err
-		}
-		eachRecord(b, from, func(off int, h header) {
-			if err == nil && h.seq >= end.seq && end.before(place{h.seq, uint32(off)}) && end.before(h.synced) {
-				err = fmt.Errorf("%w: the raft log in %s ends in segment %d at %d, but %s at %d says that it was on disk up to segment %d at %d",
-					ErrCorruption, j.opt.Dir, end.seq, end.off, im.name, off, h.synced.seq, h.synced.off)
+		if !im.surveyed {
+			b, err := im.read(buf)
+			if err != nil {
+				return err
 			}
-			j.seq = max(j.seq, h.seq)
-		})
-		if err != nil {
-			return err
+			im.survey(b, 0)
 		}
+		if h := im.witness; end.before(shown(h, im.at)) {
+			return fmt.Errorf("%w: the raft log in %s ends in segment %d at %d, but %s at %d says that it was on disk up to segment %d at %d",
+				ErrCorruption, j.opt.Dir, end.seq, end.off, im.name, im.at, h.synced.seq, h.synced.off)
+		}
+		j.seq = max(j.seq, im.newest)
 	}
 	return nil
 }
