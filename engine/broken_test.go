@@ -118,6 +118,14 @@ func TestFailedWrites(t *testing.T) {
 				_, err := s.e.db.AsyncFlush()
 				return errors.Join(err, errors.New("in the background"))
 			}, "flush or compact"},
+		{"flush at rest", func(op errorfs.Op) bool { return isWAL(op) && op.Kind == errorfs.OpCreate },
+			func(_ *testing.T, s *brokenStore) error {
+				b := s.e.NewStateBatch()
+				defer b.Close()
+				b.Set(rk("a"), make([]byte, 128<<10))
+				b.SetApplied(1001, shard.Applied{Index: 11, Term: 5})
+				return errors.Join(b.Commit(false), s.e.Rest(), s.e.Rest())
+			}, "flush"},
 		{"manifest", func(op errorfs.Op) bool { return strings.Contains(op.Path, "MANIFEST") && op.Kind != errorfs.OpRemove },
 			func(t *testing.T, s *brokenStore) error {
 				d := desc(1002, rng("m", "z"), 12)

@@ -81,6 +81,7 @@ type Engine struct {
 	version  atomic.Uint64 // see Version; written under raising
 	db       *pebble.DB
 	opts     *pebble.Options // as the database runs with them; for writing tables
+	rested   atomic.Uint64   // bytes written before the last call of Rest
 	log      *slog.Logger
 
 	onBroken  func(error)

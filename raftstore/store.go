@@ -137,6 +137,7 @@ func (s *Store) start() {
 	if s.opt.CheckEvery > 0 {
 		s.goTask("scrub", func() { s.scrubber.run(s.ctx) })
 	}
+	s.goTask("rest", s.runRest)
 	s.goTask("compare", func() { s.comparer.run(s.ctx) })
 	if s.opt.LowSpace >= 0 {
 		s.goTask("space", s.space.run)
