@@ -41,13 +41,22 @@ func (e *Engine) NewReader() *Reader {
 	return r
 }
 
-// Get reads a key. The value is a copy.
+// Get reads a key. The value is valid until the next call.
 func (r *Reader) Get(k shard.Key) (v []byte, ok bool, err error) {
 	r.buf = keys.AppendData(r.buf[:0], k)
-	return r.get(r.buf)
+	return r.peek(r.buf)
 }
 
+// get reads a physical key. The value is a copy.
 func (r *Reader) get(k []byte) ([]byte, bool, error) {
+	p, ok, err := r.peek(k)
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	return append(make([]byte, 0, len(p)), p...), true, nil
+}
+
+func (r *Reader) peek(k []byte) ([]byte, bool, error) {
 	if r.err != nil {
 		return nil, false, r.err
 	}
@@ -58,7 +67,7 @@ func (r *Reader) get(k []byte) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, r.check()
 	}
-	return append(make([]byte, 0, len(p)), p...), true, nil
+	return p, true, nil
 }
 
 // check stops the store if the iterator failed.

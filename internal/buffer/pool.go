@@ -36,9 +36,10 @@ func (p *Pool) Get(n int) *[]byte {
 }
 
 // Put takes a buffer that nobody holds any more, or its beginning. One that did not come from here goes with those that it is
-// large enough for.
+// large enough for, and has no more room than they.
 func (p *Pool) Put(b *[]byte) {
 	if tier := bits.Len(uint(cap(*b))) - 1 - minExponent; tier >= 0 && tier < len(p.tiers) {
+		*b = (*b)[: 0 : 1<<(tier+minExponent)]
 		p.tiers[tier].Put(b)
 	}
 }

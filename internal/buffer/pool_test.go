@@ -14,5 +14,9 @@ func TestPool(t *testing.T) {
 		p.Put(b)
 		odd := make([]byte, n) // not from here
 		p.Put(&odd)
+		for large := range 8 { // what comes next has no more room for having been given back larger
+			odd := make([]byte, n+n*large/4)
+			p.Put(&odd)
+		}
 	}
 }

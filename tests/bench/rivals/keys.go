@@ -36,16 +36,23 @@ func place(i int) uint64 { return uint64(i+1) * 0x9e3779b97f4a7c15 }
 
 func keyOf(place uint64) string { return fmt.Sprintf("%016x", place) }
 
-// runs are all keys, in runs of at most n neighbours, which come in no order: so each is written to one shard or two, and yet what
-// is written one after the other lies anywhere.
-func (k *keyspace) runs(n int) [][]uint64 {
+// mixed is how many batches of a fill share a part of the key space.
+const mixed = 64
+
+// batches are all keys, n at a time, in no order: neighbours are written at different times, as keys that are written when
+// something happens to them are. Yet those of one batch lie in one shard or two, among mixed*n neighbours.
+func (k *keyspace) batches(n int) (out [][]uint64) {
 	all := make([]uint64, k.n)
 	for i := range all {
 		all[i] = place(i)
 	}
 	slices.Sort(all)
-	out := slices.Collect(slices.Chunk(all, n))
-	rand.New(rand.NewPCG(5, 6)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for part := range slices.Chunk(all, mixed*n) {
+		rnd.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+		out = slices.AppendSeq(out, slices.Chunk(part, n))
+	}
+	rnd.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
 }
 

@@ -46,13 +46,13 @@ const (
 
 // filled writes all keys with a function that writes some.
 func filled(ctx context.Context, k *keyspace, write func(ctx context.Context, keys []string, values [][]byte) error) error {
-	runs := k.runs(fillBatch)
+	batches := k.batches(fillBatch)
 	return each(fillers, func(w int) error {
 		rnd := rand.New(rand.NewPCG(3, uint64(w)))
-		for i := w; i < len(runs); i += fillers {
+		for i := w; i < len(batches); i += fillers {
 			var keys []string
 			var values [][]byte
-			for _, p := range runs[i] {
+			for _, p := range batches[i] {
 				keys, values = append(keys, keyOf(p)), append(values, k.value(rnd))
 			}
 			if err := write(ctx, keys, values); err != nil {
