@@ -28,7 +28,7 @@ func (e *Engine) Rest() error {
 		m := e.db.Metrics()
 		grown := m.WAL.BytesIn - e.rested.Swap(m.WAL.BytesIn)
 		unflushed, least := m.WAL.Size, min(restBytes, e.opts.MemTableSize/restParts)
-		if unflushed < least || grown > unflushed/restful || m.MemTable.Count > 1 {
+		if unflushed < least || grown > unflushed/restful || m.Flush.NumInProgress > 0 {
 			return nil
 		}
 		return e.beginFlush()
