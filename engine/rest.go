@@ -13,7 +13,7 @@ import (
 // too.
 
 const (
-	// restBytes is the least that is worth a table, where memtables are of the usual size; restParts of a memtable otherwise.
+	// restBytes is the least that is worth a table; where memtables are small, one part of restParts of such.
 	restBytes = 4 << 20
 	restParts = 16
 	// restful is how little is written meanwhile, as a part of what is in memtables, that it counts as nothing: with a trickle

@@ -61,15 +61,12 @@ func recordLen(b []byte) (n int64, ok bool) {
 
 // readRecord takes the record apart that begins b. ok is false if there is none that is whole.
 func readRecord(b []byte) (h header, payload []byte, ok bool) {
-	if len(b) < headerLen || !bytes.Equal(b[:4], magic[:]) {
-		return h, nil, false
-	}
 	le := binary.LittleEndian
-	h.length = le.Uint32(b[8:])
-	if uint64(h.length) > uint64(len(b)-headerLen) || le.Uint32(b[12:]) != recordVersion {
+	end, ok := recordLen(b)
+	if !ok || end > int64(len(b)) || le.Uint32(b[12:]) != recordVersion {
 		return h, nil, false
 	}
-	end := headerLen + int(h.length)
+	h.length = uint32(end - headerLen)
 	if le.Uint32(b[4:]) != crc32.Checksum(b[8:end], castagnoli) {
 		return h, nil, false
 	}
