@@ -104,6 +104,7 @@ func (r *replica) onBarrier(gen uint64, rep *call.Reply) {
 		if bug.StaleBeforeApplied.On() {
 			r.closeUpTo(f.at)
 		}
+		r.w.endLot(r) // the index may be in it
 		r.serveFollower()
 	}
 	r.askLeader()

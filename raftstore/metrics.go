@@ -14,6 +14,7 @@ type Metrics struct {
 	proposedEntries    atomic.Uint64
 	proposedCommands   atomic.Uint64
 	appliedEntries     atomic.Uint64
+	appliedBatches     atomic.Uint64
 	readRounds         atomic.Uint64
 	leasedReads        atomic.Uint64
 	leaderChanges      atomic.Uint64
@@ -57,6 +58,7 @@ func (s *Store) Counters() []Counter {
 		{"proposed_entries_total", m.proposedEntries.Load()},
 		{"proposed_commands_total", m.proposedCommands.Load()},
 		{"applied_entries_total", m.appliedEntries.Load()},
+		{"applied_batches_total", m.appliedBatches.Load()},
 		{"read_rounds_total", m.readRounds.Load()},
 		{"leased_reads_total", m.leasedReads.Load()},
 		{"leader_changes_total", m.leaderChanges.Load()},

@@ -98,6 +98,8 @@ type Options struct {
 	// MaxQueueTime is how long writes may wait for others before more are refused, see backlog.go; zero: DefaultMaxQueueTime, below
 	// zero: only memory bounds them.
 	MaxQueueTime time.Duration
+	// LotAge is for how long a follower keeps what is committed before it applies all of it at once, see lot.go; zero: DefaultLotAge.
+	LotAge time.Duration
 	// LowSpace is below how many free bytes of the disk nothing is added any more, see space.go; zero: a part of the disk's
 	// size, below zero: the disk is not looked at.
 	LowSpace int64
@@ -131,6 +133,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Tick <= 0 {
 		o.Tick = DefaultTick
+	}
+	if o.LotAge <= 0 {
+		o.LotAge = DefaultLotAge
 	}
 	if o.ElectionTicks <= 0 {
 		o.ElectionTicks = DefaultElectionTicks

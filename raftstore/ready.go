@@ -17,12 +17,12 @@ import (
 
 // appliedBy is one replica's part of the state batch of a pass: what to do once the batch is visible.
 type appliedBy struct {
-	r        *replica
-	response *raftpb.Message // nil: the rest of raft's batch waits for a split, see apply
-	replies  []pendingReply
-	dones    []func() // of admin entries
-	changes  []appliedChange
-	events   []apply.Event
+	r         *replica
+	responses []*raftpb.Message // none: the rest of raft's batch waits for a split, see applyFrom
+	replies   []pendingReply
+	dones     []func() // of admin entries
+	changes   []appliedChange
+	events    []apply.Event
 	// compared: the last entry has replicas compared. What the batch of raft still holds, if anything, is applied by rest, once
 	// the view is open. The replica of generation gen is held until then.
 	compared bool
@@ -54,6 +54,7 @@ type pendingReply struct {
 func (w *worker) handle(r *replica, eff *group.Effects) {
 	if eff.Soft != nil {
 		r.onSoftState(eff.Soft)
+		w.endLot(r)
 	}
 	for _, l := range eff.Lost {
 		r.lose(l.Token.(*proposal))
@@ -96,6 +97,7 @@ func (w *worker) append(r *replica, a *group.Append) {
 	if a.Snapshot != nil {
 		// INVARIANT (rule 3): an append that carries a snapshot runs in the replica's lane; its entries and responses,
 		// and everything later of this replica, wait behind it.
+		w.endLot(r)
 		w.install(r, a)
 		return
 	}
@@ -164,15 +166,11 @@ func (w *worker) commitLogs() {
 	w.store.sync.submit(it)
 }
 
-// apply evaluates committed entries into the state batch of the pass.
+// applyFrom evaluates the entries of a from position on into the state batch of the pass. If one is a split whose right sides
+// cannot be frozen at once, it stops before that, holds the replica, and goes on in a later pass. rights are those of the split
+// at position.
 //
 // INVARIANT (rule 2): the applied index is written in the same batch as the effects that it covers.
-func (w *worker) apply(r *replica, a *group.Apply) {
-	w.applyFrom(r, a, 0, nil)
-}
-
-// applyFrom applies the entries of a from position on. If one is a split whose right sides cannot be frozen at once, it
-// stops before that, holds the replica, and goes on in a later pass. rights are those of the split at position.
 //
 // INVARIANT: an entry that compares replicas is the last that the state batch holds of its shard: the view that onCompared
 // opens shows the shard at exactly that index. So the replica is held until the batch is visible, within this pass.
@@ -203,7 +201,7 @@ func (w *worker) applyFrom(r *replica, a *group.Apply, position int, rights []*r
 		}
 		rights = nil
 		if i == len(a.Entries)-1 {
-			by.response = a.Response
+			by.responses = a.Responses
 		}
 		if by.compared {
 			r.held, r.freezing, by.gen = true, true, r.gen
@@ -282,6 +280,7 @@ func (w *worker) commitStates() {
 		w.store.broken("write applied state", err)
 		return
 	}
+	w.store.metrics.appliedBatches.Add(1)
 	applied := w.applied
 	w.states, w.applied = nil, nil
 	batch.Close()
@@ -315,8 +314,8 @@ func (w *worker) onApplied(by *appliedBy) {
 	for _, c := range by.changes {
 		w.store.checkConfState(r, c.desc, r.group.ApplyChange(c.change))
 	}
-	if by.response != nil {
-		if err := r.group.Deliver(by.response); err != nil {
+	for _, m := range by.responses {
+		if err := r.group.Deliver(m); err != nil {
 			w.store.logger.Debug("apply response refused", "shard", r.id, "err", err)
 		}
 	}

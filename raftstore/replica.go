@@ -63,6 +63,9 @@ type replica struct {
 	untoldSince env.Time
 	promptly    uint64 // up to here commits are told at once
 
+	// lot is what is committed and not yet applied, see lot.go; nil: nothing.
+	lot *group.Apply
+
 	// --- reads, see read.go
 
 	reads     []Call // waiting for a round

@@ -40,6 +40,7 @@ type worker struct {
 	// of the pass
 	out    outbox
 	untold []untold // by since
+	lots   lots
 	logs   *engine.LogBatch
 	synced []afterSync
 	// syncedLast is how many promises the pass before made.
@@ -74,7 +75,7 @@ func (w *worker) run(ctx context.Context) {
 			if w.runOnce() {
 				continue
 			}
-			again = w.untilTold()
+			again = w.untilDue()
 		}
 		if w.store.stopped() {
 			break
@@ -98,7 +99,7 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) runOnce() bool {
 	in := w.take()
 	now := w.store.env.Now()
-	if in.empty() && w.untoldFor(now) < maxUntold {
+	if in.empty() && w.untoldFor(now) < maxUntold && !w.lotsDue(now) {
 		return false
 	}
 	w.now = now
@@ -124,9 +125,28 @@ func (w *worker) runOnce() bool {
 	return true
 }
 
-// pass drains the dirty replicas until none is left.
+// untilDue is when the worker must run again, whatever comes: 0 for never.
+func (w *worker) untilDue() time.Duration {
+	told, lots := w.untilTold(), w.untilLots()
+	if told == 0 || lots == 0 {
+		return max(told, lots)
+	}
+	return min(told, lots)
+}
+
+// pass drains the dirty replicas until none is left, and then applies what followers have kept for long enough.
 func (w *worker) pass() {
 	w.tellDue()
+	w.drainAll()
+	if w.lotsDue(w.now) {
+		w.endLots()
+		w.commit()
+		w.drainAll()
+	}
+	w.out.flush(w.store) // what was told beside them
+}
+
+func (w *worker) drainAll() {
 	for len(w.dirty) > 0 && !w.store.stopped() {
 		// A replica may be marked again while it is drained: it joins the next round.
 		dirty := w.dirty
@@ -140,7 +160,6 @@ func (w *worker) pass() {
 		}
 		w.commit()
 	}
-	w.out.flush(w.store) // what was told beside them
 }
 
 // commit ends a round: what there is to send leaves before our own disk is asked for anything.

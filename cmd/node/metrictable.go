@@ -60,6 +60,7 @@ func Metrics() []Metric {
 		{"proposed_entries_total", Counter, labelsPart, "Raft entries proposed with client commands."},
 		{"proposed_commands_total", Counter, labelsPart, "Client commands in them."},
 		{"applied_entries_total", Counter, labelsPart, "Raft entries applied."},
+		{"applied_batches_total", Counter, labelsPart, "State batches written, each with entries of all shards that had some to apply."},
 		{"read_rounds_total", Counter, labelsPart, "ReadIndex rounds stepped."},
 		{"leased_reads_total", Counter, labelsPart, "Reads answered under a lease."},
 		{"leader_changes_total", Counter, labelsPart, "Changes of leader, role or term seen by replicas here."},

@@ -188,7 +188,7 @@ func (p *groupPeer) ready(t *trio) (bool, error) {
 		if err := p.apply(a.Entries); err != nil {
 			return false, err
 		}
-		return true, p.g.Deliver(a.Response)
+		return true, p.g.Deliver(a.Responses[0])
 	}
 	return true, nil
 }

@@ -15,7 +15,7 @@
 //	    e.Send     may leave at once, before any disk write
 //	    e.Append   queue behind earlier appends; when it is synced: send Hold, then Responses in their order, those to
 //	               this replica by Deliver
-//	    e.Apply    evaluate, make visible, then Deliver(Response)
+//	    e.Apply    evaluate, make visible, then Deliver(Responses)
 //	    e.Reads    may be served once Applied() reaches their index
 //
 // Appends of one group are done in order, and so are applies; the two lanes are independent, but for one rule: an

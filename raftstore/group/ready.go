@@ -58,8 +58,8 @@ type Append struct {
 
 // Apply is one batch of committed entries, which are all synced here. Applies of a group are done in order.
 type Apply struct {
-	Entries  []*pb.Entry // must not be changed
-	Response *pb.Message // for Deliver, once the effects are visible
+	Entries   []*pb.Entry   // must not be changed
+	Responses []*pb.Message // for Deliver, once the effects are visible
 }
 
 // Ready takes the outstanding work, all of which the caller must do; false if there is none. Doing it may make more:
@@ -93,7 +93,7 @@ func (g *Group) Ready() (Effects, bool) {
 	e.Send, hold = g.release(network)
 	e.Append = g.makeAppend(appendMsg, stateChanged, hold, bound)
 	if applyMsg != nil {
-		e.Apply = &Apply{Entries: applyMsg.Entries, Response: applyMsg.Responses[0]}
+		e.Apply = &Apply{Entries: applyMsg.Entries, Responses: applyMsg.Responses}
 	}
 	return e, true
 }

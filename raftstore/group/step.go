@@ -112,7 +112,7 @@ func (g *Group) stepVoteRequest(m *pb.Message, now Instant) error {
 	return g.stepRaft(m)
 }
 
-// Deliver takes the responses of local storage: those of Append.Responses whose To is this replica, and Apply.Response.
+// Deliver takes the responses of local storage: those of Append.Responses whose To is this replica, and Apply.Responses.
 // They must come in the order of their batches, none left out, and after the batch is synced (append) or visible
 // (apply). An error says that m is no such response.
 func (g *Group) Deliver(m *pb.Message) error {

@@ -285,7 +285,7 @@ func (n *node) apply() bool {
 	for _, e := range a.Entries {
 		n.applyEntry(e)
 	}
-	must(n.g.Deliver(a.Response))
+	must(n.g.Deliver(a.Responses[0]))
 	return true
 }
 

@@ -49,7 +49,7 @@ func startSkerry(ctx context.Context, bin binaries, dir string, l layout) (*sker
 	}
 	for i := range 3 {
 		args := []string{"server", "--bootstrap", "--member-id", fmt.Sprint(i + 1), "--members", strings.Join(members, ","),
-			"--listen", serve[i], "--admin", admin[i], "--data", filepath.Join(dir, fmt.Sprintf("n%d", i)), "--split-size", "0", "--log-level", "error"}
+			"--listen", serve[i], "--admin", admin[i], "--data", filepath.Join(dir, fmt.Sprintf("n%d", i)), "--split-size", "0", "--split-load", "0", "--log-level", "error"}
 		if l.shards > 1 {
 			args = append(args, "--split-keys-file", borders)
 		}

@@ -206,7 +206,7 @@ func (r *replica) applied() {
 		}
 		r.w.applied(r, e, &res)
 	}
-	must(r.g.Deliver(a.Response))
+	must(r.g.Deliver(a.Responses[0]))
 }
 
 // entry is the entry at an index of this replica's log, synced or not; nil if it has none.
