@@ -77,7 +77,8 @@
 // commands as fit. Ready: bind notes the entry's index; MsgApp leaves; the log batch is committed; the sync loop waits.
 // deliver: raft counts our own vote for the entry, and the others' as they come. Ready with committed entries: applyEntry
 // evaluates; finish pairs the results with the calls; the batch is committed; onApplied tells raft, then replies. Followers
-// hear of the commit with the next entries, or a moment later (untold.go).
+// hear of the commit with the next entries, or a moment later (untold.go), and apply it with what is committed in the next
+// (lot.go).
 // Overwritten, lost, abandoned: see proposal.
 //
 // # The way of a Get
