@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
@@ -42,7 +43,7 @@ const (
 
 // crashPoint is one moment at which the machine may stop.
 type crashPoint struct {
-	fs       *vfs.MemFS
+	fs       *memdisk.FS
 	floor    int // of the states
 	logFloor int // of the logs in a journal
 	newest   int
@@ -54,7 +55,7 @@ type crashRun struct {
 	percent   int
 	journaled bool
 	rng       *rand.Rand
-	fs        *vfs.MemFS
+	fs        *memdisk.FS
 	e         *Engine
 	logs      map[shard.ID]*Log
 
@@ -83,7 +84,7 @@ var crashRange = map[shard.ID]shard.Range{1001: rng("a", "m"), 1002: rng("m", "z
 
 func newCrashRun(t *testing.T, seed uint64, percent int, journaled bool) *crashRun {
 	r := &crashRun{t: t, percent: percent, journaled: journaled, rng: rand.New(rand.NewPCG(seed, uint64(percent))),
-		pointRNG: rand.New(rand.NewPCG(seed, 1000)), fs: vfs.NewCrashableMem(),
+		pointRNG: rand.New(rand.NewPCG(seed, 1000)), fs: memdisk.New(),
 		logs: map[shard.ID]*Log{}, nextRep: 10, step: "create"}
 	r.versions = []moment{{replicas: map[shard.ID]replicaModel{}, data: map[string]string{}, next: map[shard.ID]shard.ReplicaID{}}}
 	return r

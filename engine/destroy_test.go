@@ -8,12 +8,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 // openPoints opens a store. What it returns runs f and gives what a crash at every file operation meanwhile leaves, without anything
 // unsynced.
-func openPoints(t *testing.T) (*Engine, func(f func()) []*vfs.MemFS) {
-	p := &crashPoints{fs: vfs.NewCrashableMem()}
+func openPoints(t *testing.T) (*Engine, func(f func()) []*memdisk.FS) {
+	p := &crashPoints{fs: memdisk.New()}
 	return openMem(t, p.watched()), p.during
 }
 
@@ -83,7 +84,7 @@ func destroyThenAdd(t *testing.T, excise uint64) {
 	span := d1.Range
 
 	// check opens every clone and hands it what is there before recovery and after.
-	check := func(step string, clones []*vfs.MemFS, f func(e *Engine, value string, marked bool, rec func() []ReplicaState) error) {
+	check := func(step string, clones []*memdisk.FS, f func(e *Engine, value string, marked bool, rec func() []ReplicaState) error) {
 		t.Helper()
 		for i, fs := range clones {
 			e := openMem(t, fs)

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 // TestOpenRealDirectory: on the operating system's filesystem a store keeps what it was told, and its lock keeps a
@@ -112,7 +113,7 @@ func TestOpenInMemory(t *testing.T) {
 
 // TestOpenAfterCrashWhileCreating: a crash at any point of the first open leaves a directory that opens again.
 func TestOpenAfterCrashWhileCreating(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := memdisk.New()
 	var crashes []vfs.FS
 	r := rand.New(rand.NewPCG(1, 2))
 	var mu sync.Mutex // Pebble's goroutines come here too

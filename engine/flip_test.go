@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 // stoppedStore is the filesystem of a store that was closed in order: with an identity, a replica with a log in a journal, data in
@@ -163,7 +164,7 @@ func filesIn(t *testing.T, fs vfs.FS, dir string) (names []string) {
 // TestFlippedLog flips one byte of the raft log of a store that crashed, at every place: it does not start, or nothing is missing.
 // Only of the last record it cannot tell that it was there.
 func TestFlippedLog(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := memdisk.New()
 	e := openJournaled(t, fs)
 	fillStore(t, e)
 	crashed := fs.CrashClone(vfs.CrashCloneCfg{})

@@ -10,12 +10,13 @@ import (
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/internal/version"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 // oldStore is a stopped store whose logs are in its database, of a cluster that has a version for journals by now.
-func oldStore(t *testing.T) (fs *vfs.MemFS, shows string) {
+func oldStore(t *testing.T) (fs *memdisk.FS, shows string) {
 	t.Helper()
-	fs = vfs.NewCrashableMem()
+	fs = memdisk.New()
 	e := openMem(t, fs)
 	for i, id := range []shard.ID{1001, 1002} {
 		r := shard.Range{Start: rk(string(rune('a' + i))), End: rk(string(rune('b' + i)))}

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/confchange"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -30,7 +31,7 @@ func TestLog(t *testing.T) {
 	for where, open := range map[string]func(testing.TB, vfs.FS) *Engine{"database": openMem, "journal": openJournaled} {
 		t.Run(where, func(t *testing.T) {
 			datadriven.Walk(t, "testdata/"+where, func(t *testing.T, path string) {
-				h := &logHarness{t: t, fs: vfs.NewCrashableMem(), open: open}
+				h := &logHarness{t: t, fs: memdisk.New(), open: open}
 				h.e = open(t, h.fs)
 				defer func() { mustClose(t, h.e) }()
 				datadriven.RunTest(t, path, h.run)
@@ -42,7 +43,7 @@ func TestLog(t *testing.T) {
 type logHarness struct {
 	t    *testing.T
 	open func(testing.TB, vfs.FS) *Engine
-	fs   *vfs.MemFS
+	fs   *memdisk.FS
 	e    *Engine
 	l    *Log
 	a    shard.Applied

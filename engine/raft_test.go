@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/memdisk"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
@@ -13,7 +14,7 @@ import (
 // TestUnderRaft drives the log with the library that it is for: a sole voter proposes, applies, truncates, crashes and
 // goes on, with asynchronous storage writes.
 func TestUnderRaft(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := memdisk.New()
 	e := openMem(t, fs)
 	d := desc(1001, rng("a", "m"), 11)
 	create(t, e, newState(d, 11))

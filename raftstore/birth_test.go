@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 // TestBirthTerm: a replica that a message gave birth to, and whose store lost all that was not synced right after, knows
@@ -21,7 +22,7 @@ func TestBirthTerm(t *testing.T) {
 		want uint64
 	}{{raftpb.MsgHeartbeat, 7}, {raftpb.MsgApp, 7}, {raftpb.MsgVote, 7}, {raftpb.MsgPreVote, 6}} {
 		t.Run(c.kind.String(), func(t *testing.T) {
-			fs := vfs.NewCrashableMem()
+			fs := memdisk.New()
 			e := openEngine(t, fs)
 			s, err := Open(Options{Env: env.Real{}, Engine: e, Store: 9, Transport: &sent{}})
 			if err != nil {

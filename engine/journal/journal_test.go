@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 const testDir = "/log"
@@ -35,13 +37,13 @@ func TestJournal(t *testing.T) {
 
 type harness struct {
 	t  *testing.T
-	fs *vfs.MemFS
+	fs *memdisk.FS
 	j  *Journal
 	at Place
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, fs: vfs.NewCrashableMem()}
+	h := &harness{t: t, fs: memdisk.New()}
 	if err := h.fs.MkdirAll(testDir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/raw"
+	"github.com/skerrydb/skerry/tests/memdisk"
 )
 
 // Options of a Cluster. Zero values make three stores with one shard of three replicas.
@@ -54,7 +55,7 @@ type Cluster struct {
 // Member is one store of the cluster, up or down.
 type Member struct {
 	ID     shard.StoreID
-	FS     *vfs.MemFS
+	FS     *memdisk.FS
 	Disk   *Disk // what the engine sees of FS
 	Engine *engine.Engine
 	Store  *raftstore.Store // nil while down
@@ -117,7 +118,7 @@ func New(t testing.TB, o Options) *Cluster {
 	c.Net = rpc.NewNetwork(c.Env)
 	for i := 1; i <= o.Stores; i++ {
 		id := shard.StoreID(i)
-		c.Stores[id] = &Member{ID: id, FS: vfs.NewCrashableMem()}
+		c.Stores[id] = &Member{ID: id, FS: memdisk.New()}
 		c.Start(id)
 	}
 	for _, d := range o.Shards {
@@ -216,7 +217,7 @@ func (c *Cluster) Crash(id shard.StoreID, unsyncedPercent int) {
 	m := c.Stores[id]
 	m.life.over.Store(true)
 	c.Net.Attach(id, nil)
-	clone := m.Disk.crash(m.FS, vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(rand.Uint64(), uint64(id)))})
+	clone := m.FS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(rand.Uint64(), uint64(id)))})
 	s, e := m.Store, m.Engine
 	c.set(m, nil, nil, nil)
 	m.Disk.Release()
@@ -229,7 +230,7 @@ func (c *Cluster) Crash(id shard.StoreID, unsyncedPercent int) {
 // Wipe takes a store's disk away; Start then begins with an empty one.
 func (c *Cluster) Wipe(id shard.StoreID) {
 	c.Stop(id)
-	c.Stores[id].FS = vfs.NewCrashableMem()
+	c.Stores[id].FS = memdisk.New()
 }
 
 // Close stops all stores.

@@ -13,23 +13,6 @@ type Disk struct {
 	mu    sync.Mutex
 	hung  chan struct{}  // closed when syncs go on; nil: they do not hang
 	usage *vfs.DiskUsage // nil: what the filesystem below says
-
-	linking sync.RWMutex // see crash
-}
-
-// Link implements vfs.FS.
-func (d *Disk) Link(a, b string) error {
-	d.linking.RLock()
-	defer d.linking.RUnlock()
-	return d.FS.Link(a, b)
-}
-
-// crash is the disk below as a power failure leaves it. Not while a Link is under way: MemFS.Link takes the lock against clones
-// twice, and hangs if one comes between.
-func (d *Disk) crash(below *vfs.MemFS, cfg vfs.CrashCloneCfg) *vfs.MemFS {
-	d.linking.Lock()
-	defer d.linking.Unlock()
-	return below.CrashClone(cfg)
 }
 
 // SetFree says how many of how many bytes are free.
