@@ -53,24 +53,10 @@ func (e *effort) load(k shard.Key) error {
 // returns errOutgrown if the part must be cut again, and else an *Error.
 func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
 	for {
-		rt, stop := e.route(t)
-		if stop != nil {
-			return nil, e.stopped(stop)
-		}
-		if !t.fits(rt.desc) {
-			return nil, errOutgrown
-		}
-		if !follower && e.seeks(&rt) {
-			if found, err := e.seek(&rt); err != nil {
-				return nil, err
-			} else if !found {
-				continue
-			}
-		}
-		to := e.pick(&rt, follower)
-		addr, ok, stop := e.reach(to)
-		if stop != nil {
-			return nil, e.stopped(stop)
+		var rt route
+		to, addr, ok, err := e.goal(t, follower, &rt)
+		if err != nil {
+			return nil, err
 		}
 		if !ok {
 			continue
@@ -83,6 +69,29 @@ func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// goal finds the replica that the next attempt goes to, the leader of the shard that holds t unless a follower will do, and the
+// route to it. Not ok: something was learnt, and goal is to be called again. The error is errOutgrown if the part must be cut again,
+// and else an *Error.
+func (e *effort) goal(t *target, follower bool, rt *route) (to shard.Replica, addr string, ok bool, err error) {
+	found, stop := e.route(t)
+	if stop != nil {
+		return to, "", false, e.stopped(stop)
+	}
+	if *rt = found; !t.fits(rt.desc) {
+		return to, "", false, errOutgrown
+	}
+	if !follower && e.seeks(rt) {
+		if ok, err = e.seek(rt); !ok {
+			return to, "", false, err
+		}
+	}
+	to = e.pick(rt, follower)
+	if addr, ok, stop = e.reach(to); stop != nil {
+		return to, "", false, e.stopped(stop)
+	}
+	return to, addr, ok, nil
 }
 
 // refused takes the lesson of an attempt to read that failed, and pauses; it may send a follower read to the leader. It returns the

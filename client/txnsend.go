@@ -27,24 +27,10 @@ func (e *effort) command(t *target, cmd mvcc.Command, a *attempt) (*mvcc.Result,
 	}
 	body := cmd.Append(nil)
 	for {
-		rt, stop := e.route(t)
-		if stop != nil {
-			return nil, e.stopped(stop)
-		}
-		if !t.fits(rt.desc) {
-			return nil, errOutgrown
-		}
-		if e.seeks(&rt) {
-			if found, err := e.seek(&rt); err != nil {
-				return nil, err
-			} else if !found {
-				continue
-			}
-		}
-		to := e.pick(&rt, false)
-		addr, ok, stop := e.reach(to)
-		if stop != nil {
-			return nil, e.stopped(stop)
+		var rt route
+		to, addr, ok, err := e.goal(t, false, &rt)
+		if err != nil {
+			return nil, err
 		}
 		if !ok {
 			continue

@@ -1,7 +1,8 @@
 package raftstore
 
-// restTicks lie between two looks at whether a store is written to: two seconds by default.
-const restTicks = 20
+// restTicks lie between two looks at whether a store is written to: ten seconds by default. To write a memtable early costs
+// compactions of three to five times its bytes, so a short pause is no rest, see docs/performance.md.
+const restTicks = 100
 
 // runRest is the goroutine that tells the engine that time passes. It ends when the store closes.
 func (s *Store) runRest() {

@@ -140,7 +140,6 @@ func (w *worker) pass() {
 	w.drainAll()
 	if w.lotsDue(w.now) {
 		w.endLots()
-		w.commit()
 		w.drainAll()
 	}
 	w.out.flush(w.store) // what was told beside them

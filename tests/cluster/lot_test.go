@@ -135,3 +135,34 @@ func TestWhatEndsALot(t *testing.T) {
 		}
 	}
 }
+
+// TestSnapshotEndsALot: what waits on a follower that needs a snapshot is not applied over it.
+func TestSnapshotEndsALot(t *testing.T) {
+	const logEntries = 16 // and 256 for a live follower
+	c := New(t, Options{Store: func(o *raftstore.Options) {
+		o.LotAge, o.LogEntries, o.NoSleep = time.Hour, logEntries, true
+		o.Tick = 100 * time.Millisecond // the follower shall know its leader all the time, which else ends the lot
+	}})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "k", "0")
+	slow := c.waits(d)[0]
+	c.noEntries(slow)
+	for i := range 20 * logEntries {
+		mustPut(t, c, d, "k", fmt.Sprint(i))
+	}
+	c.WaitFor("the log to be cut without it", func() bool {
+		return c.Status(c.Leader(d.ID), d.ID).Applied.TruncIndex > c.Status(slow, d.ID).Last
+	})
+	if st := c.Status(slow, d.ID); st.Applied.Index >= st.Committed {
+		t.Fatalf("%s keeps nothing: %d applied of %d", slow, st.Applied.Index, st.Committed)
+	}
+	c.Net.SetFilter(nil)
+	c.WaitFor("a snapshot", func() bool { return counter(c, slow, "snapshots_installed_total") > 0 })
+	mustPut(t, c, d, "k", "last")
+	for _, id := range others(c.Leader(d.ID)) { // which ends its lot
+		if v, ok, err := c.GetFrom(d, "k", id); err != nil || !ok || v != "last" {
+			t.Fatalf("after the snapshot, on %s: %q %t %v", id, v, ok, err)
+		}
+	}
+	same(c, d)
+}

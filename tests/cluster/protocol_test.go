@@ -12,7 +12,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/skerrydb/skerry/raftstore"
-	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/raw"
@@ -383,7 +382,7 @@ func TestPutsOverTransfers(t *testing.T) {
 
 	lead := c.Leader(d.ID)
 	st := c.Status(lead, d.ID)
-	c.Net.SetFilter(func(_, _ shard.StoreID, frame []byte) bool { return !holds(frame, raftpb.MsgTimeoutNow) })
+	c.Net.SetFilter(func(_, _ shard.StoreID, frame []byte) bool { return !carries(frame, raftpb.MsgTimeoutNow) })
 	if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, others(lead)[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -392,15 +391,4 @@ func TestPutsOverTransfers(t *testing.T) {
 	}
 	c.Net.SetFilter(nil)
 	same(c, d)
-}
-
-// holds reports whether a frame has a raft message of a type.
-func holds(frame []byte, typ raftpb.MessageType) (found bool) {
-	if n := len(frame); n > 0 && frame[n-1] == 1 {
-		_ = group.DecodeFrame(frame[:n-1], func(_ shard.ID, m *raftpb.Message) error {
-			found = found || m.GetType() == typ
-			return nil
-		})
-	}
-	return found
 }

@@ -94,7 +94,7 @@ func TestReplicaThatStartsAgainFindsASleepingLeader(t *testing.T) {
 	c.WaitFor("sleep", func() bool { return c.Status(lead, d.ID).Asleep })
 	term, again := c.Status(lead, d.ID).Term, others(lead)[0]
 	c.Net.SetFilter(func(from, _ shard.StoreID, frame []byte) bool {
-		return from != again || !holds(frame, raftpb.MsgPreVote) && !holds(frame, raftpb.MsgVote)
+		return from != again || !carries(frame, raftpb.MsgPreVote) && !carries(frame, raftpb.MsgVote)
 	})
 	c.Stop(again)
 	c.Start(again)

@@ -23,6 +23,11 @@ func carries(frame []byte, typ raftpb.MessageType) (found bool) {
 	return found
 }
 
+// noEntries keeps entries from a store, and nothing else.
+func (c *Cluster) noEntries(id shard.StoreID) {
+	c.Net.SetFilter(func(_, to shard.StoreID, frame []byte) bool { return to != id || !carries(frame, raftpb.MsgApp) })
+}
+
 // TestTruncationWaitsForLiveFollower: a follower that lags, but answers heartbeats, keeps the log that it needs, at
 // every moment, also right after raft's check of the quorum, which forgets who was heard. One that lags too far gets a
 // snapshot.
@@ -37,10 +42,7 @@ func TestTruncationWaitsForLiveFollower(t *testing.T) {
 	slow := others(c.Leader(d.ID))[0]
 	leader := func() raftstore.ReplicaStatus { return c.Status(c.Leader(d.ID), d.ID) }
 	match := func() uint64 { return c.Status(slow, d.ID).Last }
-	lag := func() { // no entries reach it
-		c.Net.SetFilter(func(_, to shard.StoreID, frame []byte) bool { return to != slow || !carries(frame, raftpb.MsgApp) })
-	}
-	lag()
+	c.noEntries(slow)
 	behind := match()
 	for start, n := time.Now(), 0; time.Since(start) < 3*time.Second && n < 12*logEntries; n++ { // three such checks
 		mustPut(t, c, d, "k", "1")
@@ -57,7 +59,7 @@ func TestTruncationWaitsForLiveFollower(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	lag()
+	c.noEntries(slow)
 	behind = match()
 	for range 18 * logEntries {
 		mustPut(t, c, d, "k", "2")
