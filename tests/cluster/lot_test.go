@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 
 // forLots has followers keep what is committed for so long.
 func forLots(age time.Duration) Options {
-	return Options{Store: func(o *raftstore.Options) { o.LotAge = age }}
+	return Options{Store: func(o *raftstore.Options) {
+		o.LotAge = age
+		o.Tick = 100 * time.Millisecond // nobody shall be suspected only because the machine is busy, which ends a lot
+	}}
 }
 
 // waits waits until the followers of a shard know that everything is committed, and returns those, all of which keep some of it.
@@ -106,6 +110,14 @@ func TestWhatEndsALot(t *testing.T) {
 		c.applied(id, d.ID)
 	}
 	c.Net.SetFilter(nil)
+	c.WaitFor("leadership to settle", func() bool { // until then it may change once more
+		mustPut(t, c, d, "settled", "2")
+		lead := c.Leader(d.ID)
+		return !slices.ContainsFunc(others(lead), func(id shard.StoreID) bool {
+			st := c.Status(id, d.ID)
+			return st.Committed != c.Status(lead, d.ID).Committed || st.Applied.Index >= st.Committed
+		})
+	})
 
 	followers = put("large", "3")
 	for i := range 40 {

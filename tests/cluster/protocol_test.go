@@ -146,6 +146,7 @@ func TestTransferLeader(t *testing.T) {
 	c := New(t, Options{})
 	d := c.opt.Shards[0]
 	for i := range 9 {
+		mustPut(t, c, d, "served", "v") // a leader that does not serve yet refuses to hand over
 		lead := c.Leader(d.ID)
 		to := others(lead)[i%2]
 		if err := c.Stores[lead].Store.TransferLeader(context.Background(), d.ID, to); err != nil {
