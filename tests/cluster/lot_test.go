@@ -43,17 +43,6 @@ func (c *Cluster) applied(id shard.StoreID, sid shard.ID) {
 	})
 }
 
-// batches is how many state batches a store has written.
-func (c *Cluster) batches(id shard.StoreID) uint64 {
-	for _, n := range c.Stores[id].Store.Counters() {
-		if n.Name == "applied_batches_total" {
-			return n.Value
-		}
-	}
-	c.T.Fatal("no such counter")
-	return 0
-}
-
 // TestFollowersApplyInLots: of puts one behind the other a follower applies many at once, and the last one soon, by itself.
 func TestFollowersApplyInLots(t *testing.T) {
 	const age = 100 * time.Millisecond
@@ -63,7 +52,7 @@ func TestFollowersApplyInLots(t *testing.T) {
 	lead := c.Leader(d.ID)
 	before, since := make(map[shard.StoreID]uint64), time.Now()
 	for _, id := range others(lead) {
-		before[id] = c.batches(id)
+		before[id] = counter(c, id, "applied_batches_total")
 	}
 	const puts = 1000
 	for i := range puts {
@@ -71,7 +60,7 @@ func TestFollowersApplyInLots(t *testing.T) {
 	}
 	for _, id := range others(lead) {
 		c.applied(id, d.ID)
-		if n, allowed := c.batches(id)-before[id], uint64(time.Since(since)/age)+4; n > allowed {
+		if n, allowed := counter(c, id, "applied_batches_total")-before[id], uint64(time.Since(since)/age)+4; n > allowed {
 			t.Errorf("%s applied %d puts in %d batches, not at most %d", id, puts, n, allowed)
 		}
 	}
