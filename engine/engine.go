@@ -97,6 +97,7 @@ type Engine struct {
 	files         atomic.Pointer[journal.Journal]
 	segmentBytes  int64
 	logInDatabase bool
+	logAhead      bool                          // see journal.Options.Ahead: on the system's filesystem
 	logs          atomic.Bool                   // a Log was made
 	spareJournal  atomic.Pointer[journal.Batch] // nil if it is in use
 
@@ -126,7 +127,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	e.tails.limit = orDefault(o.TailBytes, defaultTailBytes)
 	real := e.fs == nil
-	if real {
+	if e.logAhead = real; real {
 		e.fs = vfs.Default
 	}
 	if err := e.openDir(real); err != nil {

@@ -35,7 +35,7 @@ func (e *Engine) openJournal() error {
 }
 
 func (e *Engine) makeJournal(o journal.Options) error {
-	o.Dir = e.path(logDir)
+	o.Dir, o.Ahead = e.path(logDir), e.logAhead
 	if !o.ReadOnly {
 		if err := makeDir(e.fs, o.Dir); err != nil {
 			return err

@@ -22,17 +22,28 @@ const (
 )
 
 // Rest is told at even times that time has passed. If next to nothing was written since the call before, what is in memtables
-// is written into a table, in the background, unless something already is.
+// is written into a table, in the background, unless something already is; and the raft log gives back files that it does not need.
 func (e *Engine) Rest() error {
 	return e.write("flush", func() error {
 		m := e.db.Metrics()
 		grown := m.WAL.BytesIn - e.rested.Swap(m.WAL.BytesIn)
 		unflushed, least := m.WAL.Size, min(restBytes, e.opts.MemTableSize/restParts)
-		if unflushed < least || grown > unflushed/restful || m.Flush.NumInProgress > 0 {
+		if grown > unflushed/restful {
+			return nil
+		}
+		e.ShrinkLog()
+		if unflushed < least || m.Flush.NumInProgress > 0 {
 			return nil
 		}
 		return e.beginFlush()
 	})
+}
+
+// ShrinkLog gives back the files of the raft log that wait to be used again, but for a few.
+func (e *Engine) ShrinkLog() {
+	if j := e.journal(); j != nil {
+		j.Shrink()
+	}
 }
 
 // beginFlush has Pebble write its memtable into a table. AsyncFlush would end the process, by a lock that is unlocked twice, if

@@ -10,14 +10,15 @@ func (s *Store) runRest() {
 	}
 }
 
-// rest has a store that rests write its memtables into tables, which takes room on the disk before it gives some back. A store
-// that fails says why itself.
+// rest has a store that rests write its memtables into tables, which takes room on the disk before it gives some back: one whose
+// disk is nearly full gives back what it can without. A store that fails says why itself.
 func (s *Store) rest() error {
 	if !s.enter() {
 		return s.stoppedErr()
 	}
 	defer s.leave()
 	if s.space.mark() != Roomy {
+		s.engine.ShrinkLog()
 		return nil
 	}
 	return s.engine.Rest()

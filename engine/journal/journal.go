@@ -20,6 +20,8 @@ type Options struct {
 	Dir string // exists
 	// SegmentBytes is where a segment ends; 0 is 16 MiB.
 	SegmentBytes int64
+	// Ahead: the file of the next segment is made and filled on a goroutine of its own.
+	Ahead bool
 	// ReadOnly: nothing on disk is changed; only reads, Adopt and Close may follow.
 	ReadOnly bool
 }
@@ -40,8 +42,16 @@ type Journal struct {
 	// record.
 	segs []*segment
 	// free may be written over; freed may be as soon as a record is on disk that says that they are not needed.
-	free   []*segment
-	freed  []freed
+	free  []*segment
+	freed []freed
+	// ready is a new file that was filled, nil if there is none; filling is done when no other is. One was begun last while aheadOf was
+	// the newest segment.
+	ready   *segment
+	filling sync.WaitGroup
+	aheadOf uint64
+	// peak is the most segments that were needed at once, of late and before; rolls counts those that were begun of late.
+	peak   [2]int
+	rolls  int
 	begun  bool // a segment was begun since Open
 	synced place
 	seq    uint64 // of the newest segment ever seen
@@ -118,6 +128,7 @@ func (j *Journal) write(b *Batch) error {
 	for i := range b.items {
 		j.take(b, &b.items[i], s, at)
 	}
+	j.lookAhead()
 	return nil
 }
 
@@ -139,6 +150,7 @@ func (j *Journal) roll() error {
 	j.seq++
 	s.seq, s.prev, s.end = j.seq, j.end(), 0
 	j.segs, j.begun = append(j.segs, s), true
+	j.notePeak()
 	if len(j.segs) == 1 {
 		j.oldest = s.seq
 	}
@@ -154,22 +166,33 @@ func (j *Journal) file() (*segment, error) {
 		defer j.reading.Unlock()
 		return &segment{f: s.f, name: s.name, slot: s.slot}, nil
 	}
-	j.slot++
-	s := &segment{slot: j.slot, name: j.opt.FS.PathJoin(j.opt.Dir, fileName(j.slot))}
-	f, err := j.opt.FS.OpenReadWrite(s.name, "raft-log")
-	if err != nil {
-		return nil, err
+	if s := j.ready; s != nil {
+		j.ready = nil
+		return s, nil
 	}
-	s.f = f
+	j.slot++
+	s := j.newSegment(j.slot)
+	return s, j.makeFile(s)
+}
+
+func (j *Journal) newSegment(slot int) *segment {
+	return &segment{slot: slot, name: j.opt.FS.PathJoin(j.opt.Dir, fileName(slot))}
+}
+
+// makeFile makes the file of a new segment.
+func (j *Journal) makeFile(s *segment) (err error) {
+	if s.f, err = j.opt.FS.OpenReadWrite(s.name, "raft-log"); err != nil {
+		return err
+	}
 	// A filesystem that cannot give room beforehand gives it with each write.
-	if err = f.Preallocate(0, j.opt.SegmentBytes); errors.Is(err, syscall.ENOSPC) {
-		return nil, errors.Join(fmt.Errorf("allocate %s: %w", s.name, err), f.Close())
+	if err = s.f.Preallocate(0, j.opt.SegmentBytes); errors.Is(err, syscall.ENOSPC) {
+		return errors.Join(fmt.Errorf("allocate %s: %w", s.name, err), s.f.Close())
 	}
 	d, err := j.opt.FS.OpenDir(j.opt.Dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return s, errors.Join(d.Sync(), d.Close())
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Sync returns when the record that ends at p, and all before it, are on disk.
@@ -204,9 +227,6 @@ func (j *Journal) Sync(p Place) error {
 	return nil
 }
 
-// maxFree is how many files wait to be used again; more are removed.
-const maxFree = 4
-
 // release lets the files be used again of which it is on disk that nobody needs them.
 func (j *Journal) release() {
 	rest := j.freed[:0]
@@ -215,15 +235,11 @@ func (j *Journal) release() {
 			rest = append(rest, d)
 			continue
 		}
-		if len(j.free) >= maxFree {
-			_ = d.s.f.Close()
-			_ = j.opt.FS.Remove(d.s.name) // it stays, and is found by the next Open
-			continue
-		}
 		j.free = append(j.free, d.s)
 	}
 	clear(j.freed[len(rest):])
 	j.freed = rest
+	j.shrink()
 }
 
 // Dead says that nobody wants an entry of the segments up to and with seq any more; 0 if there are none. Once what Truncate and
@@ -262,7 +278,7 @@ func (j *Journal) Bytes() (files, live int64) {
 	for _, s := range j.segs {
 		live += s.live
 	}
-	return int64(len(j.segs)+len(j.free)+len(j.freed)) * j.opt.SegmentBytes, live
+	return int64(len(j.files())) * j.opt.SegmentBytes, live
 }
 
 // Close closes the files. Everything that was appended is on disk before, and the end of the journal says so.
@@ -278,6 +294,7 @@ func (j *Journal) Close() error {
 
 // Abandon closes the files as they are.
 func (j *Journal) Abandon() (err error) {
+	j.filling.Wait()
 	for _, s := range j.files() {
 		err = errors.Join(err, s.f.Close())
 	}
@@ -302,6 +319,9 @@ func (j *Journal) files() []*segment {
 	out := append(append([]*segment(nil), j.segs...), j.free...)
 	for _, d := range j.freed {
 		out = append(out, d.s)
+	}
+	if j.ready != nil {
+		out = append(out, j.ready)
 	}
 	return out
 }

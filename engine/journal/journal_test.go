@@ -20,10 +20,11 @@ const testDir = "/log"
 // TestJournal runs the transcripts. Commands:
 //
 //	append shard first n life=(replica,index,term) size=N term=T   one record; several lines make one record of several items
+//	grow first last                                                entries of shard 1, three to a segment
 //	sync, truncate shard index, forget shard, dead, free seq, mark
 //	adopt shard=(replica,index,term)...                            what lives
 //	read shard lo hi
-//	segments, logs
+//	segments, logs, shrink
 //	close, open                                                    in order
 //	crash                                                          what is not synced is lost; opens again
 //	keep                                                           the end of the process alone: nothing is lost
@@ -36,10 +37,11 @@ func TestJournal(t *testing.T) {
 }
 
 type harness struct {
-	t  *testing.T
-	fs *memdisk.FS
-	j  *Journal
-	at Place
+	t     *testing.T
+	fs    *memdisk.FS
+	ahead bool
+	j     *Journal
+	at    Place
 }
 
 func newHarness(t *testing.T) *harness {
@@ -61,7 +63,7 @@ func newHarness(t *testing.T) *harness {
 const testSegment = 1 << 10
 
 func (h *harness) open() string {
-	j, err := Open(Options{FS: h.fs, Dir: testDir, SegmentBytes: testSegment})
+	j, err := Open(Options{FS: h.fs, Dir: testDir, SegmentBytes: testSegment, Ahead: h.ahead})
 	if err != nil {
 		h.j = nil
 		return err.Error() + "\n"
@@ -80,6 +82,11 @@ func (h *harness) run(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "append":
 		return h.append(d)
+	case "grow":
+		for i := num(0); i <= num(1); i++ {
+			h.mustPut(i)
+		}
+		return h.logs()
 	case "sync":
 		if err := h.j.Sync(h.at); err != nil {
 			return err.Error()
@@ -119,6 +126,9 @@ func (h *harness) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		return b.String()
 	case "segments":
+		return h.segments()
+	case "shrink":
+		h.j.Shrink()
 		return h.segments()
 	case "close":
 		if err := h.j.Close(); err != nil {
