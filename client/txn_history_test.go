@@ -23,10 +23,26 @@ import (
 type faulty struct {
 	memory
 	percent int
-	late    *sync.WaitGroup
+	late    sync.WaitGroup // deliveries; waited for when nothing is sent any more
 
 	mu  sync.Mutex
 	rng *rand.Rand
+}
+
+// openFaulty opens a client over such a network. close ends it, and returns once nothing of it is under way: a client
+// finishes transactions behind its callers' backs, and what it sends then may be delivered late as well.
+func (f *fixture) openFaulty(seed uint64, who, percent int) (db *client.DB, close func()) {
+	n := &faulty{memory: memory{f}, percent: percent, rng: rand.New(rand.NewPCG(seed, uint64(who)))}
+	db, err := client.Open(f.t.Context(), "node", client.WithWorld(env.Real{}, n))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	close = sync.OnceFunc(func() {
+		_ = db.Close()
+		n.late.Wait()
+	})
+	f.t.Cleanup(close)
+	return db, close
 }
 
 func (n *faulty) draw() int {
@@ -91,25 +107,20 @@ func TestHistory(t *testing.T) {
 func runHistory(t *testing.T, seed uint64, percent int) {
 	f := newTxnFixture(t)
 	var h history
-	var late, wg sync.WaitGroup
+	var wg sync.WaitGroup
 	for w := range 5 {
-		n := &faulty{memory: memory{f}, percent: percent, late: &late, rng: rand.New(rand.NewPCG(seed, uint64(w)))}
-		db, err := client.Open(t.Context(), "node", client.WithWorld(env.Real{}, n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
+		db, end := f.openFaulty(seed, w, percent)
 		rng := rand.New(rand.NewPCG(seed, uint64(100+w)))
 		wg.Go(func() {
 			for i := range 40 {
 				h.one(db, rng, w*1000+i)
 			}
+			end()
 		})
 	}
 	wg.Go(func() { disturb(f, rand.New(rand.NewPCG(seed, 99))) })
-	fs := f.startFollowers(seed, percent, &late)
+	fs := f.startFollowers(seed, percent)
 	wg.Wait()
-	late.Wait()
 	f.learnUnknown(t, &h)
 	fs.check(t, f.open(), h.changes())
 	committed, unknown := 0, 0
@@ -253,19 +264,14 @@ func (d *did) steps(tx *client.Txn, rng *rand.Rand) error {
 }
 
 // startFollowers watches the history, over a network that is no better than its clients'.
-func (f *fixture) startFollowers(seed uint64, percent int, late *sync.WaitGroup) *followers {
+func (f *fixture) startFollowers(seed uint64, percent int) *followers {
 	fs := new(followers)
 	for i, w := range []*follower{
 		{name: "all"},
 		{name: "some", rng: client.Range{Start: []byte("a2"), End: []byte("q")}, opts: []client.WatchOption{client.WithPrevious()}},
 		{name: "by followers", opts: []client.WatchOption{client.ReadFromFollower(), client.WithPrevious()}},
 	} {
-		n := &faulty{memory: memory{f}, percent: percent, late: late, rng: rand.New(rand.NewPCG(seed, uint64(200+i)))}
-		db, err := client.Open(f.t.Context(), "node", client.WithWorld(env.Real{}, n))
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		f.t.Cleanup(func() { _ = db.Close() })
+		db, _ := f.openFaulty(seed, 200+i, percent)
 		fs.start(f.t, db, w)
 		time.Sleep(20 * time.Millisecond) // each has something to list
 	}
