@@ -103,8 +103,9 @@ func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 	p.Experimental.FileCacheShards = min(4, runtime.GOMAXPROCS(0))
 	if real {
 		p.WithFSDefaults()
-		e.fs = p.FS
 	}
+	p.FS = tableFS{p.FS}
+	e.fs = p.FS
 	p.EnsureDefaults()
 	return p
 }
