@@ -165,6 +165,7 @@ func (e *Engine) openDB(o Options, real bool) error {
 		}
 	}
 	e.opts = e.pebbleOptions(o, real)
+	e.fs = e.opts.FS
 	if o.Cache == nil {
 		c := pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
 		defer c.Unref() // the database holds its own reference

@@ -105,7 +105,6 @@ func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 		p.WithFSDefaults()
 	}
 	p.FS = tableFS{p.FS}
-	e.fs = p.FS
 	p.EnsureDefaults()
 	return p
 }
