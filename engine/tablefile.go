@@ -116,7 +116,7 @@ func (f *tableFile) Close() error {
 	if err2 := f.File.Close(); err == nil {
 		err = err2
 	}
-	*f.buf = (*f.buf)[:0] // after a write that failed there is something in it
+	*f.buf = (*f.buf)[:0] // the next table begins with it, whatever failed here
 	tableBuffers.Put(f.buf)
 	f.buf = nil
 	return err
