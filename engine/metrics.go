@@ -59,6 +59,7 @@ type Metrics struct {
 	WALBytes            uint64 // live write-ahead log
 	LogBytes            uint64 // files of the raft log; 0 while it lies in the database
 	LogLiveBytes        uint64 // of them, entries that a replica wants
+	LogCarriedBytes     uint64 // of the raft log, copied because they kept old files
 	MemTableBytes       uint64
 	TailBytes           uint64 // raft log entries in memory
 	L0Files             uint64
@@ -93,7 +94,7 @@ func (e *Engine) Metrics() Metrics {
 	if j := e.journal(); j != nil {
 		files, live := j.Bytes()
 		out.DiskBytes += uint64(files)
-		out.LogBytes, out.LogLiveBytes = uint64(files), uint64(live)
+		out.LogBytes, out.LogLiveBytes, out.LogCarriedBytes = uint64(files), uint64(live), uint64(j.Carried())
 	}
 	for i := range m.Levels {
 		out.CompactedBytes += m.Levels[i].TableBytesFlushed + m.Levels[i].TableBytesCompacted

@@ -113,6 +113,7 @@ func engineMetrics() []engineMetric {
 		row(Gauge, "wal_bytes", "Bytes of the live write-ahead log.", func(m *engine.Metrics) float64 { return float64(m.WALBytes) }),
 		row(Gauge, "raft_log_bytes", "Bytes of the files of the raft log.", func(m *engine.Metrics) float64 { return float64(m.LogBytes) }),
 		row(Gauge, "raft_log_live_bytes", "Bytes of entries in those files that a replica wants.", func(m *engine.Metrics) float64 { return float64(m.LogLiveBytes) }),
+		row(Counter, "raft_log_carried_bytes_total", "Bytes of the raft log that were copied because they kept old files.", func(m *engine.Metrics) float64 { return float64(m.LogCarriedBytes) }),
 		row(Gauge, "memtable_bytes", "Bytes of memtables.", func(m *engine.Metrics) float64 { return float64(m.MemTableBytes) }),
 		row(Gauge, "log_tail_bytes", "Bytes of raft log entries kept in memory.", func(m *engine.Metrics) float64 { return float64(m.TailBytes) }),
 		row(Gauge, "level0_files", "Files in level 0.", func(m *engine.Metrics) float64 { return float64(m.L0Files) }),

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/skerrydb/skerry/internal/codec"
 )
@@ -61,6 +62,15 @@ func (b *Batch) begin(kind byte, shard uint64, l Life) {
 		b.buf = binary.AppendUvarint(b.buf, l.Term)
 	}
 	b.items = append(b.items, item{kind: kind, shard: shard, life: l, from: len(b.spans), to: len(b.spans)})
+}
+
+// grow makes room for all entries of a log.
+func (b *Batch) grow(l *log) {
+	n := 0
+	for _, r := range l.refs {
+		n += int(r.n) + binary.MaxVarintLen32
+	}
+	b.buf = slices.Grow(b.buf, n)
 }
 
 // Entry returns room for the value of the next entry, n bytes, to be filled before anything else is added.

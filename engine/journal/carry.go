@@ -2,19 +2,19 @@ package journal
 
 import "slices"
 
-const (
-	// fewSegments is how many there are before any log is carried.
-	fewSegments = 4
-	// carryBytes is about how much an append carries along.
-	carryBytes = 128 << 10
-)
+// fewSegments is how many there are before any log is carried.
+const fewSegments = 4
 
-// carry copies logs that keep the oldest segment to the newest, some with each record, while the files take more than twice the
-// room of what is wanted. Those are logs of shards that rest: what others keep is truncated soon.
-func (j *Journal) carry() error {
+// carry copies logs that keep the oldest segment to the newest, while the files take more than twice the room of what is wanted.
+// Those are logs of shards that rest: what others keep is truncated soon. So it does not hurry. As many bytes are copied as are
+// appended meanwhile, a log at a time: one that is large is paid for by the appends behind it. Where much became needless at once,
+// as when many shards are cut at about the same time, most of what is in the way is gone before its turn comes.
+func (j *Journal) carry(appended int) error {
 	if !j.crowded() {
+		j.allowed = 0
 		return nil
 	}
+	j.allowed += int64(appended)
 	old := j.segs[0]
 	if old.entries == 0 {
 		return nil // it waits for Free
@@ -24,7 +24,7 @@ func (j *Journal) carry() error {
 	}
 	b := &j.scratch
 	b.Reset()
-	for len(j.carried) > 0 && b.Len() < carryBytes {
+	for len(j.carried) > 0 && int64(b.Len()) < j.allowed {
 		id := j.carried[0]
 		j.carried = j.carried[1:]
 		if l := j.logs[id]; l != nil && len(l.refs) > 0 && uint64(l.refs[0].seq) == old.seq {
@@ -36,6 +36,8 @@ func (j *Journal) carry() error {
 	if b.Empty() {
 		return nil
 	}
+	j.allowed -= int64(b.Len())
+	j.copied += int64(b.Len())
 	return j.write(b)
 }
 
@@ -66,6 +68,7 @@ func (j *Journal) keep(s *segment) (ids []uint64) {
 
 // copy adds a whole log to b.
 func (j *Journal) copy(b *Batch, shard uint64, l *log) error {
+	b.grow(l)
 	b.Append(shard, l.life, l.first, len(l.refs))
 	for _, r := range l.refs {
 		if _, err := j.segment(r.seq).f.ReadAt(b.Entry(int(r.n)), int64(r.off)); err != nil {

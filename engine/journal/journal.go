@@ -60,6 +60,8 @@ type Journal struct {
 	// carried are the shards whose logs begin in the segment carriedOf, those that were not carried yet, in order.
 	carried   []uint64
 	carriedOf uint64
+	allowed   int64 // how much may be carried, negative after a log that was larger
+	copied    int64 // how much was carried since Open
 	scratch   Batch // of carry and Adopt
 }
 
@@ -96,7 +98,7 @@ func (j *Journal) end() place {
 func (j *Journal) Append(b *Batch) (Place, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.carry(); err != nil {
+	if err := j.carry(len(b.buf)); err != nil {
 		return Place{}, err
 	}
 	err := j.write(b)
@@ -279,6 +281,13 @@ func (j *Journal) Bytes() (files, live int64) {
 		live += s.live
 	}
 	return int64(len(j.files())) * j.opt.SegmentBytes, live
+}
+
+// Carried is how many bytes were copied since Open, of logs that kept old segments.
+func (j *Journal) Carried() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.copied
 }
 
 // Close closes the files. Everything that was appended is on disk before, and the end of the journal says so.
