@@ -82,6 +82,7 @@ type bench struct {
 	keys    *keyspace
 	etcd    *etcd
 	results []*result
+	owing   owing // see settle
 }
 
 func (b *bench) close() {
@@ -143,11 +144,11 @@ func (b *bench) fill(ctx context.Context, r rival) error {
 	return nil
 }
 
-// maxSteal is how much of the machine others may take during a measurement, in percent of all cores; a measurement with
-// more is taken again, at most maxAgain times a row.
+// maxTaken is how much of the machine others, and as much again the other side, may take during a measurement, in percent of all
+// cores; a measurement with more is taken again, at most maxAgain times a row.
 const (
-	maxSteal = 5.0
-	maxAgain = 3
+	maxTaken = 5.0
+	maxAgain = 6
 )
 
 // row measures one row: etcd, Skerry, etcd, Skerry…
@@ -155,14 +156,15 @@ func (b *bench) row(ctx context.Context, l layout, r *row, s *skerry) error {
 	res := &result{layout: l.name, row: r}
 	again := 0
 	for round := 0; round < r.rounds(&b.o); round++ {
-		for _, side := range []rival{b.etcd, s} {
-			sample, err := b.measure(ctx, side, r)
+		for _, sides := range [][2]rival{{b.etcd, s}, {s, b.etcd}} {
+			side, other := sides[0], sides[1]
+			sample, err := b.measure(ctx, side, other, r)
 			if err != nil {
 				return fmt.Errorf("%s: %w", side.name(), err)
 			}
-			for sample.steal > maxSteal && again < maxAgain {
+			for (sample.steal > maxTaken || sample.other > maxTaken) && again < maxAgain {
 				again++
-				if sample, err = b.measure(ctx, side, r); err != nil {
+				if sample, err = b.measure(ctx, side, other, r); err != nil {
 					return err
 				}
 			}
@@ -171,8 +173,11 @@ func (b *bench) row(ctx context.Context, l layout, r *row, s *skerry) error {
 			} else {
 				res.skerry = append(res.skerry, sample)
 			}
-			fmt.Fprintf(os.Stderr, "%-12s %-28s %-7s %s steal %.1f %%\n", l.name, r.name, side.name(), sample.text(r), sample.steal)
+			fmt.Fprintf(os.Stderr, "%-12s %-28s %-7s %s steal %.1f %%, other side %.1f %%\n", l.name, r.name, side.name(), sample.text(r), sample.steal, sample.other)
 		}
+	}
+	if err := b.settle(ctx, s); err != nil { // for what the last measurement still costs
+		return err
 	}
 	b.results = append(b.results, res)
 	return nil

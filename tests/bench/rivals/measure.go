@@ -22,7 +22,9 @@ type sample struct {
 	rate           float64 // rows per second
 	p50, p99, p999 time.Duration
 	server, client float64       // CPU, microseconds per row
+	after          float64       // CPU of servers from the end of the measurement until they were at rest, microseconds per row
 	steal          float64       // percent of all cores that others took
+	other          float64       // and that the other side's servers took
 	took           time.Duration // of a row that is timed, which has none of the above but steal
 }
 
@@ -32,8 +34,11 @@ const warmup = time.Second
 // opTimeout bounds one operation; whatever takes longer is a failure.
 const opTimeout = 30 * time.Second
 
-// measure runs one row once, closed loop.
-func (b *bench) measure(ctx context.Context, side rival, r *row) (*sample, error) {
+// measure runs one row once, closed loop, while the other side is at rest.
+func (b *bench) measure(ctx context.Context, side, other rival, r *row) (*sample, error) {
+	if err := b.settle(ctx, other); err != nil {
+		return nil, err
+	}
 	if r.kind == failover {
 		return b.failover(ctx, side)
 	}
@@ -51,20 +56,23 @@ func (b *bench) measure(ctx context.Context, side rival, r *row) (*sample, error
 	}
 	hist := hdrhistogram.New(1, int64(opTimeout/time.Microsecond), 3)
 	all, stolen := machine()
-	servers, own, begun := cpu(side.servers()), ownCPU(), time.Now()
+	servers, others, own, begun := cpu(side.servers()), cpu(other.servers()), ownCPU(), time.Now()
 	rows, err := b.load(ctx, side, r.kind, r.clients, b.o.window, hist)
 	if err != nil {
 		return nil, err
 	}
 	took := time.Since(begun)
-	servers, own = cpu(side.servers())-servers, ownCPU()-own
+	spent := cpu(side.servers())
+	servers, others, own = spent-servers, cpu(other.servers())-others, ownCPU()-own
 	allNow, stolenNow := machine()
 	at := func(q float64) time.Duration {
 		return time.Duration(hist.ValueAtQuantile(q)) * time.Microsecond
 	}
-	return &sample{rate: float64(rows) / took.Seconds(), p50: at(50), p99: at(99), p999: at(99.9),
+	out := &sample{rate: float64(rows) / took.Seconds(), p50: at(50), p99: at(99), p999: at(99.9),
 		server: float64(servers.Microseconds()) / float64(rows), client: float64(own.Microseconds()) / float64(rows),
-		steal: percent(stolenNow-stolen, allNow-all)}, nil
+		steal: percent(stolenNow-stolen, allNow-all), other: percent(others.Seconds()*100, allNow-all)}
+	b.owing = owing{side: side, sample: out, rows: rows, spent: spent}
+	return out, nil
 }
 
 func percent(part, all float64) float64 { return 100 * part / max(all, 1) }

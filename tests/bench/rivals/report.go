@@ -31,6 +31,7 @@ func p50(s *sample) float64    { return float64(s.p50) }
 func p99(s *sample) float64    { return float64(s.p99) }
 func took(s *sample) float64   { return float64(s.took) }
 func stolen(s *sample) float64 { return s.steal }
+func others(s *sample) float64 { return s.other }
 
 // ratio is Skerry's median by etcd's.
 func (r *result) ratio(f func(*sample) float64) float64 {
@@ -66,8 +67,9 @@ func side(samples []*sample) string {
 	}
 	server, _, _ := of(samples, func(s *sample) float64 { return s.server })
 	client, _, _ := of(samples, func(s *sample) float64 { return s.client })
-	return fmt.Sprintf("%s (%s–%s) | %s / %s / %s | %.3g + %.3g", number(m), number(lo), number(hi),
-		q(p50), q(p99), q(func(s *sample) float64 { return float64(s.p999) }), server, client)
+	after, _, _ := of(samples, func(s *sample) float64 { return s.after })
+	return fmt.Sprintf("%s (%s–%s) | %s / %s / %s | %.3g + %.2g + %.3g", number(m), number(lo), number(hi),
+		q(p50), q(p99), q(func(s *sample) float64 { return float64(s.p999) }), server, after, client)
 }
 
 func short(d time.Duration) string {
@@ -95,8 +97,13 @@ func (r *result) verdict() (want, met string, steal float64) {
 	if ok {
 		met = "yes"
 	}
-	_, _, steal = of(append(slices.Clone(r.etcd), r.skerry...), stolen)
-	return want, met, steal
+	return want, met, r.most(stolen)
+}
+
+// most is the greatest of both sides.
+func (r *result) most(f func(*sample) float64) float64 {
+	_, _, most := of(append(slices.Clone(r.etcd), r.skerry...), f)
+	return most
 }
 
 // tables are Markdown: what was counted, and what was timed.
@@ -126,12 +133,12 @@ func parted(results []*result) (counted, timed []*result) {
 
 func table(results []*result) string {
 	var b strings.Builder
-	b.WriteString("| shards | row | etcd: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs, servers + client | Skerry: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs | ratio | p50, p99 | bar | met | steal % |\n")
+	b.WriteString("| shards | row | etcd: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs, servers + afterwards + client | Skerry: rate/s (min–max) | p50 / p99 / p99.9 | CPU µs | ratio | p50, p99 | bar | met | steal, other side % |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
 		want, met, steal := r.verdict()
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.2f×** | %.2f×, %.2f× | %s | %s | %.1f |\n", r.layout, r.row.name, side(r.etcd), side(r.skerry),
-			r.ratio(rate), r.ratio(p50), r.ratio(p99), want, met, steal)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.2f×** | %.2f×, %.2f× | %s | %s | %.1f, %.1f |\n", r.layout, r.row.name, side(r.etcd), side(r.skerry),
+			r.ratio(rate), r.ratio(p50), r.ratio(p99), want, met, steal, r.most(others))
 	}
 	return b.String()
 }
