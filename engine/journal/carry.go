@@ -10,15 +10,12 @@ const fewSegments = 4
 // appended meanwhile, a log at a time: one that is large is paid for by the appends behind it. Where much became needless at once,
 // as when many shards are cut at about the same time, most of what is in the way is gone before its turn comes.
 func (j *Journal) carry(appended int) error {
-	if !j.crowded() {
-		j.allowed = 0
+	if !j.crowded() || j.segs[0].entries == 0 { // a segment without entries waits for Free
+		j.allowed = min(j.allowed+int64(appended), 0) // what was too much is paid, nothing is saved up
 		return nil
 	}
 	j.allowed += int64(appended)
 	old := j.segs[0]
-	if old.entries == 0 {
-		return nil // it waits for Free
-	}
 	if j.carriedOf != old.seq {
 		j.carriedOf, j.carried = old.seq, j.keep(old)
 	}

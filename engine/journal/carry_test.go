@@ -6,54 +6,53 @@ import (
 	"testing"
 )
 
-// TestCarryDoesNotHurry: no more is copied than was appended, but for one log, however many logs begin in the oldest segment and
-// however much became needless at once; and that is enough to bound the files.
+// TestCarryDoesNotHurry: no more is copied than was appended, but for one log, with no append and in all, however many logs begin
+// in the oldest segment and however much became needless at once. And that is enough to bound the files.
 func TestCarryDoesNotHurry(t *testing.T) {
 	const (
-		shards, entries, entryBytes = 40, 40, 100
+		shards, entries, entryBytes = 80, 20, 100
 		oneLog                      = entries * (entryBytes + 20)
 	)
 	h := newHarness(t)
-	life := Life{Replica: 1, Index: 5, Term: 5}
-	appended, next := int64(0), make([]uint64, shards+1)
-	add := func(id uint64, n uint64) {
+	appended, next := int64(0), make(map[uint64]uint64)
+	add := func(id uint64) {
 		t.Helper()
 		var b Batch
-		appendTo(&b, id, life, next[id], n, "e", entryBytes)
-		appended += int64(b.Len())
+		appendTo(&b, id, Life{Replica: 1, Index: 5, Term: 5}, 6+next[id], 1, "e", entryBytes)
+		size, before := int64(b.Len()), h.j.Carried()
 		at, err := h.j.Append(&b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.at, next[id] = at, next[id]+n
-		if h.j.Carried() > appended+oneLog {
-			t.Fatalf("%d bytes were carried after %d were appended, and a log has %d at most", h.j.Carried(), appended, oneLog)
+		h.at, next[id], appended = at, next[id]+1, appended+size
+		if n := h.j.Carried() - before; n > size+oneLog {
+			t.Fatalf("%d bytes were carried with an append of %d, and a log has %d", n, size, oneLog)
+		}
+		if n := h.j.Carried(); n > appended+oneLog {
+			t.Fatalf("%d bytes were carried after %d were appended, and a log has %d", n, appended, oneLog)
 		}
 	}
-	for id := range next {
-		next[id] = 6
+	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(shards * entries) {
+		add(uint64(i%shards) + 1)
 	}
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for range shards * entries / 2 {
-		if id := rnd.Uint64N(shards) + 1; next[id] < 6+entries {
-			add(id, 1)
-		}
-	}
-	for id := uint64(1); id <= shards; id++ { // each fourth rests from here on, the others are cut
-		if id%4 != 0 {
-			h.j.Truncate(id, next[id]-1)
-		}
-	}
-	if appended = 0; h.j.Carried() != 0 {
+	if h.j.Carried() != 0 {
 		t.Fatalf("%d bytes were carried while the files held little else than what is wanted", h.j.Carried())
 	}
-	for range 4000 {
-		add(1, 1)
-		h.j.Truncate(1, next[1]-2)
-		if err := h.j.Sync(h.at); err != nil {
-			t.Fatal(err)
+	for id := range next { // each fourth rests from here on, the others are cut
+		if id%4 != 0 {
+			h.j.Truncate(id, 5+entries)
 		}
-		h.j.Free(h.j.Dead())
+	}
+	for i := range 4000 {
+		appended = min(appended, h.j.Carried()) // what was appended before entitles to nothing
+		add(1)
+		h.j.Truncate(1, 4+next[1])
+		if i%500 > 250 { // for a while, nobody knows that a segment is not needed any more
+			if err := h.j.Sync(h.at); err != nil {
+				t.Fatal(err)
+			}
+			h.j.Free(h.j.Dead())
+		}
 	}
 	_, live := h.j.Bytes()
 	if n, most := len(h.j.segs), fewSegments+4*int(live)/testSegment; n > most {
@@ -63,16 +62,22 @@ func TestCarryDoesNotHurry(t *testing.T) {
 		t.Error("nothing was carried")
 	}
 	for id := uint64(4); id <= shards; id += 4 {
-		want := uint64(6)
-		err := h.j.Read(id, 0, 1000, func(index uint64, v []byte) (bool, error) {
-			if s := fmt.Sprintf("%d/%d:e", id, want); index != want || string(v[:len(s)]) != s {
-				return false, fmt.Errorf("entry %d of shard %d is %.20s, want %d", index, id, v, want)
-			}
-			want++
-			return true, nil
-		})
-		if err != nil || want != next[id] {
-			t.Errorf("shard %d: read up to %d of %d: %v", id, want, next[id], err)
+		h.mustHave(id, 6, 5+entries)
+	}
+}
+
+// mustHave fails unless the log of a shard is exactly these entries, with the values that appendTo gave them.
+func (h *harness) mustHave(shard, first, last uint64) {
+	h.t.Helper()
+	want := first
+	err := h.j.Read(shard, 0, last+1, func(index uint64, v []byte) (bool, error) {
+		if s := fmt.Sprintf("%d/%d:", shard, want); index != want || string(v[:min(len(v), len(s))]) != s {
+			return false, fmt.Errorf("entry %d is %.20s, want %s", index, v, s)
 		}
+		want++
+		return true, nil
+	})
+	if err != nil || want != last+1 {
+		h.t.Errorf("the log of shard %d was read up to %d of %d: %v", shard, want-1, last, err)
 	}
 }
