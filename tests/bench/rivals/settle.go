@@ -8,7 +8,7 @@ import (
 )
 
 // What a side puts off falls into the other's turn: Skerry merges tables for seconds after it was written to, and etcd collects the
-// garbage of its index for up to forty, a core of the two and more. So nothing is measured before the other side is at rest, and what
+// garbage of its index for up to forty, by the look of it. Either is a third of two cores and more. So nothing is measured before the other side is at rest, and what
 // that one spends until then is counted as its own.
 
 const (
