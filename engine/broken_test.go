@@ -253,7 +253,7 @@ func TestCancelledFlushIsNoFailure(t *testing.T) {
 	e, err := Open("store", Options{FS: vfs.NewMem()})
 	must(t, err)
 	defer func() { must(t, e.Close()) }()
-	e.listener().BackgroundError(fmt.Errorf("flush: %w", pebble.ErrCancelledCompaction))
+	e.listener(false).BackgroundError(fmt.Errorf("flush: %w", pebble.ErrCancelledCompaction))
 	must(t, e.SyncWAL())
 }
 

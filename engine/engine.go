@@ -101,8 +101,9 @@ type Engine struct {
 	logs          atomic.Bool                   // a Log was made
 	spareJournal  atomic.Pointer[journal.Batch] // nil if it is in use
 
-	tails tailPool
-	syncs syncStats
+	tails   tailPool
+	syncs   syncStats
+	urgency urgency
 	// See Options.BulkBytes.
 	ingestBytes int64
 	exciseBytes uint64

@@ -85,7 +85,7 @@ func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 		WALBytesPerSync:             walBytesPerSync,
 		MaxOpenFiles:                openFiles,
 		Logger:                      pebbleLogger{e},
-		EventListener:               e.listener(),
+		EventListener:               e.listener(real),
 		CompactionConcurrencyRange: func() (int, int) {
 			return 1, max(2, runtime.GOMAXPROCS(0)-1)
 		},
@@ -110,7 +110,7 @@ func (e *Engine) pebbleOptions(o Options, real bool) *pebble.Options {
 }
 
 // listener turns what happens in the background into a stop of the store, or into a line for people.
-func (e *Engine) listener() *pebble.EventListener {
+func (e *Engine) listener(real bool) *pebble.EventListener {
 	l := &pebble.EventListener{
 		BackgroundError: func(err error) {
 			// An ingest or excise takes away what a compaction works on: Pebble begins it again.
@@ -129,6 +129,10 @@ func (e *Engine) listener() *pebble.EventListener {
 			e.log.Warn("writes are stalled by the engine", "dir", e.dir, "reason", i.Reason)
 		},
 		WriteStallEnd: func() { e.log.Warn("writes go on", "dir", e.dir) },
+	}
+	if real { // a simulated world has no threads of its own
+		l.FlushEnd = func(pebble.FlushInfo) { e.urgency.flushed() }
+		l.CompactionBegin = func(i pebble.CompactionInfo) { e.urgency.begin(&i) }
 	}
 	l.EnsureDefaults(nil)
 	return l
