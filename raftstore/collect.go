@@ -119,19 +119,20 @@ func (cl *collector) runOnce(ctx context.Context) bool {
 }
 
 // turns are the shards with transactional keys that are led here and awake, which only those with a view are; by id,
-// beginning behind the one whose turn it was. Walks of all others are forgotten.
+// beginning behind the one whose turn it was. Walks through shards that are gone are forgotten.
 func (cl *collector) turns() []*replica {
 	var out []*replica
-	seen := make(map[shard.ID]bool)
 	cl.store.replicas.Range(func(_, v any) bool {
 		r := v.(*replica)
-		seen[r.id] = true
 		if view := r.view.Load(); view != nil && !view.desc.Range.Intersect(shard.ModeRange(shard.ModeTxn)).Empty() {
 			out = append(out, r)
 		}
 		return true
 	})
-	maps.DeleteFunc(cl.walks, func(id shard.ID, _ *collecting) bool { return !seen[id] })
+	maps.DeleteFunc(cl.walks, func(id shard.ID, _ *collecting) bool {
+		_, here := cl.store.replicas.Load(id)
+		return !here
+	})
 	slices.SortFunc(out, func(a, b *replica) int { return cmp.Compare(a.id, b.id) })
 	at, _ := slices.BinarySearchFunc(out, cl.last, func(r *replica, id shard.ID) int { return cmp.Compare(r.id, id) })
 	return append(slices.Clone(out[at:]), out[:at]...)

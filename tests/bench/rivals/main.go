@@ -65,6 +65,7 @@ func run(ctx context.Context, o options, rows string) (err error) {
 	defer b.close()
 	for _, l := range layouts {
 		if err := b.layout(ctx, l); err != nil {
+			fmt.Print(tables(b.results)) // it took most of an hour, perhaps
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
