@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/internal/version"
@@ -101,4 +102,14 @@ func set(t testing.TB, e *Engine, sync bool, f func(b *StateBatch)) {
 	defer b.Close()
 	f(b)
 	must(t, b.Commit(sync))
+}
+
+// eventually waits for what the system or Pebble does in the background, of which nobody is told.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not come", what)
+		}
+	}
 }

@@ -23,22 +23,18 @@ const (
 // urgency knows whether compactions are behind. Its methods are called by Pebble's listener.
 type urgency struct {
 	flushes atomic.Int32 // since the last compaction out of level 0 began
-	// Of compactions that have begun.
-	polite, urgent atomic.Int64
+	polite  atomic.Int64 // compactions that were told to give way
 }
 
 func (u *urgency) flushed() { u.flushes.Add(1) }
 
 // begin is called on the goroutine of a compaction, which ends with it.
 func (u *urgency) begin(i *pebble.CompactionInfo) {
-	if u.isUrgent(i) {
-		u.urgent.Add(1)
+	if u.isUrgent(i) || i.Reason == "move" || i.Reason == "delete-only" { // those two read and write no tables
 		return
 	}
 	u.polite.Add(1)
-	if i.Reason != "move" && i.Reason != "delete-only" { // they read and write no tables
-		lowerPriority(politeBy)
-	}
+	lowerPriority(politeBy)
 }
 
 func (u *urgency) isUrgent(i *pebble.CompactionInfo) bool {

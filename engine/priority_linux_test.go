@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/keys"
@@ -29,17 +28,20 @@ func TestCompactionsArePolite(t *testing.T) {
 	}
 	l := e.listener(true)
 	during := func(reason string, input []pebble.LevelInfo) (by int) {
+		var nice int
+		var err error
 		for onMain := true; onMain; {
 			done := make(chan struct{})
 			go func() { // as Pebble does it for each
 				defer close(done)
 				runtime.LockOSThread() // what is looked at is the thread that was asked
 				l.CompactionBegin(pebble.CompactionInfo{Reason: reason, Input: input})
-				nice, err := niceness()
-				must(t, err)
-				by, onMain = nice-usual, onMainThread()
+				nice, err = niceness()
+				onMain = onMainThread()
 			}()
 			<-done
+			must(t, err)
+			by = nice - usual
 			if onMain && by != 0 {
 				t.Error("the process's first thread was made nicer, and it cannot end")
 			}
@@ -76,16 +78,6 @@ func TestCompactionsArePolite(t *testing.T) {
 	}
 	eventually(t, "a compaction that is polite", func() bool { return e.urgency.polite.Load() > before })
 	eventually(t, "the end of all nice threads", func() bool { return len(niceThreads(t, usual)) == 0 })
-}
-
-// eventually waits for what the system or Pebble does in the background.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
 }
 
 // niceThreads are the threads of this process that are nicer than usual.

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -44,11 +43,7 @@ func TestRest(t *testing.T) {
 		t.Fatalf("%d memtables", n)
 	}
 	rest()
-	for deadline := time.Now().Add(time.Minute); e.db.Metrics().MemTable.Count != 1; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the flush does not end")
-		}
-	}
+	eventually(t, "the end of the flush", func() bool { return e.db.Metrics().MemTable.Count == 1 })
 	m := e.db.Metrics()
 	if all := m.Total(); m.Flush.Count != 1 || all.TablesCount == 0 {
 		t.Fatalf("at rest: %d flushes, %d tables", m.Flush.Count, all.TablesCount)
