@@ -54,6 +54,15 @@ type collector struct {
 	// --- the goroutine's
 	walks map[shard.ID]*collecting
 	last  shard.ID // whose turn it was
+	// ended is the work at the last look that found all walks done.
+	ended collectable
+}
+
+// collectable is what decides whether there may be work: walks through all shards that are led here are needed once for each
+// bound, and one through each whose view is newer. A store at rest has thousands of shards and looks at none of them.
+type collectable struct {
+	upTo  mvcc.Timestamp
+	views uint64 // Store.views
 }
 
 // collecting is the way through one shard.
@@ -98,7 +107,12 @@ func (cl *collector) run(ctx context.Context) {
 
 // runOnce does pages until one found something, and reports whether one did.
 func (cl *collector) runOnce(ctx context.Context) bool {
-	upTo := cl.bound()
+	// Views are counted after they are published: one that turns misses is counted later than here.
+	work := collectable{upTo: cl.bound(), views: cl.store.views.Load()}
+	if work == cl.ended {
+		return false
+	}
+	ended, upTo := true, work.upTo
 	for _, r := range cl.turns() {
 		wk := cl.walks[r.id]
 		if wk == nil || wk.r != r || wk.upTo < upTo {
@@ -114,6 +128,10 @@ func (cl *collector) runOnce(ctx context.Context) bool {
 				return false
 			}
 		}
+		ended = ended && wk.done
+	}
+	if ended {
+		cl.ended = work
 	}
 	return false
 }

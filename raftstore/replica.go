@@ -173,6 +173,7 @@ func (r *replica) publish(lease env.Time) {
 		return
 	}
 	r.view.Store(&readView{desc: r.machine.Desc, gen: r.w.newViewGen(), term: r.group.Term(), lease: lease})
+	r.w.store.views.Add(1)
 	r.observeLease(r.group.Term(), lease)
 }
 

@@ -71,6 +71,7 @@ type Store struct {
 	cancelled  atomic.Int64 // attempts answered "never", see outcome.go
 	gens       atomic.Uint64
 	safe       atomic.Uint64 // the cluster's safe point, see HearSafePoint
+	views      atomic.Uint64 // read views published that did not continue the one before
 	unreported atomic.Bool   // a replica has something to report to placement
 	hung       atomic.Bool   // the disk owes us a sync for an election timeout (rule 5)
 	stall      stall         // the ticker's own

@@ -14,7 +14,8 @@ import (
 // One call of Propose costs milliseconds, however many shards there are. It examines the shards that were touched, those
 // that waited for a limit, the next 8,192 in the order of keys for something to repair, and, if nothing waits for
 // repair, the next 4,096 for something to balance. A full round over a million shards takes 123 calls to repair and 245
-// to balance; a cluster of up to 4,096 shards is examined as a whole by each call. Touch the shards that changed or lost
+// to balance; a cluster of up to 4,096 shards is examined as a whole by each call. When whole rounds found nothing to do
+// and nothing was heard of, calls look at fewer shards (calm). Touch the shards that changed or lost
 // something, and they need not wait for the round.
 type Scheduler struct {
 	limits  Limits
@@ -32,6 +33,7 @@ type Scheduler struct {
 	// how many shards are still to be examined before anything is balanced.
 	news   uint64
 	unseen int
+	calm   calm
 }
 
 // cursor is how far a round over the keyspace has come.
@@ -67,10 +69,16 @@ type call struct {
 	seen  map[shard.ID]bool // in found
 	done  map[shard.ID]bool // in out
 	full  bool              // something to repair was held back
+	// stirred says that there was something to hear of or to do, be it that it has to wait.
+	stirred bool
 }
 
 // SetLimits has the scheduler go by other limits from the next call on.
-func (s *Scheduler) SetLimits(l Limits) { s.limits = l.orDefault() }
+func (s *Scheduler) SetLimits(l Limits) {
+	if l = l.orDefault(); l != s.limits {
+		s.limits, s.calm = l, calm{}
+	}
+}
 
 // Propose returns what to begin now, most urgent first, at most `most` operators and within the limits. It proposes nothing
 // for a shard that has an operator, and at most one for any other. The view is not changed; proposals are made as if
@@ -80,19 +88,25 @@ func (s *Scheduler) Propose(v *View, most int) []Proposal {
 		return nil
 	}
 	c := &call{Scheduler: s, p: newPicture(v, s.limits, s.seed), view: v, most: most, found: make([][]Shard, len(s.repairs)), seen: make(map[shard.ID]bool), done: make(map[shard.ID]bool)}
-	if news := v.news(); news != s.news {
+	news := v.news()
+	if news != s.news {
 		s.news, s.unseen = news, v.Count
 	}
+	c.stirred = s.calm.hears(news, v) || len(s.touched) > 0
 	c.recall()
-	s.unseen = max(0, s.unseen-c.walk(&s.scan, scanShards, c.examine))
+	n := c.walk(&s.scan, s.calm.pace(scanShards, v.Count), c.examine)
+	s.unseen = max(0, s.unseen-n)
 	c.repair()
-	if !c.full && s.unseen == 0 && !v.Paused {
+	if c.full || s.unseen > 0 || v.Paused {
+		c.stirred = true // nothing is balanced by this call, so it says nothing of that
+	} else {
 		s.moved.forget(v.Now - s.limits.Cooldown)
 		c.p.looks = placeLooks
 		c.balance(&s.shards, shardBalance())
 		c.balance(&s.leaders, leaderBalance())
 		c.balance(&s.work, workBalance())
 	}
+	s.calm.note(n, c.stirred || len(c.out) > 0)
 	return c.out
 }
 
@@ -254,7 +268,7 @@ func (p *picture) steerable(l *look) bool {
 // wait for a limit.
 func (c *call) balance(cur *cursor, st stage) {
 	inRow, stages := 0, []stage{st}
-	c.walk(cur, balanceShards, func(sh *Shard) bool {
+	c.walk(cur, c.calm.pace(balanceShards, c.view.Count), func(sh *Shard) bool {
 		if len(c.out) == c.most || c.p.looks <= 0 || inRow == waitsInRow {
 			return false
 		}
@@ -271,6 +285,7 @@ func (c *call) balance(cur *cursor, st stage) {
 		switch c.resolve(l, stages) {
 		case waits:
 			inRow++
+			c.stirred = true
 		case proposed:
 			inRow = 0
 		}

@@ -94,6 +94,75 @@ func TestPauseLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestCalm: a cluster in which whole rounds found nothing is looked at by and by, at full pace again as soon as something is
+// heard, and what nobody tells of is found by the next round.
+func TestCalm(t *testing.T) {
+	m := wide(t, 2*scanShards, "1", "2", "3")
+	for i := range m.shards {
+		m.shards[i].Leader = shard.StoreID(i%3 + 1)
+	}
+	m.recount()
+	s := New(1, Limits{})
+	looks := 0
+	propose := func() []Proposal {
+		v := m.view()
+		shards := v.Shards
+		looks = 0
+		v.Shards = func(from shard.Key, f func(*Shard) bool) {
+			shards(from, func(sh *Shard) bool { looks++; return f(sh) })
+		}
+		return s.Propose(v, 10)
+	}
+	rest := func() {
+		t.Helper()
+		for range 2*calmRounds + 2 {
+			if ps := propose(); len(ps) != 0 {
+				t.Fatalf("not at rest: %v", ps)
+			}
+		}
+		if most := 5 * len(m.shards) / calmCalls; looks > most {
+			t.Fatalf("a call at rest looks at %d shards, of %d; %d would do", looks, len(m.shards), most)
+		}
+	}
+	rest()
+	s.Touch(m.shards[5].Desc.ID)
+	propose()
+	if propose(); looks < scanShards {
+		t.Fatalf("a call after a shard was touched looks at %d shards", looks)
+	}
+	rest()
+	two, three := &m.stores[1], &m.stores[2]
+	for what, tell := range map[string]func(bool){
+		"slow network": func(is bool) { two.SlowNet = is },
+		"slow disk":    func(is bool) { two.SlowDisk = is },
+		"evicting":     func(is bool) { three.Evicting = is },
+		"leaving":      func(is bool) { three.Leaving = is },
+		"suspect":      func(is bool) { two.State = map[bool]State{true: Suspect}[is] },
+		"labels":       func(is bool) { two.Labels = map[bool][]Label{true: {{"zone", "a"}}}[is] },
+		"limits":       func(is bool) { s.SetLimits(map[bool]Limits{true: {Receiving: 7}}[is]) },
+	} {
+		rest()
+		tell(true)
+		if propose(); looks < scanShards {
+			t.Errorf("%s: the next call looks at %d shards", what, looks)
+		}
+		tell(false)
+	}
+	rest()
+	for i := range m.shards { // leaders that moved by themselves, of which nobody told
+		m.shards[i].Leader = 1
+	}
+	m.recount()
+	for calls := 1; len(propose()) == 0; calls++ {
+		if calls == calmCalls {
+			t.Fatal("a round did not find what is to be balanced")
+		}
+	}
+	if propose(); looks < scanShards {
+		t.Fatalf("a call with something to do looks at %d shards", looks)
+	}
+}
+
 // BenchmarkPropose is a call over a million shards at rest.
 func BenchmarkPropose(b *testing.B) {
 	m := &model{at: make(map[shard.StoreID]int), byID: make(map[shard.ID]int), rules: Rules{Replicas: 3}}

@@ -340,6 +340,21 @@ func TestSafePoint(t *testing.T) {
 	c.WaitFor("the rollback record to go", func() bool { sum, _ := c.TxnSum(c.Leader(d.ID), d); return sum.Versions == 1 })
 	x.must(t, a, x.Next(), "19")
 	SameTxns(c, d)
+
+	// A bound that only a follower's store heard of: nothing is led there, so it has looked at all there is. Once it leads, it collects.
+	one("20")
+	lead := c.Leader(d.ID)
+	next := others(lead)[0]
+	safe = x.Next()
+	c.Stores[next].Store.HearSafePoint(safe, safe)
+	time.Sleep(600 * time.Millisecond) // three looks, of ten ticks
+	if sum, _ := c.TxnSum(lead, d); sum.Versions != 2 {
+		t.Fatalf("%+v before a store that may collect leads", sum)
+	}
+	if err := c.Stores[lead].Store.TransferLeader(t.Context(), d.ID, next); err != nil {
+		t.Fatal(err)
+	}
+	c.WaitFor("the new leader to collect", func() bool { sum, _ := c.TxnSum(next, d); return sum.Versions == 1 })
 }
 
 // TestTxnSleep: a shard that falls asleep forgets what it computed with, and its leader fetches a timestamp again.
