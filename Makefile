@@ -9,9 +9,12 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 VERSION ?=
+LDFLAGS ?=
+# Caches and memtables are C's where C can be linked statically, and lie in Go's heap where not: as on a machine with Go alone.
+CGO = $(shell test "$$(go env CGO_ENABLED)" = 1 && echo 'int main(void) { return 0; }' | $$(go env CC) -x c -static -o /dev/null - 2>/dev/null && echo 1 || echo 0)
 
 build: ## the binary, static, in bin/skerry; VERSION=v1.2.3 names a release
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(if $(VERSION),-X main.release=$(VERSION))' -o $(BIN)/skerry ./cmd/skerry
+	CGO_ENABLED=$(CGO) go build -trimpath -tags netgo,osusergo -ldflags '-extldflags=-static $(LDFLAGS) $(if $(VERSION),-X main.release=$(VERSION))' -o $(BIN)/skerry ./cmd/skerry
 
 test: ## all tests
 	go test -p 1 -parallel 4 ./... # one package at a time: some run clusters of their own, and wait for most of their time

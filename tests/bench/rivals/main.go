@@ -57,6 +57,9 @@ func run(ctx context.Context, o options, rows string) (err error) {
 		}
 		defer os.RemoveAll(o.dir)
 	}
+	if o.dir, err = filepath.Abs(o.dir); err != nil {
+		return err
+	}
 	bin, err := build(ctx, o.dir)
 	if err != nil {
 		return err

@@ -15,14 +15,14 @@ import (
 // binaries are what is measured.
 type binaries struct{ etcd, skerry string }
 
-// build compiles both sides, each in its own module, from the folder of this one.
+// build makes both sides as they are released: etcd without cgo, in the module of this folder, and Skerry by its own Makefile.
 func build(ctx context.Context, dir string) (binaries, error) {
-	b := binaries{etcd: filepath.Join(dir, "etcdserver"), skerry: filepath.Join(dir, "skerry-server")}
-	for _, p := range []struct{ module, pkg, out string }{{".", "./etcdserver", b.etcd}, {"../../..", "./cmd/skerry", b.skerry}} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-C", p.module, "-trimpath", "-o", p.out, p.pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	b := binaries{etcd: filepath.Join(dir, "bin", "etcdserver"), skerry: filepath.Join(dir, "bin", "skerry")}
+	etcd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.etcd, "./etcdserver")
+	etcd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	for _, cmd := range []*exec.Cmd{etcd, exec.CommandContext(ctx, "make", "-C", "../../..", "build", "BIN="+filepath.Dir(b.skerry))} {
 		if text, err := cmd.CombinedOutput(); err != nil {
-			return b, fmt.Errorf("build %s: %w\n%s", p.pkg, err, text)
+			return b, fmt.Errorf("%s: %w\n%s", cmd, err, text)
 		}
 	}
 	return b, nil
