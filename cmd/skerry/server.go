@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -98,20 +96,16 @@ func (a *app) nodeCmd(r role, keys []string) *cobra.Command {
 	return cmd
 }
 
-// gcPercent lets the heap grow to five times of what is in use before it is collected, near the memory limit to less. The
-// collector takes a fifth of a busy node's processor time at Go's own 100.
-const gcPercent = 400
-
 // runNode runs a node until ctx ends or it breaks.
 func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) error {
 	log, level := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
 	c.Logger, c.LogLevel, c.Version = log, level, version().Version
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(c.RuntimeBytes())
+	if a.coarsen != nil {
+		if err := a.coarsen(); err != nil {
+			log.Warn("timers are as fine as the system has them, which costs processor time", "err", err)
+		}
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	c.TuneRuntime()
 	n, err := node.Start(ctx, c)
 	if err != nil {
 		return err

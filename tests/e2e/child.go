@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
 	"syscall"
@@ -76,6 +75,10 @@ type order struct {
 // Main is for TestMain: in a child process it runs the node and does not return.
 func Main(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
+		if err := node.CoarseTimers(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
 		var c Child
 		text, err := os.ReadFile(path)
 		if err == nil {
@@ -131,9 +134,7 @@ func (c *Child) run() int {
 		cfg.Placement = &node.PlacementConfig{ID: c.Member, Members: c.Members, Bootstrap: c.Bootstrap, SplitKeys: c.SplitKeys, Stores: c.Stores,
 			DownAfter: c.DownAfter, CollectGarbage: c.Hurtful, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}
 	}
-	if c.MemoryBudget != 0 {
-		debug.SetMemoryLimit(cfg.RuntimeBytes())
-	}
+	cfg.TuneRuntime()
 	cfg.Wire = newLinkWire(cfg.Env, c.Via)
 	n, err := node.Start(context.Background(), cfg)
 	if err != nil {
