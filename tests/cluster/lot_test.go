@@ -21,17 +21,27 @@ func forLots(age time.Duration) Options {
 // waits waits until the followers of a shard know that everything is committed, and returns those, all of which keep some of it.
 func (c *Cluster) waits(d *shard.Descriptor) []shard.StoreID {
 	c.T.Helper()
+	followers, keep := c.keep(d)
+	if !keep {
+		c.T.Fatalf("a follower of %s keeps nothing", d.ID)
+	}
+	return followers
+}
+
+// keep waits until the followers of a shard know that everything is committed, and reports whether each keeps some of it.
+func (c *Cluster) keep(d *shard.Descriptor) (followers []shard.StoreID, all bool) {
+	c.T.Helper()
 	lead := c.Leader(d.ID)
-	followers := others(lead)
+	followers = others(lead)
 	for _, id := range followers {
 		c.WaitFor("commits on "+id.String(), func() bool {
 			return c.Status(id, d.ID).Committed == c.Status(lead, d.ID).Committed
 		})
-		if st := c.Status(id, d.ID); st.Applied.Index >= st.Committed {
-			c.T.Fatalf("%s keeps nothing: %d applied of %d", id, st.Applied.Index, st.Committed)
-		}
 	}
-	return followers
+	return followers, !slices.ContainsFunc(followers, func(id shard.StoreID) bool {
+		st := c.Status(id, d.ID)
+		return st.Applied.Index >= st.Committed
+	})
 }
 
 // applied waits until everything is applied on a store.
@@ -101,11 +111,8 @@ func TestWhatEndsALot(t *testing.T) {
 	c.Net.SetFilter(nil)
 	c.WaitFor("leadership to settle", func() bool { // until then it may change once more
 		mustPut(t, c, d, "settled", "2")
-		lead := c.Leader(d.ID)
-		return !slices.ContainsFunc(others(lead), func(id shard.StoreID) bool {
-			st := c.Status(id, d.ID)
-			return st.Committed != c.Status(lead, d.ID).Committed || st.Applied.Index >= st.Committed
-		})
+		_, all := c.keep(d) // they are told a moment after the put
+		return all
 	})
 
 	followers = put("large", "3")
