@@ -136,6 +136,7 @@ func TestAcknowledgementsFit(t *testing.T) {
 	mustPut(t, c, d, "second", "2")
 	// Now one follower cannot take entries: the other one is enough, and it follows when it can.
 	follower := lead%3 + 1
+	c.WaitFor("what is on its way to the follower", func() bool { return c.Status(follower, d.ID).Last == c.Status(lead, d.ID).Last })
 	none := c.Stores[follower].Store.Memory()
 	none.Add(budget.Inbound, 2*none.Share(budget.Inbound))
 	before := c.Status(follower, d.ID).Last
