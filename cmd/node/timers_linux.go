@@ -20,7 +20,7 @@ const executedAnew = "_SKERRY_EXECUTED_ANEW"
 
 // CoarseTimers lets the timers of this process be late by timerSlack, for which it executes the program anew, with the same arguments
 // and number: a thread passes its slack on to those that it starts and to what it executes, others' is none of its business, and Go's
-// runtime has started some before a program begins. So it is to be called first. An error means that all goes on with fine timers; so
+// runtime has started some before a program begins. So it is to be called before anything else is begun. An error means that all goes on with fine timers; so
 // it does where the system does not know slack. Who was started with as much slack, or more, stays as it is (systemd: TimerSlackNSec).
 func CoarseTimers() error {
 	done := os.Getenv(executedAnew) == strconv.Itoa(os.Getpid())

@@ -18,6 +18,10 @@ import (
 // what it was before: its number, its arguments, its environment. One that has slack already is not executed anew, and neither is one
 // that was so already, which is told.
 func TestCoarseTimers(t *testing.T) {
+	if runs, err := strconv.Atoi(os.Getenv(coarseChild)); err == nil {
+		coarse(t, runs)
+		return
+	}
 	t.Setenv(coarseChild, "1")
 	const fine = 50 * time.Microsecond
 	for _, c := range []struct {
@@ -30,7 +34,7 @@ func TestCoarseTimers(t *testing.T) {
 		{"slack from outside", 3 * timerSlack, 3 * timerSlack, nil, "executed 1 times"},
 		{"a system that forgets", fine, fine, []string{"forgets"}, "the timers' slack of 1ms is lost when a program is executed"},
 	} {
-		args := append([]string{"-test.run=TestCoarseTimersChild"}, c.args...)
+		args := append([]string{"-test.run=^TestCoarseTimers$"}, c.args...)
 		cmd := exec.Command(os.Args[0], args...)
 		out, err := startWithSlack(cmd, c.slack)
 		if err != nil {
@@ -59,14 +63,11 @@ func startWithSlack(cmd *exec.Cmd, d time.Duration) (string, error) {
 	return string(out), err
 }
 
-// coarseChild names the variable that makes TestCoarseTimersChild the process that TestCoarseTimers looks at; it counts executions.
+// coarseChild names the variable that makes TestCoarseTimers a process that it looks at; it counts executions.
 const coarseChild = "NODE_TEST_COARSE"
 
-func TestCoarseTimersChild(t *testing.T) {
-	runs, err := strconv.Atoi(os.Getenv(coarseChild))
-	if err != nil {
-		t.Skip("a process of TestCoarseTimers")
-	}
+// coarse is such a process.
+func coarse(t *testing.T, runs int) {
 	t.Setenv(coarseChild, strconv.Itoa(runs+1)) // seen if it is executed anew
 	if os.Args[len(os.Args)-1] == "forgets" {
 		t.Setenv(executedAnew, strconv.Itoa(os.Getpid()))

@@ -18,18 +18,18 @@ import (
 	"github.com/vbauerster/mpb/v8/cwriter"
 
 	"github.com/skerrydb/skerry/client"
-	"github.com/skerrydb/skerry/cmd/node"
 	"github.com/skerrydb/skerry/internal/cli/config"
 	"github.com/skerrydb/skerry/internal/fault"
 	"github.com/skerrydb/skerry/rpc"
 )
 
 func main() {
+	a := &app{name: os.Args[0], in: os.Stdin, out: os.Stdout, err: os.Stderr, registry: settings()}
+	a.fineTimers = a.coarsen(os.Args[1:]) // a signal that was heard would be lost with the program that is left
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks to stop in order; after it the second one kills as if nobody listened.
 	context.AfterFunc(ctx, stop)
 	rpc.ShareBuffers()
-	a := &app{name: os.Args[0], in: os.Stdin, out: os.Stdout, err: os.Stderr, registry: settings(), coarsen: node.CoarseTimers}
 	os.Exit(a.run(ctx, os.Args[1:]))
 }
 
@@ -40,7 +40,8 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	registry *config.Registry
-	coarsen  func() error // makes the process's timers coarse, before it runs a node
+	// fineTimers is why the process of a node has fine timers, which it should not.
+	fineTimers error
 }
 
 // The exit codes that say more than "an error".

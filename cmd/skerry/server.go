@@ -78,8 +78,9 @@ the place of member 2:
 // nodeCmd is what the three commands that run a node have in common.
 func (a *app) nodeCmd(r role, keys []string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:  string(r),
-		Args: cobra.NoArgs,
+		Use:         string(r),
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{runsNode: ""},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := a.load(cmd)
 			if err != nil {
@@ -96,14 +97,27 @@ func (a *app) nodeCmd(r role, keys []string) *cobra.Command {
 	return cmd
 }
 
+// runsNode is the annotation of commands whose process is there for one node.
+const runsNode = "node"
+
+// coarsen makes the timers of this process coarse if it is to run a node; see node.CoarseTimers.
+func (a *app) coarsen(args []string) error {
+	cmd, _, err := a.root().Find(args)
+	if err != nil {
+		return nil // whoever runs the command says so
+	}
+	if _, ok := cmd.Annotations[runsNode]; !ok {
+		return nil
+	}
+	return node.CoarseTimers()
+}
+
 // runNode runs a node until ctx ends or it breaks.
 func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) error {
 	log, level := logger(a.err, v.Text(keyLogLevel), v.Text(keyLogFormat))
 	c.Logger, c.LogLevel, c.Version = log, level, version().Version
-	if a.coarsen != nil {
-		if err := a.coarsen(); err != nil {
-			log.Warn("timers are as fine as the system has them, which costs processor time", "err", err)
-		}
+	if a.fineTimers != nil {
+		log.Warn("timers are as fine as the system has them, which costs processor time", "err", a.fineTimers)
 	}
 	c.TuneRuntime()
 	n, err := node.Start(ctx, c)

@@ -13,7 +13,8 @@ import (
 // only when these two have moved apart, and otherwise the difference of then is added. A change of the wall clock costs a reading, and
 // changes nothing. Not seen would be a sleep as long as a step of the wall clock back in the same moment, to stepTolerance.
 //
-// Invariant: without a sleep it never goes back and never jumps, whoever reads it; a sleep moves it by its length, to readTolerance.
+// Invariant: without a sleep it never goes back and never jumps, whoever reads it; a sleep moves it by its length, to readTolerance, and
+// no reading that begins after a sleep is without it.
 type suspendClock struct {
 	clocks  clocks
 	offsets atomic.Pointer[offsets]
@@ -39,17 +40,19 @@ const (
 )
 
 func (c *suspendClock) now() Time {
-	mono, wall := c.clocks.both()
-	o := c.offsets.Load()
-	if o == nil || abs(wall-mono-o.wall) > stepTolerance {
-		o = c.look(o)
-		mono, _ = c.clocks.both()
+	for {
+		mono, wall := c.clocks.both()
+		o := c.offsets.Load()
+		if o != nil && abs(wall-mono-o.wall) <= stepTolerance {
+			return Time(mono + o.boot)
+		}
+		c.look(o)
 	}
-	return Time(mono + o.boot)
 }
 
-// look reads the system's clock and what the others are now. Of two callers who both do, the first one's differences count.
-func (c *suspendClock) look(old *offsets) *offsets {
+// look reads the system's clock and what the others are now, in the place of old. Of two callers who both do, the first one's differences
+// count; they may be from before a sleep that the other one saw, so whoever looked compares once more.
+func (c *suspendClock) look(old *offsets) {
 	o := c.read()
 	for range readTries - 1 {
 		if o.boot-o.least <= readTolerance {
@@ -62,10 +65,7 @@ func (c *suspendClock) look(old *offsets) *offsets {
 	if old != nil && o.least <= old.boot && old.least <= o.boot {
 		o.boot, o.least = old.boot, old.least // there was no sleep
 	}
-	if !c.offsets.CompareAndSwap(old, &o) {
-		return c.offsets.Load()
-	}
-	return &o
+	c.offsets.CompareAndSwap(old, &o)
 }
 
 func (c *suspendClock) read() offsets {

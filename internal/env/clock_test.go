@@ -55,6 +55,9 @@ func TestSuspendClock(t *testing.T) {
 	other := c.offsets.Load()
 	m.inLook = func() { m.slept += hour; c.look(other) } // another caller sees the end of a sleep that this one saw the beginning of
 	step("two at once", func() { m.slept += hour }, 2*hour, 2*ms, 2)
+	before := c.offsets.Load()
+	m.inLook = func() { m.slept -= hour; c.look(before); m.slept += hour } // what another caller saw before the sleep comes first
+	step("two at once, one from before", func() { m.slept += hour; m.stepped += 2 * hour }, hour, readTolerance, 3)
 }
 
 // fakeClocks are clocks that each reading moves by a microsecond.

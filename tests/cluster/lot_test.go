@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -21,15 +20,16 @@ func forLots(age time.Duration) Options {
 // waits waits until the followers of a shard know that everything is committed, and returns those, all of which keep some of it.
 func (c *Cluster) waits(d *shard.Descriptor) []shard.StoreID {
 	c.T.Helper()
-	followers, keep := c.keep(d)
-	if !keep {
-		c.T.Fatalf("a follower of %s keeps nothing", d.ID)
+	followers, without := c.keep(d)
+	if len(without) > 0 {
+		c.T.Fatalf("%v keep nothing", without)
 	}
 	return followers
 }
 
-// keep waits until the followers of a shard know that everything is committed, and reports whether each keeps some of it.
-func (c *Cluster) keep(d *shard.Descriptor) (followers []shard.StoreID, all bool) {
+// keep waits until the followers of a shard know that everything is committed, and returns those, and which of them keep
+// nothing of it.
+func (c *Cluster) keep(d *shard.Descriptor) (followers, without []shard.StoreID) {
 	c.T.Helper()
 	lead := c.Leader(d.ID)
 	followers = others(lead)
@@ -37,11 +37,11 @@ func (c *Cluster) keep(d *shard.Descriptor) (followers []shard.StoreID, all bool
 		c.WaitFor("commits on "+id.String(), func() bool {
 			return c.Status(id, d.ID).Committed == c.Status(lead, d.ID).Committed
 		})
+		if st := c.Status(id, d.ID); st.Applied.Index >= st.Committed {
+			without = append(without, id)
+		}
 	}
-	return followers, !slices.ContainsFunc(followers, func(id shard.StoreID) bool {
-		st := c.Status(id, d.ID)
-		return st.Applied.Index >= st.Committed
-	})
+	return followers, without
 }
 
 // applied waits until everything is applied on a store.
@@ -111,8 +111,8 @@ func TestWhatEndsALot(t *testing.T) {
 	c.Net.SetFilter(nil)
 	c.WaitFor("leadership to settle", func() bool { // until then it may change once more
 		mustPut(t, c, d, "settled", "2")
-		_, all := c.keep(d) // they are told a moment after the put
-		return all
+		_, without := c.keep(d) // they are told a moment after the put
+		return len(without) == 0
 	})
 
 	followers = put("large", "3")
