@@ -104,6 +104,7 @@ type Engine struct {
 	tails   tailPool
 	syncs   syncStats
 	urgency urgency
+	warm    *warmer // nil in simulated worlds, which have no threads
 	// See Options.BulkBytes.
 	ingestBytes int64
 	exciseBytes uint64
@@ -174,9 +175,13 @@ func (e *Engine) openDB(o Options, real bool) error {
 	} else {
 		e.opts.Cache = o.Cache.c
 	}
+	if real {
+		e.warm = newWarmer(e, e.opts.Cache)
+	}
 	db, err := pebble.Open(e.path(dbDir), e.opts)
 	e.opts.Cache = nil // only the database may use it from here on
 	if err != nil {
+		e.stopWarming(false)
 		return err
 	}
 	e.db = db
@@ -186,10 +191,24 @@ func (e *Engine) openDB(o Options, real bool) error {
 	if err == nil {
 		err = e.finishCreating()
 	}
-	if s := e.broken.Load(); err != nil && (s == nil || !s.stuck) {
-		_ = db.Close()
+	if err == nil && e.warm != nil {
+		err = e.warm.start()
+	}
+	if err != nil {
+		s := e.broken.Load()
+		stuck := s != nil && s.stuck
+		e.stopWarming(stuck)
+		if !stuck {
+			_ = db.Close()
+		}
 	}
 	return err
+}
+
+func (e *Engine) stopWarming(stuck bool) {
+	if e.warm != nil {
+		e.warm.close(stuck)
+	}
 }
 
 func orDefault(v, def int64) int64 {
@@ -213,8 +232,10 @@ func (e *Engine) Close() error {
 		return shard.ErrClosed
 	}
 	if s := e.broken.Load(); s != nil && s.stuck {
+		e.stopWarming(true)
 		return s.err
 	}
+	e.stopWarming(false)
 	e.closeUnfinished()
 	err := errors.Join(e.db.Close(), e.closeJournal())
 	if err == nil && e.broken.Load() == nil {

@@ -73,6 +73,7 @@ type Metrics struct {
 	CacheBytes          int64
 	CacheHits           int64
 	CacheMisses         int64
+	WarmedBlocks        int64 // looked for in the cache because they were written, see warmer
 	WriteStalls         uint64
 	Sync                SyncLatency
 }
@@ -90,6 +91,9 @@ func (e *Engine) Metrics() Metrics {
 		CompactionDebtBytes: m.Compact.EstimatedDebt, Compactions: uint64(m.Compact.Count), Flushes: uint64(m.Flush.Count),
 		WrittenBytes: m.WAL.BytesIn, CacheBytes: m.BlockCache.Size, CacheHits: m.BlockCache.Hits,
 		CacheMisses: m.BlockCache.Misses, WriteStalls: e.syncs.stalls.Load(), Sync: e.syncs.latency(),
+	}
+	if e.warm != nil {
+		out.WarmedBlocks = e.warm.blocks.Load()
 	}
 	if j := e.journal(); j != nil {
 		files, live := j.Bytes()

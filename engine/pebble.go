@@ -131,8 +131,20 @@ func (e *Engine) listener(real bool) *pebble.EventListener {
 		WriteStallEnd: func() { e.log.Warn("writes go on", "dir", e.dir) },
 	}
 	if real { // a simulated world has no threads of its own
-		l.FlushEnd = func(pebble.FlushInfo) { e.urgency.flushed() }
-		l.CompactionBegin = func(i pebble.CompactionInfo) { e.urgency.begin(&i) }
+		l.FlushEnd = func(i pebble.FlushInfo) {
+			e.urgency.flushed()
+			e.warm.wrote(i.Output...)
+		}
+		l.CompactionBegin = func(i pebble.CompactionInfo) {
+			e.urgency.begin(&i)
+			e.warm.compacting()
+		}
+		l.CompactionEnd = func(i pebble.CompactionInfo) { e.warm.compacted(&i) }
+		l.TableIngested = func(i pebble.TableIngestInfo) {
+			for _, t := range i.Tables {
+				e.warm.wrote(t.TableInfo)
+			}
+		}
 	}
 	l.EnsureDefaults(nil)
 	return l

@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,13 @@ func lowerPriority(by int) {
 	if nice, err := niceness(); err == nil {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), min(mostNice, nice+by))
 	}
+}
+
+// threadTime is how much of the processor the calling thread has used.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
+	return time.Duration(t.Nano())
 }
 
 // mostNice is as far as the system goes.

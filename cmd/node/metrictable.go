@@ -127,6 +127,7 @@ func engineMetrics() []engineMetric {
 		row(Gauge, "cache_bytes", "Bytes in the block cache.", func(m *engine.Metrics) float64 { return float64(m.CacheBytes) }),
 		row(Counter, "cache_hits_total", "Blocks found in the cache.", func(m *engine.Metrics) float64 { return float64(m.CacheHits) }),
 		row(Counter, "cache_misses_total", "Blocks not found in the cache.", func(m *engine.Metrics) float64 { return float64(m.CacheMisses) }),
+		row(Counter, "cache_warmed_total", "Blocks that were written and then brought into the cache, while it had room and nobody else wanted the processor.", func(m *engine.Metrics) float64 { return float64(m.WarmedBlocks) }),
 		row(Counter, "write_stalls_total", "Times that writes had to wait for flushes or compactions.", func(m *engine.Metrics) float64 { return float64(m.WriteStalls) }),
 	}
 }

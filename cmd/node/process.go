@@ -5,9 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent lets the heap grow to five times of what is in use before it is collected, near the memory limit to less. The
-// collector takes a fifth of a busy node's processor time at Go's own 100.
-const gcPercent = 400
+// gcPercent is GOGC until the first collection, see PaceCollector. The collector takes a fifth of a busy node's processor time at Go's
+// own 100.
+const gcPercent = 100 * garbageTimes
 
 // TuneRuntime sets Go's runtime up for a process that is there for this node. GOGC and GOMEMLIMIT win.
 func (c *Config) TuneRuntime() {
