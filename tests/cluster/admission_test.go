@@ -124,7 +124,6 @@ func TestRule18Admission(t *testing.T) {
 	if first.proposed < 8 || first.proposed > 16 {
 		t.Fatalf("%d writes of 1 MiB were proposed, 16 MiB may be uncommitted", first.proposed)
 	}
-	last := c.Status(j.lead, d.ID).Last
 	first.wait(refused, admitted-first.proposed, 0)
 	// What is in the log still counts.
 	second := j.writes(writes, refused+first.proposed)
@@ -135,7 +134,10 @@ func TestRule18Admission(t *testing.T) {
 		t.Fatalf("a put after the jam: %v", err)
 	}
 	// A log of 8 MiB is cut, which is an entry that would be taken for one of the third.
-	c.WaitFor("a short log", func() bool { return last < c.Status(j.lead, d.ID).Applied.TruncIndex+8 })
+	c.WaitFor("a short log", func() bool {
+		st := c.Status(j.lead, d.ID)
+		return st.LogBytes < 8<<20 && st.Applied.Index == st.Last
+	})
 	j.begin()
 	third := j.writes(writes, refused)
 	third.wait(refused, admitted-third.proposed, 0)
