@@ -28,6 +28,8 @@ const (
 	// longer. Beside one thread that wants the processor a piece takes ten times as long, beside other warmers two or three.
 	warmPatience = 4
 	warmPause    = 2 * time.Second
+	// warmTables is of how many tables is known that they were not read; beyond, the oldest were likely compacted since.
+	warmTables = 4096
 	// warmSpare of the cache, one part of so many, stays free.
 	warmSpare = 16
 )
@@ -120,6 +122,7 @@ func numbers(tables []pebble.TableInfo) (out []uint64) {
 func (w *warmer) add(files []uint64) {
 	w.mu.Lock()
 	w.fresh = append(w.fresh, files...)
+	w.fresh = w.fresh[max(0, len(w.fresh)-warmTables):]
 	w.mu.Unlock()
 	select {
 	case w.wake <- struct{}{}:

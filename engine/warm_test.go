@@ -104,7 +104,12 @@ func TestWarmCache(t *testing.T) {
 func TestWarmWaits(t *testing.T) {
 	e, err := Open(t.TempDir(), Options{})
 	must(t, err)
-	w := e.warm
+	// One that does nothing by itself.
+	e.warm.close(false)
+	c := NewCache(1 << 20)
+	defer c.Close()
+	w := newWarmer(e, c.c)
+	e.warm = w
 	l := e.listener(true)
 	l.CompactionBegin(pebble.CompactionInfo{Reason: "move"})
 	l.FlushEnd(pebble.FlushInfo{Output: []pebble.TableInfo{{FileNum: 1000}}})
@@ -125,6 +130,15 @@ func TestWarmWaits(t *testing.T) {
 	if file, ok := w.next(); ok {
 		t.Errorf("%d is not there and is read", file)
 	}
+	var many pebble.TableInfo
+	for i := range 3 * warmTables {
+		setNum(&many.FileNum, uint64(2000+i))
+		w.wrote(many)
+	}
+	if file, ok := w.next(); !ok || file != 2000+2*warmTables {
+		t.Errorf("of very many tables the next is %d %v", file, ok)
+	}
+	w.drop(warmTables)
 	l.CompactionBegin(pebble.CompactionInfo{})
 	l.CompactionEnd(pebble.CompactionInfo{Output: pebble.LevelInfo{Tables: []pebble.TableInfo{{FileNum: 1003}}}})
 	if file, ok := w.next(); !ok || file != 1003 || !w.read(file) { // it was replaced meanwhile
