@@ -58,10 +58,13 @@ type collectorPace struct {
 // percent is GOGC after a collection that found so many bytes in use, where caches and memtables take so many and the one before was
 // so long ago.
 func (p *collectorPace) percent(live, blocks int64, since time.Duration) int {
+	if live <= 0 {
+		return gcPercent
+	}
 	garbage := min(max(garbageTimes*(live-blocks), leastGarbage), garbageTimes*live)
 	p.heap -= p.heap * min(1, float64(since)/float64(heapHold))
 	p.heap = max(p.heap, float64(live+garbage))
-	return int(100 * (p.heap - float64(live)) / float64(max(live, 1)))
+	return int(100 * (p.heap - float64(live)) / float64(live))
 }
 
 // differs reports whether a percentage is another one by more than a tenth.

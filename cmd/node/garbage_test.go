@@ -16,7 +16,7 @@ func TestGarbage(t *testing.T) {
 		live, blocks int64
 		percent      int
 	}{
-		{"nothing was found", 0, 0, 0},
+		{"nothing was found", 0, 0, 400},
 		{"small", 30 * mib, 20 * mib, 400},
 		{"no blocks", 500 * mib, 0, 400},
 		{"few blocks", 500 * mib, 250 * mib, 200},

@@ -28,7 +28,8 @@ const (
 // written.
 func TestScrubEndsRottenStore(t *testing.T) {
 	t.Parallel()
-	c := New(t, Options{Direct: true, MemTableBytes: 1 << 20, CheckEvery: 2 * time.Second, Uncompared: true})
+	// The cache is so small that no table is read into it because it was written.
+	c := New(t, Options{Direct: true, MemTableBytes: 1 << 20, CacheBytes: 256 << 10, CheckEvery: 2 * time.Second, Uncompared: true})
 	r := &rot{Cluster: c}
 	r.fill()
 	p := r.follower()
