@@ -124,7 +124,7 @@ func (a *app) runNode(ctx context.Context, c node.Config, v *config.Values) erro
 	if err != nil {
 		return err
 	}
-	go n.PaceCollector(ctx)
+	go node.PaceCollector(ctx)
 	admin, err := startAdmin(v.Text(keyAdmin), n, log)
 	if err != nil {
 		_ = n.Close()

@@ -140,7 +140,7 @@ func (c *Child) run() int {
 		fmt.Fprintf(os.Stderr, "start: %v [%s]\n", err, fault.Of(err))
 		return 1
 	}
-	go n.PaceCollector(context.Background())
+	go node.PaceCollector(context.Background())
 	if c.Uncompared {
 		n.SetCompareEvery(0)
 	}
