@@ -24,10 +24,14 @@ const (
 	// warmPiece is how many blocks are read between two looks at whether others want the processor: some 10 ms of it, so that others
 	// are met.
 	warmPiece = 256
-	// warmPatience is how many times longer than it should a piece may take, and warmPause how long nothing is read after one that took
-	// longer. Beside one thread that wants the processor a piece takes ten times as long, beside other warmers two or three.
+	// warmLook is how long to read before it is judged whether others want the processor: less than that says nothing.
+	warmLook = 20 * time.Millisecond
+	// warmPatience is how many times longer than it should reading may take, and warmPause how many times as long nothing is read after
+	// some that took longer. Beside one thread that wants the processor it takes ten times as long, beside other warmers two or three.
 	warmPatience = 4
-	warmPause    = 2 * time.Second
+	warmPause    = 16
+	// longestPause is as long as the longest of them is.
+	longestPause = 2 * time.Second
 	// warmTables is of how many tables is known that they were not read; beyond, the oldest were likely compacted since.
 	warmTables = 4096
 	// warmSpare of the cache, one part of so many, stays free.
@@ -42,6 +46,8 @@ type warmer struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended; nil while it was not started
 	wake   chan struct{} // something was written, or a compaction has ended
+
+	pace pace // of the goroutine that reads
 
 	mu    sync.Mutex
 	fresh []uint64 // files of tables that were written and not read
@@ -213,17 +219,26 @@ func (w *warmer) read(file uint64) bool {
 			return false
 		}
 		w.blocks.Add(int64(to - i))
-		if !w.pause(yield(time.Since(wall), threadTime()-cpu)) {
+		if !w.pause(w.pace.read(time.Since(wall), threadTime()-cpu)) {
 			return false
 		}
 	}
 	return w.ctx.Err() == nil
 }
 
-// yield is how long to pause after a piece that took so long, and so much of the processor: others want that, or the disk is slow.
-func yield(wall, cpu time.Duration) time.Duration {
-	if wall > warmPatience*cpu {
-		return warmPause
+// pace is how much was read since it was judged last: how long that took, and how much of the processor.
+type pace struct{ wall, cpu time.Duration }
+
+// read is told of a piece, and says how long to pause: others want the processor, or the disk is slow.
+func (p *pace) read(wall, cpu time.Duration) time.Duration {
+	p.wall, p.cpu = p.wall+wall, p.cpu+cpu
+	if p.wall < warmLook {
+		return 0
+	}
+	all := *p
+	*p = pace{}
+	if all.wall > warmPatience*all.cpu {
+		return min(warmPause*all.wall, longestPause)
 	}
 	return 0
 }

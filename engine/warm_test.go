@@ -152,14 +152,25 @@ func TestWarmWaits(t *testing.T) {
 
 // TestWarmGivesWay: a piece that had to wait is followed by a pause.
 func TestWarmGivesWay(t *testing.T) {
-	for _, c := range []struct{ wall, cpu, pause time.Duration }{
-		{10 * time.Millisecond, 10 * time.Millisecond, 0},
-		{30 * time.Millisecond, 10 * time.Millisecond, 0}, // beside two others who give way
-		{100 * time.Millisecond, 10 * time.Millisecond, warmPause},
-		{time.Millisecond, 0, warmPause}, // not known
+	const ms = time.Millisecond
+	type piece struct{ wall, cpu, pause time.Duration }
+	for _, c := range []struct {
+		what   string
+		pieces []piece
+	}{
+		{"alone", []piece{{20 * ms, 20 * ms, 0}, {20 * ms, 15 * ms, 0}}},
+		{"beside two others who give way", []piece{{60 * ms, 20 * ms, 0}, {60 * ms, 20 * ms, 0}}},
+		{"beside one who does not", []piece{{100 * ms, 10 * ms, 1600 * ms}, {50 * ms, 5 * ms, 800 * ms}, {10 * ms, 10 * ms, 0}, {12 * ms, 10 * ms, 0}}},
+		{"beside many", []piece{{3000 * ms, 10 * ms, longestPause}}},
+		{"a small piece beside one who does not", []piece{{19 * ms, 2 * ms, 0}, {19 * ms, 2 * ms, 608 * ms}}},
+		{"small pieces that were in the cache", []piece{{ms, 0, 0}, {ms, 0, 0}, {18 * ms, 18 * ms, 0}}},
+		{"not known", []piece{{25 * ms, 0, 400 * ms}}},
 	} {
-		if got := yield(c.wall, c.cpu); got != c.pause {
-			t.Errorf("a piece of %v, %v of the processor: pause of %v, want %v", c.wall, c.cpu, got, c.pause)
+		var p pace
+		for i, r := range c.pieces {
+			if got := p.read(r.wall, r.cpu); got != r.pause {
+				t.Errorf("%s: piece %d, of %v, %v of the processor: pause of %v, want %v", c.what, i, r.wall, r.cpu, got, r.pause)
+			}
 		}
 	}
 }
