@@ -21,8 +21,7 @@ const (
 	// warmDelay is for how long nothing was flushed or compacted before what was written is read: what a flush wrote is mostly
 	// compacted at once.
 	warmDelay = time.Second
-	// warmPiece is how many blocks are read between two looks at whether others want the processor: some 10 ms of it, so that others
-	// are met.
+	// warmPiece is how many blocks are read with one iterator, between two looks at the room that there is: some 10 ms of a processor.
 	warmPiece = 256
 	// warmLook is how long to read before it is judged whether others want the processor: less than that says nothing.
 	warmLook = 20 * time.Millisecond
@@ -30,7 +29,7 @@ const (
 	// some that took longer. Beside one thread that wants the processor it takes ten times as long, beside other warmers two or three.
 	warmPatience = 4
 	warmPause    = 16
-	// longestPause is as long as the longest of them is.
+	// longestPause bounds that.
 	longestPause = 2 * time.Second
 	// warmTables is of how many tables is known that they were not read; beyond, the oldest were likely compacted since.
 	warmTables = 4096

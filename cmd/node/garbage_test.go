@@ -62,37 +62,35 @@ func TestPaceCollector(t *testing.T) {
 	t.Setenv("GOGC", "77")
 	PaceCollector(ctx) // and returns
 	t.Setenv("GOGC", "")
+	ballast := make([]byte, 512<<20) // into which nobody looks, there before the first collection that counts
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		PaceCollector(ctx)
 	}()
-	ballast := make([]byte, 512<<20) // into which nobody looks: half of it and a little more may be garbage
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		runtime.GC()
-		if p := debug.SetGCPercent(77); p != 77 {
-			if p <= 0 || p > 60 {
-				t.Errorf("GOGC is %d", p)
-			}
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("GOGC was not set")
-		}
+	if p := awaitGOGC(t, func(p int) bool { return p != 77 }); p <= 0 || p > 60 { // half of it and a little more may be garbage
+		t.Errorf("GOGC is %d", p)
 	}
 	runtime.KeepAlive(ballast)
 	pointers := make([]*int, 64<<20) // into which it looks
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		runtime.GC()
-		if p := debug.SetGCPercent(77); p > 300 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("what is looked into does not count")
-		}
-	}
+	awaitGOGC(t, func(p int) bool { return p > 300 })
 	runtime.KeepAlive(pointers)
 	cancel()
 	runtime.GC()
 	<-done
+}
+
+// awaitGOGC collects until GOGC is as wanted, and sets it to 77 each time.
+func awaitGOGC(t *testing.T, wanted func(percent int) bool) int {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		runtime.GC()
+		p := debug.SetGCPercent(77)
+		if wanted(p) {
+			return p
+		}
+		if time.Now().After(end) {
+			t.Fatalf("GOGC is %d at last", p)
+		}
+	}
 }
