@@ -145,7 +145,7 @@ var errLane = errors.New("as much as may be is under way to the store from this 
 
 // wait takes room in a lane, which the caller gives back. It returns why the effort must end instead, or nil.
 func (e *effort) wait(l *lane, room *slot, command int) error {
-	l.take(room, command, e.began, e.end)
+	l.take(room, command, e.began, e.now, e.end)
 	if room.turn == nil {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (e *effort) wait(l *lane, room *slot, command int) error {
 	if stop != nil {
 		e.note(errLane)
 		if given {
-			l.give(room, e.db.env.Now())
+			l.give(room, e.db.env.Now(), false)
 		}
 	}
 	return stop

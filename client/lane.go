@@ -7,7 +7,7 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// A lane bounds the bytes of raw writes of this client that are under way to one store. What a store cannot take would wait
+// A lane bounds the bytes of raw writes of this client that are under way to one store, by a window. What a store cannot take would wait
 // otherwise in buffers on the way, in the order in which it came, and without bound: until all of it is older than its callers'
 // patience, and the store does nothing but what nobody waits for any more. Who waits in a lane was not sent, so if it ends there it
 // is certain that nothing happened.
@@ -19,16 +19,16 @@ import (
 // INVARIANT: nobody who holds a place waits for another one. Reads, questions about attempts, and the calls of transactions, which
 // may wait in a store for each other, are not bounded.
 type lane struct {
-	env  env.Env
-	most int // bytes that may be under way, unless one write alone is more
+	env env.Env
 
-	mu    sync.Mutex
-	bytes int  // under way
-	line  slot // ring of those who wait, the oldest first; its own fields are unused
+	mu     sync.Mutex
+	window window // of the bytes that may be under way, unless one write alone is more
+	bytes  int    // under way
+	line   slot   // ring of those who wait, the oldest first; its own fields are unused
 }
 
 const (
-	// defaultWriteBuffer is some hundred milliseconds of what a store takes, and thousands of small writes.
+	// defaultWriteBuffer is what a window is at most: several times what a store gets done in queueTime.
 	defaultWriteBuffer = 4 << 20
 	// laneWriteBytes is what a write counts besides its command: what it takes on the way.
 	laneWriteBytes = 128
@@ -40,22 +40,23 @@ type slot struct {
 	bytes      int
 	half       env.Time // when half of its time is over
 	given      bool
+	since      env.Time  // when it was given
 	turn       env.Event // nil: it did not wait
 }
 
 func newLane(e env.Env, most int) *lane {
-	l := &lane{env: e, most: most}
+	l := &lane{env: e, window: newWindow(most)}
 	l.line.prev, l.line.next = &l.line, &l.line
 	return l
 }
 
 // take takes room for a command, or gets in line for it: then turn wakes who waits, and leave must say whether there is room.
-func (l *lane) take(s *slot, command int, began, end env.Time) {
+func (l *lane) take(s *slot, command int, began, now, end env.Time) {
 	s.bytes, s.half = command+laneWriteBytes, began.Add(end.Sub(began)/2)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.line.next == &l.line && l.fits(s) {
-		l.bytes, s.given = l.bytes+s.bytes, true
+		l.grant(s, now)
 		return
 	}
 	s.turn = l.env.NewEvent("lane")
@@ -63,7 +64,12 @@ func (l *lane) take(s *slot, command int, began, end env.Time) {
 	s.prev.next, s.next.prev = s, s
 }
 
-func (l *lane) fits(s *slot) bool { return l.bytes == 0 || l.bytes+s.bytes <= l.most }
+func (l *lane) fits(s *slot) bool { return l.bytes == 0 || l.bytes+s.bytes <= l.window.bytes }
+
+func (l *lane) grant(s *slot, now env.Time) {
+	l.bytes += s.bytes
+	s.given, s.since = true, now
+}
 
 // leave ends a wait, and reports whether there is room: then it is held, and give gives it back. Who was behind one that needed
 // more may go.
@@ -83,11 +89,15 @@ func (s *slot) unlink() {
 	s.prev, s.next = nil, nil
 }
 
-// give gives room back, and what is free to who waits.
-func (l *lane) give(s *slot, now env.Time) {
+// give gives room back, and what is free to who waits. ended: the store got the write done.
+func (l *lane) give(s *slot, now env.Time, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes -= s.bytes
+	if ended {
+		l.window.ended(s.bytes, now.Sub(s.since))
+	}
+	l.window.look(now, l.line.next != &l.line)
 	l.advance(now)
 }
 
@@ -102,7 +112,7 @@ func (l *lane) advance(now env.Time) {
 			return
 		}
 		next.unlink()
-		l.bytes, next.given = l.bytes+next.bytes, true
+		l.grant(next, now)
 		next.turn.Wake()
 	}
 }

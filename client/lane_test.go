@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ import (
 // inLane takes room for a write of so many bytes on the way, which has from began to end.
 func inLane(l *lane, bytes int, began, end env.Time) *slot {
 	s := &slot{}
-	l.take(s, bytes-laneWriteBytes, began, end)
+	l.take(s, bytes-laneWriteBytes, began, began, end)
 	return s
 }
 
@@ -37,7 +38,7 @@ func TestLaneOrder(t *testing.T) {
 	}
 	var order []int
 	for _, now := range []env.Time{20, 49, 60, 70} {
-		l.give(holds, now)
+		l.give(holds, now, true)
 		i := slices.IndexFunc(line, func(s *slot) bool { return s.given && !slices.Contains(order, slices.Index(line, s)) })
 		order, holds = append(order, i), line[i]
 		if holds.turn.Wait(t.Context(), time.Millisecond) != nil {
@@ -92,7 +93,7 @@ func TestLane(t *testing.T) {
 					i := rapid.IntRange(0, len(held)-1).Draw(t, "who ends")
 					s := held[i]
 					held = slices.Delete(held, i, i+1)
-					l.give(s, now)
+					l.give(s, now, true)
 				}
 			case 2:
 				if len(waiting) > 0 {
@@ -107,7 +108,7 @@ func TestLane(t *testing.T) {
 			check()
 		}
 		for len(held) > 0 {
-			l.give(held[0], now)
+			l.give(held[0], now, true)
 			held = held[1:]
 			move()
 			check()
@@ -168,5 +169,74 @@ func TestFullLane(t *testing.T) {
 	wg.Wait()
 	if l := db.lanes.lane(1); l.bytes != 0 || l.line.next != &l.line {
 		t.Errorf("%d bytes are under way at the end", l.bytes)
+	}
+}
+
+// TestWaitedInLane: a write that waited names what is known when its turn comes, and goes to who leads then.
+func TestWaitedInLane(t *testing.T) {
+	hang := make(chan struct{})
+	type sent struct {
+		to    shard.StoreID
+		since uint64
+	}
+	var mu sync.Mutex
+	writes := make(map[byte]sent)
+	c := &slowConn{}
+	c.routes.Routes = []beat.Route{parseRoute("s2 - m 1.1 leader=1 term=5 applied=100"), parseRoute("s3 m - 1.1 leader=1 term=5 applied=100")}
+	c.call = func(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply {
+		if req.Kind == call.Write {
+			cmd, err := raw.DecodeCommand(req.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			writes[userOf(cmd.Ops[0].Key)[0]] = sent{to, req.Since}
+			first := len(writes) == 1
+			mu.Unlock()
+			if first {
+				<-hang
+			}
+		}
+		return call.Reply{Term: 5, Applied: 900, Body: (&raw.Result{Failed: -1}).Append(nil)}
+	}
+	db := openSlow(t, c, WithWriteBuffer(laneWriteBytes+1100))
+	var wg sync.WaitGroup
+	put := func(k string) {
+		wg.Go(func() {
+			if err := db.Put(context.Background(), []byte(k), make([]byte, 1000)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waiting := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			l, got := db.lanes.lane(1), 0
+			l.mu.Lock()
+			for s := l.line.next; s != &l.line; s = s.next {
+				got++
+			}
+			full := l.bytes > 0
+			l.mu.Unlock()
+			if full && got == n {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d wait, want %d", got, n)
+			}
+		}
+	}
+	put("a")
+	waiting(0)
+	put("b")
+	waiting(1)
+	put("x")
+	waiting(2)
+	db.routes.heard(3, fakeReplica(3, 2), 6, 300) // another store leads the other shard
+	close(hang)
+	wg.Wait()
+	want := map[byte]sent{'a': {1, 100}, 'b': {1, 900}, 'x': {2, 300}}
+	if !maps.Equal(writes, want) {
+		t.Errorf("sent %v, want %v", writes, want)
 	}
 }

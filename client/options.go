@@ -43,8 +43,9 @@ func WithRetryBudget(d time.Duration) Option {
 	return openOption(func(c *config) { c.budget = d })
 }
 
-// WithWriteBuffer bounds the bytes of raw puts and deletes of this DB that are under way to one store. What comes on top waits its
-// turn without having been sent; one write of any size goes if there is no other. The default is 4 MiB.
+// WithWriteBuffer bounds the bytes of raw puts and deletes of this DB that are under way to one store; mostly it is less, namely what
+// the store gets done in some 50 ms. What comes on top waits its turn without having been sent; one write of any size goes if there is
+// no other. The default is 4 MiB.
 func WithWriteBuffer(bytes int) Option {
 	return openOption(func(c *config) { c.room = bytes })
 }

@@ -19,7 +19,8 @@ const goneAfter = 3
 type write struct {
 	e     *effort
 	t     *target
-	body  []byte
+	cmd   *raw.Command
+	body  []byte // its encoding; nil: nothing was sent yet
 	state writeState
 
 	rt route
@@ -36,7 +37,7 @@ type write struct {
 // write executes a command in the one shard that holds t, at most once. It returns errOutgrown if the part must be cut
 // again, and else an *Error.
 func (e *effort) write(t *target, cmd *raw.Command) (raw.Result, error) {
-	w := write{e: e, t: t, body: cmd.Append(nil)}
+	w := write{e: e, t: t, cmd: cmd}
 	for w.state != done {
 		if err := writeTable.Turn(&w.state, w.step(), e.db.coverage); err != nil {
 			return raw.Result{}, e.fail(ErrAmbiguous, err)
@@ -111,15 +112,22 @@ func (w *write) send() writeEvent {
 	}
 	lane := w.e.db.lanes.lane(to.Store)
 	var room slot
-	if stop := w.e.wait(lane, &room, len(w.body)); stop != nil {
+	if stop := w.e.wait(lane, &room, w.cmd.Bytes()); stop != nil {
 		return w.stop(stop)
+	}
+	if room.turn != nil && !w.still(to) {
+		lane.give(&room, w.e.db.env.Now(), false)
+		return refused
+	}
+	if w.body == nil {
+		w.body = w.cmd.Append(nil)
 	}
 	// INVARIANT: every attempt has an id of its own.
 	w.req = call.Request{Kind: call.Write, Shard: w.rt.desc.ID, Epoch: w.rt.desc.Epoch, Term: w.rt.term, Since: w.rt.applied,
 		Op: call.OpID{Client: w.e.db.client, Seq: w.e.db.seq.Add(1)}, Body: w.body}
 	w.missing, w.verdict = 0, nil
 	rep := w.e.call(to, addr, &w.req, w.patience())
-	lane.give(&room, w.e.db.env.Now())
+	lane.give(&room, w.e.db.env.Now(), rep.Err == nil)
 	if rep.Err == nil {
 		return w.result(&rep)
 	}
@@ -136,6 +144,17 @@ func (w *write) send() writeEvent {
 		return w.stop(stop)
 	}
 	return refused
+}
+
+// still takes what is known of the shard now that the write has waited: an applied index of before may be older than what the leader
+// answers for. It reports whether the same replica leads the same shard.
+func (w *write) still(to shard.Replica) bool {
+	rt, ok := w.e.db.routes.get(w.rt.desc.ID)
+	if !ok || rt.leader.ID != to.ID || rt.desc.Epoch != w.rt.desc.Epoch || rt.term == 0 || rt.applied == 0 {
+		return false
+	}
+	w.rt = rt
+	return true
 }
 
 // patience is how long an attempt is waited for: a quarter of what is left is kept for asking what became of it.

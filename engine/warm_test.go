@@ -51,7 +51,7 @@ func calm(t *testing.T, w *warmer, blocks int64) {
 func TestWarmCache(t *testing.T) {
 	dir := t.TempDir()
 	open := func(cache int64) *Engine {
-		e, err := Open(dir, Options{CacheBytes: cache})
+		e, err := Open(dir, Options{CacheBytes: cache, MemTableBytes: cache / 8})
 		must(t, err)
 		return e
 	}
@@ -96,6 +96,16 @@ func TestWarmCache(t *testing.T) {
 	calm(t, e.warm, 0)
 	if n := e.Metrics().WarmedBlocks - before; n > 64 {
 		t.Errorf("%d blocks were brought into a cache for 64", n)
+	}
+	mustClose(t, e)
+
+	// Memtables have their room in the cache too, and what they leave of this one is nothing.
+	e, err := Open(t.TempDir(), Options{CacheBytes: 1 << 20, MemTableBytes: 8 << 20})
+	must(t, err)
+	writeRows(t, e, 0, 8)
+	calm(t, e.warm, 0)
+	if n := e.Metrics().WarmedBlocks; n != 0 {
+		t.Errorf("%d blocks were brought into a cache that memtables take all of", n)
 	}
 	mustClose(t, e)
 }

@@ -20,7 +20,7 @@ const (
 
 // Append appends the encoding of c: what call.Request.Body of a raw write holds, and the log after it.
 func (c *Command) Append(b []byte) []byte {
-	b = slices.Grow(b, c.encodedBytes())
+	b = slices.Grow(b, c.Bytes())
 	b = append(b, KindRaw, commandVersion)
 	b = codec.AppendUvarint(b, uint64(len(c.Conditions)))
 	for i := range c.Conditions {
@@ -33,8 +33,8 @@ func (c *Command) Append(b []byte) []byte {
 	return b
 }
 
-// encodedBytes is about how many bytes Append appends.
-func (c *Command) encodedBytes() int {
+// Bytes is how many bytes Append appends, and a few more.
+func (c *Command) Bytes() int {
 	n := 8
 	for i := range c.Conditions {
 		n += len(c.Conditions[i].Key) + len(c.Conditions[i].Value) + 8
