@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/rate"
 )
 
 // A window is how many bytes of writes may be under way to one store. More than the store gets done in a short while does not make
@@ -25,8 +26,7 @@ type window struct {
 	began    env.Time      // when this look did
 	waited   bool          // somebody waited then
 	done     int           // bytes that ended well in it
-	rates    [windowLooks]float64
-	next     int
+	rates    rate.Recent   // of bytes
 }
 
 const (
@@ -34,8 +34,6 @@ const (
 	windowFloor = 512 << 10
 	// windowLook is how long bytes are counted for one rate: some fsyncs of a slow disk.
 	windowLook = 200 * time.Millisecond
-	// windowLooks is how many rates are remembered. The largest counts: a store that once paused is not slower.
-	windowLooks = 4
 	// windowGrowth is how many times larger a window is after a look, at most.
 	windowGrowth = 2
 	// queueTime is how long a write waits for others on the way and in a store, about.
@@ -59,13 +57,7 @@ func (w *window) look(now env.Time, waits bool) {
 		return
 	}
 	if w.waited && waits {
-		w.rates[w.next] = float64(w.done) / passed.Seconds()
-		w.next = (w.next + 1) % windowLooks
-		fastest := 0.0
-		for _, r := range w.rates {
-			fastest = max(fastest, r)
-		}
-		fits := int(fastest * (w.shortest + queueTime).Seconds())
+		fits := int(w.rates.Add(int64(w.done), passed) * (w.shortest + queueTime).Seconds())
 		w.bytes = min(max(windowFloor, min(fits, windowGrowth*w.bytes)), w.most)
 	}
 	w.began, w.waited, w.done = now, waits, 0

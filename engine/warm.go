@@ -77,7 +77,7 @@ func (w *warmer) start() error {
 			files = append(files, uint64(tables[i].BackingSSTNum))
 		}
 	}
-	if int64(bytes) > w.free()-w.memtables() {
+	if int64(bytes) > w.free() {
 		files = nil
 	}
 	w.add(files)
@@ -208,10 +208,9 @@ func (w *warmer) readAll() {
 func (w *warmer) read(file uint64) bool {
 	// One that is damaged, or was compacted meanwhile, is not this one's business: whoever reads it or checks it (Scrub) says so.
 	ends, _ := w.e.blockEnds(file)
-	memtables := w.memtables()
 	for i, to := 0, 0; i < len(ends); i = to {
 		to = min(i+warmPiece, len(ends))
-		if w.free()-memtables < int64(to-i)*blockBytes {
+		if w.free() < int64(to-i)*blockBytes {
 			return false
 		}
 		wall, cpu := time.Now(), threadTime()
@@ -255,16 +254,11 @@ func (w *warmer) pause(d time.Duration) bool {
 	}
 }
 
-// memtables is how much of the cache Pebble keeps free for them: those that it has, and those that it has for later.
-func (w *warmer) memtables() int64 {
-	m := &w.e.db.Metrics().MemTable
-	return int64(m.Size + m.ZombieSize)
-}
-
-// free is how many bytes may yet go into the cache, if memtables take nothing of it.
+// free is how many bytes may yet go into the cache. Pebble keeps room free in it for memtables: those that it has, and those that it has
+// for later.
 func (w *warmer) free() int64 {
-	most := w.cache.MaxSize()
-	return most - most/warmSpare - w.cache.Size()
+	most, m := w.cache.MaxSize(), &w.e.db.Metrics().MemTable
+	return most - most/warmSpare - int64(m.Size+m.ZombieSize) - w.cache.Size()
 }
 
 // seek goes to where some of a table's blocks end, which brings those in. It looks no further than to the end of the next block, however

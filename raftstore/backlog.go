@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/internal/rate"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -27,11 +28,10 @@ type backlog struct {
 	limit atomic.Int64  // what held may be
 	most  time.Duration // that a write may wait for others; see Options.MaxQueueTime
 
-	// The ticker's own: the rates of the last looks, the newest at next-1.
+	// The ticker's own.
 	at    env.Time
 	seen  int64
-	rates [backlogLooks]float64 // bytes per second
-	next  int
+	rates rate.Recent // of bytes
 }
 
 const (
@@ -39,8 +39,6 @@ const (
 	backlogFloor = 4 << 20
 	// backlogLook is how long writes are counted for one rate. Several fsyncs of a slow disk are in it.
 	backlogLook = 300 * time.Millisecond
-	// backlogLooks is how many rates are remembered. The largest counts: a store that has less to do is not slower.
-	backlogLooks = 4
 	// backlogShardPart is which part of the bound one shard gets: the others go on while it has no quorum.
 	backlogShardPart = 2
 )
@@ -80,15 +78,9 @@ func (b *backlog) look(now env.Time) {
 	}
 	ended := b.ended.Load()
 	if passed < 2*backlogLook {
-		b.rates[b.next] = float64(ended-b.seen) / passed.Seconds()
-		b.next = (b.next + 1) % backlogLooks
+		b.limit.Store(max(backlogFloor, int64(b.rates.Add(ended-b.seen, passed)*b.most.Seconds())))
 	}
 	b.at, b.seen = now, ended
-	fastest := 0.0
-	for _, r := range b.rates {
-		fastest = max(fastest, r)
-	}
-	b.limit.Store(max(backlogFloor, int64(fastest*b.most.Seconds())))
 }
 
 // queues reports whether a call waits behind others for the log of its shard, and for nothing else: what waits for a lock

@@ -31,6 +31,7 @@ var rules = []rule{
 	{pkg: "internal/bug"},
 	{pkg: "internal/budget", may: []string{"internal/invariant"}},
 	{pkg: "internal/buffer"},
+	{pkg: "internal/rate", pure: true},
 	{pkg: "internal/codec", pure: true},
 	{pkg: "internal/invariant", pure: true},
 	{pkg: "internal/fsm", pure: true},
@@ -50,13 +51,13 @@ var rules = []rule{
 	{pkg: "raftstore/group", may: []string{"internal/bug", "shard", "internal/codec", "internal/invariant"}, pure: true},
 	{pkg: "raftstore/apply", may: []string{"internal/bug", "internal/version", "shard", "shard/call", "shard/raw", "shard/mvcc", "internal/codec"}, pure: true},
 	{pkg: "raftstore/load", may: []string{"shard", "shard/beat"}, pure: true},
-	{pkg: "raftstore", may: []string{"internal/bug", "internal/fsm", "internal/version", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "engine", "raftstore/group", "raftstore/apply", "raftstore/load", "internal/budget", "internal/buffer", "internal/env", "internal/codec", "internal/invariant"}},
+	{pkg: "raftstore", may: []string{"internal/bug", "internal/fsm", "internal/version", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "engine", "raftstore/group", "raftstore/apply", "raftstore/load", "internal/budget", "internal/buffer", "internal/rate", "internal/env", "internal/codec", "internal/invariant"}},
 	{pkg: "placement/tso", pure: true},
 	{pkg: "placement/operator", may: []string{"internal/bug", "internal/fsm", "shard"}, pure: true},
 	{pkg: "placement/schedule", may: []string{"shard", "placement/operator"}, pure: true},
 	{pkg: "placement", may: []string{"internal/bug", "internal/fsm", "internal/version", "internal/setting", "shard", "shard/raw", "shard/beat", "placement/operator", "placement/schedule", "placement/tso", "internal/env", "internal/codec"}},
 	{pkg: "rpc", may: []string{"internal/fault", "internal/version", "internal/setting", "shard", "shard/call", "shard/beat", "proto", "internal/budget", "internal/buffer", "internal/env", "internal/codec"}},
-	{pkg: "client", may: []string{"internal/bug", "internal/fault", "internal/setting", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "rpc", "proto", "internal/env", "internal/codec"}},
+	{pkg: "client", may: []string{"internal/bug", "internal/fault", "internal/setting", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "rpc", "proto", "internal/env", "internal/rate", "internal/codec"}},
 }
 
 // doors names the packages through which a heavy library may be reached.
