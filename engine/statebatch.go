@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/skerrydb/skerry/engine/keys"
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -77,7 +78,7 @@ func (o *stateOp) keyIn(buf []byte) []byte { return buf[o.key:o.val] }
 
 // Set writes a value. k and v are copied.
 func (b *StateBatch) Set(k shard.Key, v []byte) {
-	start := len(b.buf)
+	start := b.begin(len(k) + len(v))
 	b.buf = keys.AppendData(b.buf, k)
 	b.put(start, v, false)
 }
@@ -96,7 +97,7 @@ func (b *StateBatch) Scratch(n int) []byte {
 
 // Delete removes a key.
 func (b *StateBatch) Delete(k shard.Key) {
-	start := len(b.buf)
+	start := b.begin(len(k))
 	b.buf = keys.AppendData(b.buf, k)
 	b.put(start, nil, true)
 }
@@ -106,16 +107,25 @@ func (b *StateBatch) DeleteRange(r shard.Range) { b.deleteSpan(keys.DataSpan(r))
 
 // setKey and deleteKey write any physical key.
 func (b *StateBatch) setKey(k, v []byte) {
-	start := len(b.buf)
+	start := b.begin(len(k) + len(v))
 	b.buf = append(b.buf, k...)
 	b.put(start, v, false)
 }
 
 func (b *StateBatch) deleteKey(k []byte) {
-	start := len(b.buf)
+	start := b.begin(len(k))
 	b.buf = append(b.buf, k...)
 	b.put(start, nil, true)
 }
+
+// begin makes room in buf for a logical key and its value, n bytes, and returns where the key begins.
+func (b *StateBatch) begin(n int) (start int) {
+	b.buf = buffer.Batches.Grow(b.buf, n+keyExtra)
+	return len(b.buf)
+}
+
+// keyExtra is how much longer than a logical key a physical one is: kind, and the timestamp of a version.
+const keyExtra = 16
 
 // put adds an operation on the key that was just appended to buf.
 func (b *StateBatch) put(start int, v []byte, del bool) {
@@ -159,7 +169,7 @@ func (b *StateBatch) deleteSpan(s keys.Span) {
 // flush moves ops to b in the order of keys; of several operations on one key only the last.
 func (b *StateBatch) flush() {
 	if b.b == nil {
-		b.b = b.e.db.NewBatchWithSize(len(b.buf) + 16*len(b.ops) + 64)
+		b.b = b.e.db.NewBatchWithSize(len(b.buf)+16*len(b.ops)+64, pebble.WithMaxRetainedSizeBytes(maxPebbleBatch))
 	}
 	order := func(x, y stateOp) int {
 		if c := keys.Compare(x.keyIn(b.buf), y.keyIn(b.buf)); c != 0 {
@@ -380,6 +390,9 @@ type stateBuffers struct {
 	stored []byte
 }
 
+// maxPebbleBatch bounds what Pebble keeps of a batch for the next one. It is let go of when nobody needs one for two collections.
+const maxPebbleBatch = 4 << 20
+
 // maxSpareState bounds what is kept of one batch.
 const maxSpareState = 1 << 20
 
@@ -393,7 +406,11 @@ func (b *StateBatch) Close() {
 	if b.b != nil {
 		_ = b.b.Close()
 	}
-	if cap(b.buf) > 0 && cap(b.buf) <= maxSpareState {
+	switch n := cap(b.buf); {
+	case n > maxSpareState:
+		large := b.buf
+		buffer.Batches.Put(&large)
+	case n > 0:
 		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0], b.stored})
 	}
 	b.b, b.buf, b.ops, b.stored = nil, nil, nil, nil

@@ -10,7 +10,8 @@ import (
 // Bounds of one tail. Followers are fed from it; one that lags further reads from the database.
 const (
 	tailEntriesMax = 512
-	tailBytesMax   = 1 << 20
+	// A tail may take an equal part of the pool, within these: a log of large values that is written fast has megabytes under way.
+	tailBytesMin, tailBytesMax = 1 << 20, 8 << 20
 	// tailEntryBytes is what an entry costs besides its data: the message, its pointed-to fields, the slice slot.
 	tailEntryBytes = 192
 )
@@ -34,8 +35,9 @@ type tailPool struct {
 	limit int64
 	used  atomic.Int64 // bytes of all tails; written under mu, read anywhere
 
-	mu   sync.Mutex
-	root tail // of the ring of non-empty tails; root.next is the most recently appended
+	mu    sync.Mutex
+	count int  // of the ring
+	root  tail // of the ring of non-empty tails; root.next is the most recently appended
 }
 
 func entryBytes(e *pb.Entry) int { return len(e.GetData()) + tailEntryBytes }
@@ -63,7 +65,8 @@ func (p *tailPool) append(t *tail, entries []*pb.Entry) {
 	}
 	t.entries = append(t.entries, entries...)
 	p.bump(t)
-	for len(t.entries) > 1 && (len(t.entries) > tailEntriesMax || t.bytes > tailBytesMax) {
+	most := min(max(tailBytesMin, int(p.limit)/p.count), tailBytesMax)
+	for len(t.entries) > 1 && (len(t.entries) > tailEntriesMax || t.bytes > most) {
 		p.dropFront(t, 1)
 	}
 	for p.used.Load() > p.limit && p.root.prev != t {
@@ -166,6 +169,7 @@ func (p *tailPool) maybeUnlink(t *tail) {
 	if t.next != nil {
 		t.prev.next, t.next.prev = t.next, t.prev
 		t.prev, t.next = nil, nil
+		p.count--
 	}
 }
 
@@ -179,6 +183,8 @@ func (p *tailPool) bump(t *tail) {
 	}
 	if t.next != nil {
 		t.prev.next, t.next.prev = t.next, t.prev
+	} else {
+		p.count++
 	}
 	t.prev, t.next = &p.root, p.root.next
 	t.prev.next, t.next.prev = t, t

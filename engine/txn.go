@@ -234,28 +234,28 @@ type txnBatch StateBatch
 
 // SetLock implements mvcc.Writer.
 func (b *txnBatch) SetLock(k shard.Key, v []byte) {
-	start := len(b.buf)
+	start := (*StateBatch)(b).begin(len(k) + len(v))
 	b.buf = keys.AppendLock(b.buf, k)
 	(*StateBatch)(b).put(start, v, false)
 }
 
 // DeleteLock implements mvcc.Writer.
 func (b *txnBatch) DeleteLock(k shard.Key) {
-	start := len(b.buf)
+	start := (*StateBatch)(b).begin(len(k))
 	b.buf = keys.AppendLock(b.buf, k)
 	(*StateBatch)(b).put(start, nil, true)
 }
 
 // SetVersion implements mvcc.Writer.
 func (b *txnBatch) SetVersion(k shard.Key, ts mvcc.Timestamp, v []byte) {
-	start := len(b.buf)
+	start := (*StateBatch)(b).begin(len(k) + len(v))
 	b.buf = keys.AppendVersion(b.buf, k, uint64(ts))
 	(*StateBatch)(b).put(start, v, false)
 }
 
 // DeleteVersion implements mvcc.Writer.
 func (b *txnBatch) DeleteVersion(k shard.Key, ts mvcc.Timestamp) {
-	start := len(b.buf)
+	start := (*StateBatch)(b).begin(len(k))
 	b.buf = keys.AppendVersion(b.buf, k, uint64(ts))
 	(*StateBatch)(b).put(start, nil, true)
 }

@@ -45,7 +45,7 @@ func (o *outbox) add(s *Store, id shard.ID, m *raftpb.Message) {
 	if f.buf == nil {
 		f.buf = (*buffer.Frames.Get(max(f.last, minFrameBytes)))[:0]
 	}
-	f.buf = group.AppendMessage(f.buf, id, m)
+	f.buf = group.AppendMessage(buffer.Frames.Grow(f.buf, group.MessageRoom(m)), id, m)
 	if len(f.buf) >= maxFrameBytes {
 		f.flush(s)
 	}

@@ -147,7 +147,14 @@ func (s *callStream) call(ctx context.Context, w *waiter, one *call.Request, man
 		s.waiting[first+uint64(i)] = place{w, i}
 	}
 	s.mu.Unlock()
-	s.send(one != nil && one.Lazy, func(b []byte) []byte {
+	n := len(many) * requestBytes
+	if one != nil {
+		n = requestBytes + len(one.Body)
+	}
+	for _, req := range many {
+		n += len(req.Body)
+	}
+	s.send(one != nil && one.Lazy, n, func(b []byte) []byte {
 		if one != nil {
 			return call.AppendRequest(b, first, one)
 		}
@@ -194,13 +201,16 @@ func (p place) took(rep *call.Reply) *waiter {
 	return p.w
 }
 
-// send has a request sent: with the next one, if it is lazy, or after lazyWait.
-func (s *callStream) send(lazy bool, f func(b []byte) []byte) {
+// requestBytes is about what a request takes in a frame besides its body.
+const requestBytes = 64
+
+// send has some n bytes of requests sent: with the next one, if they are lazy, or after lazyWait.
+func (s *callStream) send(lazy bool, n int, f func(b []byte) []byte) {
 	if !lazy {
-		s.out.add(f)
+		s.out.add(n, f)
 		return
 	}
-	if timer, _ := s.out.addLazy(f); timer {
+	if timer, _ := s.out.addLazy(n, f); timer {
 		s.calls.env.Go("lazy-call", func() {
 			_ = s.calls.env.Sleep(s.calls.ctx, lazyWait)
 			s.out.flush()

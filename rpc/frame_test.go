@@ -29,7 +29,7 @@ func item(g *gather, c byte, n, bodied int) []byte {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.addLocked(func(b []byte) []byte {
+	g.addLocked(n+1, func(b []byte) []byte {
 		if b = append(b, 'h'); end.data == nil {
 			b = append(b, all...)
 		}

@@ -32,14 +32,14 @@ type gather struct {
 // lazyWait is how long an item that is in no hurry waits for company.
 const lazyWait = time.Millisecond
 
-// add appends an item by f to the open frame. It reports false if the sender is gone.
-func (g *gather) add(f func(b []byte) []byte) bool {
+// add appends an item of some n bytes by f to the open frame. It reports false if the sender is gone.
+func (g *gather) add(n int, f func(b []byte) []byte) bool {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
 		return false
 	}
-	first := g.addLocked(f, body{})
+	first := g.addLocked(n, f, body{})
 	g.mu.Unlock()
 	if first {
 		g.wake.Wake()
@@ -49,18 +49,18 @@ func (g *gather) add(f func(b []byte) []byte) bool {
 
 // addLocked is add under mu, of a gather that is not closed. It reports whether the sender must be woken. What the item ends
 // with may be a body, which then is the frame's.
-func (g *gather) addLocked(f func(b []byte) []byte, end body) bool {
-	g.appendLocked(f, end)
+func (g *gather) addLocked(n int, f func(b []byte) []byte, end body) bool {
+	g.appendLocked(n, f, end)
 	first := !g.woken
 	g.woken = true
 	return first
 }
 
-func (g *gather) appendLocked(f func(b []byte) []byte, end body) {
+func (g *gather) appendLocked(n int, f func(b []byte) []byte, end body) {
 	if g.open == nil {
 		g.open = &frame{bytes: (*buffer.Frames.Get(g.last))[:0]}
 	}
-	g.open.bytes = f(g.open.bytes)
+	g.open.bytes = f(buffer.Frames.Grow(g.open.bytes, n))
 	if end.data != nil {
 		end.at = len(g.open.bytes)
 		g.open.bodies = append(g.open.bodies, end)
@@ -74,13 +74,13 @@ func (g *gather) appendLocked(f func(b []byte) []byte, end body) {
 }
 
 // addLazy is add of an item that is in no hurry. If timer, the caller calls flush after lazyWait.
-func (g *gather) addLazy(f func(b []byte) []byte) (timer, ok bool) {
+func (g *gather) addLazy(n int, f func(b []byte) []byte) (timer, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return false, false
 	}
-	g.appendLocked(f, body{})
+	g.appendLocked(n, f, body{})
 	timer = !g.woken && !g.timed
 	g.timed = g.timed || timer
 	return timer, true

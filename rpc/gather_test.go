@@ -33,12 +33,12 @@ func TestLazyRidesAlong(t *testing.T) {
 		}
 	}
 
-	timer, ok := g.addLazy(item('a'))
-	again, _ := g.addLazy(item('b'))
+	timer, ok := g.addLazy(1, item('a'))
+	again, _ := g.addLazy(1, item('b'))
 	if !timer || !ok || again || woken() {
 		t.Fatalf("timer %v, ok %v; a second timer %v; or somebody was woken", timer, ok, again)
 	}
-	g.add(item('c'))
+	g.add(1, item('c'))
 	if !woken() {
 		t.Fatal("nobody was woken for what is in a hurry")
 	}
@@ -47,20 +47,20 @@ func TestLazyRidesAlong(t *testing.T) {
 		t.Fatal("woken for nothing")
 	}
 
-	if timer, _ = g.addLazy(item('d')); !timer {
+	if timer, _ = g.addLazy(1, item('d')); !timer {
 		t.Fatal("no timer")
 	}
 	if g.flush(); !woken() {
 		t.Fatal("what nobody came after is not sent")
 	}
 	frames("d")
-	g.add(item('e'))
-	if timer, _ = g.addLazy(item('f')); timer {
+	g.add(1, item('e'))
+	if timer, _ = g.addLazy(1, item('f')); timer {
 		t.Fatal("a timer although the sender is awake")
 	}
 	frames("ef")
 	g.close()
-	if _, ok := g.addLazy(item('g')); ok {
+	if _, ok := g.addLazy(1, item('g')); ok {
 		t.Fatal("taken after the end")
 	}
 }

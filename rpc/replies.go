@@ -83,9 +83,9 @@ func (r *replies) Complete(id uint64, rep *call.Reply) {
 // answerLocked adds an answer. A long body is not copied.
 func (r *replies) answerLocked(id uint64, rep *call.Reply) (first bool) {
 	if len(rep.Body) >= bodyBytes {
-		return r.addLocked(func(b []byte) []byte { return call.AppendReplyHead(b, id, rep) }, body{data: rep.Body, room: rep.Room})
+		return r.addLocked(replyBytes, func(b []byte) []byte { return call.AppendReplyHead(b, id, rep) }, body{data: rep.Body, room: rep.Room})
 	}
-	first = r.addLocked(func(b []byte) []byte { return call.AppendReply(b, id, rep) }, body{})
+	first = r.addLocked(replyBytes+len(rep.Body), func(b []byte) []byte { return call.AppendReply(b, id, rep) }, body{})
 	if room := rep.Room; room != nil {
 		buffer.Frames.Put(&room)
 	}

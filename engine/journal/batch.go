@@ -3,8 +3,8 @@ package journal
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/codec"
 )
 
@@ -70,14 +70,15 @@ func (b *Batch) grow(l *log) {
 	for _, r := range l.refs {
 		n += int(r.n) + binary.MaxVarintLen32
 	}
-	b.buf = slices.Grow(b.buf, n)
+	b.buf = buffer.Batches.Grow(b.buf, n)
 }
 
-// Entry returns room for the value of the next entry, n bytes, to be filled before anything else is added.
+// Entry returns room for the value of the next entry, n bytes of whatever, to be filled before anything else is added.
 func (b *Batch) Entry(n int) []byte {
+	b.buf = buffer.Batches.Grow(b.buf, n+binary.MaxVarintLen32)
 	b.buf = binary.AppendUvarint(b.buf, uint64(n))
 	off := len(b.buf)
-	b.buf = append(b.buf, make([]byte, n)...)
+	b.buf = b.buf[:off+n]
 	b.spans = append(b.spans, span{uint32(off), uint32(n)})
 	b.items[len(b.items)-1].to = len(b.spans)
 	return b.buf[off : off+n : off+n]
@@ -97,6 +98,8 @@ const maxSpareBatch = 1 << 20
 // Reset empties the batch.
 func (b *Batch) Reset() {
 	if cap(b.buf) > maxSpareBatch {
+		large := b.buf
+		buffer.Batches.Put(&large)
 		b.buf = nil
 	}
 	b.buf, b.items, b.spans = b.buf[:0], b.items[:0], b.spans[:0]

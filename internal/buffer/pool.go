@@ -1,5 +1,5 @@
 // Package buffer keeps buffers of bytes for whoever fills and empties them by the ten thousand: messages of gRPC, frames
-// between stores.
+// between stores and clients, batches of writes.
 package buffer
 
 import (
@@ -44,6 +44,25 @@ func (p *Pool) Put(b *[]byte) {
 	}
 }
 
-// Frames are what stores say to each other: made by raftstore, given back by the transport once they are sent. A frame that
+// Grow returns b with room for n more bytes. If b has too little, that is another buffer, from here, of at least twice the room, and b's
+// goes here: nobody else may hold it.
+func (p *Pool) Grow(b []byte, n int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	return p.larger(b, max(len(b)+n, 2*cap(b)))
+}
+
+func (p *Pool) larger(b []byte, room int) []byte {
+	l := (*p.Get(room))[:len(b)]
+	copy(l, b)
+	p.Put(&b)
+	return l
+}
+
+// Batches are what gathers in a pass of a worker, to be written at once. Who has more in the end than is worth keeping puts it back.
+var Batches Pool
+
+// Frames are what stores and clients say to each other: made by who says it, given back by the transport once they are sent. A frame that
 // is not given back is collected as anything else.
 var Frames Pool

@@ -1,6 +1,9 @@
 package buffer
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 // TestPool: a buffer has the length that was asked for, whatever was put back before, and at most twice the room.
 func TestPool(t *testing.T) {
@@ -18,5 +21,38 @@ func TestPool(t *testing.T) {
 			odd := make([]byte, n+n*large/4)
 			p.Put(&odd)
 		}
+	}
+}
+
+// TestGrow: what a buffer holds stays what it was while it grows, also when others scribble over all that came back; and it is given back.
+func TestGrow(t *testing.T) {
+	p := new(Pool)
+	var b, want []byte
+	for i := range 300 {
+		n := i * 7 % 5000
+		before := cap(b)
+		if b = p.Grow(b, n); cap(b)-len(b) < n {
+			t.Fatalf("room for %d of %d bytes", cap(b)-len(b), n)
+		}
+		if before > 0 && cap(b) != before && cap(b) < 2*before {
+			t.Fatalf("from %d to %d bytes", before, cap(b))
+		}
+		scribble := p.Get(max(before, 1))
+		clear((*scribble)[:cap(*scribble)])
+		for range n {
+			b, want = append(b, byte(i)), append(want, byte(i))
+		}
+	}
+	if !bytes.Equal(b, want) {
+		t.Fatal("it holds something else")
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		var b []byte
+		for range 100 {
+			b = append(p.Grow(b, 100), make([]byte, 100)...)
+		}
+		p.Put(&b)
+	}); n > 20 {
+		t.Fatalf("%.0f allocations to gather 10,000 bytes in rooms that are there", n)
 	}
 }

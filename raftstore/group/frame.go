@@ -62,6 +62,21 @@ func AppendMessage(b []byte, id shard.ID, m *pb.Message) []byte {
 	return b
 }
 
+// The room that a message and an entry take in a frame, besides what entries hold; those with snapshots take more.
+const (
+	messageRoom = 128
+	entryRoom   = 16
+)
+
+// MessageRoom is about how many bytes AppendMessage appends.
+func MessageRoom(m *pb.Message) int {
+	n := messageRoom + entryRoom*len(m.GetEntries())
+	for _, e := range m.GetEntries() {
+		n += len(e.GetData())
+	}
+	return n
+}
+
 func appendBody(b []byte, id shard.ID, m *pb.Message) []byte {
 	for _, v := range [...]uint64{uint64(id), m.GetTo(), m.GetFrom(), m.GetTerm(), m.GetLogTerm(), m.GetIndex(), m.GetCommit()} {
 		b = codec.AppendUvarint(b, v)
