@@ -273,6 +273,49 @@ func TestTailBound(t *testing.T) {
 	}
 }
 
+// TestTailPart: a log may have an equal part of what all tails may take, between 1 and 8 MiB, as long as others have theirs.
+func TestTailPart(t *testing.T) {
+	const mib = 1 << 20
+	p := tailPool{limit: 20 * mib}
+	var tails [40]tail
+	next := make([]uint64, len(tails))
+	write := func(i, times int) {
+		for range times {
+			next[i]++
+			index := next[i]
+			p.append(&tails[i], []*pb.Entry{{Index: &index, Data: make([]byte, mib/4)}})
+		}
+	}
+	holds := func(i, least, most int) {
+		t.Helper()
+		if n := tails[i].bytes; n < least || n > most {
+			t.Fatalf("log %d of %d has %.2f MiB in memory", i, p.count, float64(n)/mib)
+		}
+	}
+	write(0, 100)
+	holds(0, 7*mib, 8*mib)
+	for range 40 {
+		for i := range 5 {
+			write(i, 1)
+		}
+	}
+	holds(0, 3*mib, 4*mib)
+	holds(4, 3*mib, 4*mib)
+	for i := range tails {
+		write(i, 1)
+	}
+	write(0, 100)
+	holds(0, mib*3/4, mib)
+	for i := range tails[1:] {
+		p.clear(&tails[1+i])
+	}
+	write(0, 100)
+	holds(0, 7*mib, 8*mib)
+	if p.clear(&tails[0]); p.count != 0 || p.used.Load() != 0 {
+		t.Fatalf("%d logs and %d bytes are left", p.count, p.used.Load())
+	}
+}
+
 // TestLogErrorsAreExact: raft compares these errors with ==.
 func TestLogErrorsAreExact(t *testing.T) {
 	e := openMem(t, vfs.NewMem())
