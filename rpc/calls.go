@@ -147,22 +147,16 @@ func (s *callStream) call(ctx context.Context, w *waiter, one *call.Request, man
 		s.waiting[first+uint64(i)] = place{w, i}
 	}
 	s.mu.Unlock()
-	n := len(many) * requestBytes
 	if one != nil {
-		n = requestBytes + len(one.Body)
+		s.send(one.Lazy, requestBytes+len(one.Body), func(b []byte) []byte { return call.AppendRequest(b, first, one) })
+	} else {
+		s.send(false, bytesOf(many), func(b []byte) []byte {
+			for i, req := range many {
+				b = call.AppendRequest(b, first+uint64(i), req)
+			}
+			return b
+		})
 	}
-	for _, req := range many {
-		n += len(req.Body)
-	}
-	s.send(one != nil && one.Lazy, n, func(b []byte) []byte {
-		if one != nil {
-			return call.AppendRequest(b, first, one)
-		}
-		for i, req := range many {
-			b = call.AppendRequest(b, first+uint64(i), req)
-		}
-		return b
-	})
 	if err := w.done.Wait(ctx, 0); err != nil {
 		s.giveUp(first, w, err)
 		return false
@@ -203,6 +197,15 @@ func (p place) took(rep *call.Reply) *waiter {
 
 // requestBytes is about what a request takes in a frame besides its body.
 const requestBytes = 64
+
+// bytesOf is about what requests take in a frame.
+func bytesOf(reqs []*call.Request) int {
+	n := requestBytes * len(reqs)
+	for _, req := range reqs {
+		n += len(req.Body)
+	}
+	return n
+}
 
 // send has some n bytes of requests sent: with the next one, if they are lazy, or after lazyWait.
 func (s *callStream) send(lazy bool, n int, f func(b []byte) []byte) {

@@ -50,7 +50,11 @@ func (b *Batch) Append(shard uint64, l Life, first uint64, n int) {
 	b.buf = binary.AppendUvarint(b.buf, uint64(n))
 }
 
+// itemBytes is the most that an item takes besides the values of its entries: its kind, and six numbers.
+const itemBytes = 1 + 6*binary.MaxVarintLen64
+
 func (b *Batch) begin(kind byte, shard uint64, l Life) {
+	b.buf = buffer.Batches.Grow(b.buf, headerLen+itemBytes)
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, headerLen)...)
 	}
