@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"bytes"
+
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -62,13 +64,13 @@ func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 // and not into the frame.
 func (f *frame) pieces(out mem.BufferSlice) mem.BufferSlice {
 	own := f.bytes
-	bytes := mem.NewBuffer(&own, &buffer.Frames)
-	defer bytes.Free()
+	whole := mem.NewBuffer(&own, &buffer.Frames)
+	defer whole.Free()
 	at := 0
 	for i := range f.bodies {
 		b := &f.bodies[i]
 		if b.at > at {
-			out = append(out, bytes.Slice(at, b.at))
+			out = append(out, whole.Slice(at, b.at))
 		}
 		at = b.at
 		if b.room == nil {
@@ -81,7 +83,7 @@ func (f *frame) pieces(out mem.BufferSlice) mem.BufferSlice {
 		room.Free()
 	}
 	if at < len(f.bytes) {
-		out = append(out, bytes.Slice(at, len(f.bytes)))
+		out = append(out, whole.Slice(at, len(f.bytes)))
 	}
 	return out
 }
@@ -103,10 +105,16 @@ func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.CodecV2.Unmarshal(data, v)
 }
 
+// usualParts is for how many buffers of gRPC's a frame is put together without making room for the list of them.
+const usualParts = 64
+
 // frameData is what the message of a stream holds, a copy. It reports false if there is more in it than that.
 func frameData(data mem.BufferSlice) ([]byte, bool) {
-	all := make([]byte, data.Len())
-	data.CopyTo(all)
+	parts := make([][]byte, 0, usualParts)
+	for _, b := range data {
+		parts = append(parts, b.ReadOnlyData())
+	}
+	all := bytes.Join(parts, nil) // unlike make, it does not clear what is copied over
 	if len(all) == 0 {
 		return nil, true
 	}
