@@ -393,9 +393,6 @@ type stateBuffers struct {
 // maxPebbleBatch bounds what Pebble keeps of a batch for the next one. It is let go of when nobody needs one for two collections.
 const maxPebbleBatch = 4 << 20
 
-// maxSpareState bounds what is kept of one batch.
-const maxSpareState = 1 << 20
-
 // Close gives up the batch, committed or not.
 func (b *StateBatch) Close() {
 	if b.closed {
@@ -406,12 +403,8 @@ func (b *StateBatch) Close() {
 	if b.b != nil {
 		_ = b.b.Close()
 	}
-	switch n := cap(b.buf); {
-	case n > maxSpareState:
-		large := b.buf
-		buffer.Batches.Put(&large)
-	case n > 0:
-		b.e.spareState.Store(&stateBuffers{b.buf[:0], b.ops[:0], b.stored})
+	if buf := buffer.Batches.Keep(b.buf, buffer.SpareBatch); cap(buf) > 0 {
+		b.e.spareState.Store(&stateBuffers{buf, b.ops[:0], b.stored})
 	}
 	b.b, b.buf, b.ops, b.stored = nil, nil, nil, nil
 }

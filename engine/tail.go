@@ -7,7 +7,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
-// Bounds of one tail. Followers are fed from it; one that lags further reads from the database.
+// Bounds of one tail. Followers are fed from it; one that lags further reads from the disk.
 const (
 	tailEntriesMax = 512
 	// A tail may take an equal part of the pool, within these: a log of large values that is written fast has megabytes under way.

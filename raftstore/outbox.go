@@ -43,7 +43,7 @@ func (o *outbox) add(s *Store, id shard.ID, m *raftpb.Message) {
 	}
 	f := o.frame(to, isUrgent(m))
 	if f.buf == nil {
-		f.buf = (*buffer.Frames.Get(max(f.last, minFrameBytes)))[:0]
+		f.buf = buffer.Frames.Grow(nil, max(f.last, minFrameBytes))
 	}
 	f.buf = group.AppendMessage(buffer.Frames.Grow(f.buf, group.MessageRoom(m)), id, m)
 	if len(f.buf) >= maxFrameBytes {

@@ -53,8 +53,7 @@ func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 	head = protowire.AppendVarint(head, uint64(f.len()))
 	if len(f.bodies) == 0 && len(f.bytes) <= copiedBytes {
 		all := append(append(make([]byte, 0, len(head)+len(f.bytes)), head...), f.bytes...)
-		own := f.bytes
-		buffer.Frames.Put(&own)
+		buffer.Frames.Give(f.bytes)
 		return mem.BufferSlice{mem.SliceBuffer(all)}, nil
 	}
 	return f.pieces(append(make(mem.BufferSlice, 0, 2+2*len(f.bodies)), mem.SliceBuffer(head))), nil

@@ -58,7 +58,7 @@ func (g *gather) addLocked(n int, f func(b []byte) []byte, end body) bool {
 
 func (g *gather) appendLocked(n int, f func(b []byte) []byte, end body) {
 	if g.open == nil {
-		g.open = &frame{bytes: (*buffer.Frames.Get(g.last))[:0]}
+		g.open = &frame{bytes: buffer.Frames.Grow(nil, g.last)}
 	}
 	g.open.bytes = f(buffer.Frames.Grow(g.open.bytes, n))
 	if end.data != nil {

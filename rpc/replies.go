@@ -86,8 +86,8 @@ func (r *replies) answerLocked(id uint64, rep *call.Reply) (first bool) {
 		return r.addLocked(replyBytes, func(b []byte) []byte { return call.AppendReplyHead(b, id, rep) }, body{data: rep.Body, room: rep.Room})
 	}
 	first = r.addLocked(replyBytes+len(rep.Body), func(b []byte) []byte { return call.AppendReply(b, id, rep) }, body{})
-	if room := rep.Room; room != nil {
-		buffer.Frames.Put(&room)
+	if rep.Room != nil {
+		buffer.Frames.Give(rep.Room)
 	}
 	return first
 }

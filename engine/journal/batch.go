@@ -96,17 +96,9 @@ func (b *Batch) Empty() bool { return len(b.items) == 0 }
 // Len is the length of the record.
 func (b *Batch) Len() int { return len(b.buf) }
 
-// maxSpareBatch bounds the buffer that Reset keeps.
-const maxSpareBatch = 1 << 20
-
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	if cap(b.buf) > maxSpareBatch {
-		large := b.buf
-		buffer.Batches.Put(&large)
-		b.buf = nil
-	}
-	b.buf, b.items, b.spans = b.buf[:0], b.items[:0], b.spans[:0]
+	b.buf, b.items, b.spans = buffer.Batches.Keep(b.buf, buffer.SpareBatch), b.items[:0], b.spans[:0]
 }
 
 // errPayload is the error of a record that is whole and makes no sense.

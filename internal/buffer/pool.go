@@ -44,6 +44,18 @@ func (p *Pool) Put(b *[]byte) {
 	}
 }
 
+// Give is Put for who holds a slice. The pool keeps the pointer that Put is given, so that must not be one to the owner's own slice.
+func (p *Pool) Give(b []byte) { p.Put(&b) }
+
+// Keep empties a buffer that its owner uses again. One with room for more than most bytes is put back instead: then it returns nil.
+func (p *Pool) Keep(b []byte, most int) []byte {
+	if cap(b) > most {
+		p.Give(b)
+		return nil
+	}
+	return b[:0]
+}
+
 // Grow returns b with room for n more bytes. If b has too little, that is another buffer, from here, of at least twice the room, and b's
 // goes here: nobody else may hold it.
 func (p *Pool) Grow(b []byte, n int) []byte {
@@ -56,12 +68,15 @@ func (p *Pool) Grow(b []byte, n int) []byte {
 func (p *Pool) larger(b []byte, room int) []byte {
 	l := (*p.Get(room))[:len(b)]
 	copy(l, b)
-	p.Put(&b)
+	p.Give(b)
 	return l
 }
 
-// Batches are what gathers in a pass of a worker, to be written at once. Who has more in the end than is worth keeping puts it back.
+// Batches are what gathers in a pass of a worker, to be written at once. Who has more than SpareBatch in the end puts it back.
 var Batches Pool
+
+// SpareBatch is how many bytes a batch keeps room for from one pass to the next.
+const SpareBatch = 1 << 20
 
 // Frames are what stores and clients say to each other: made by who says it, given back by the transport once they are sent. A frame that
 // is not given back is collected as anything else.

@@ -56,3 +56,17 @@ func TestGrow(t *testing.T) {
 		t.Fatalf("%.0f allocations to gather 10,000 bytes in rooms that are there", n)
 	}
 }
+
+// TestKeep: room for as much as is allowed stays with its owner, more goes to the pool.
+func TestKeep(t *testing.T) {
+	p := new(Pool)
+	if b := p.Keep(append(make([]byte, 0, 1000), 'x'), 1000); len(b) != 0 || cap(b) != 1000 {
+		t.Fatalf("%d bytes, room for %d", len(b), cap(b))
+	}
+	if b := p.Keep(make([]byte, 1001), 1000); b != nil {
+		t.Fatalf("room for %d is kept", cap(b))
+	}
+	if b := p.Keep(nil, 1000); b != nil {
+		t.Fatal("room out of nothing")
+	}
+}
