@@ -5,74 +5,65 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/skerrydb/skerry/internal/env"
 )
 
-// TestReadAhead: the first page is fetched alone, from the second on one more than was taken, in order and one at a time; an
-// error comes after what was fetched before it; whoever stops ends the fetch that is under way.
-func TestReadAhead(t *testing.T) {
-	const pages = 5
+// TestFetchAhead: pages come in order, each fetched once, and as many wait as may; an error comes after what was fetched before it, and
+// nothing is fetched after it or the last page; the end of the context ends the fetch that is under way.
+func TestFetchAhead(t *testing.T) {
+	const pages = 6
 	bad := errors.New("bad")
 	for _, c := range []struct {
 		name string
+		deep int
 		fail int // the page that cannot be fetched; 0: none
-		stop int // after so many pages; 0: never
 		want []int
 	}{
-		{"all", 0, 0, []int{1, 2, 3, 4, 5}},
-		{"an error", 4, 0, []int{1, 2, 3}},
-		{"one page", 0, 1, []int{1}},
-		{"stopped", 0, 3, []int{1, 2, 3}},
+		{"one waits", 1, 0, []int{1, 2, 3, 4, 5, 6}},
+		{"two wait", 2, 0, []int{1, 2, 3, 4, 5, 6}},
+		{"an error", 2, 4, []int{1, 2, 3}},
 	} {
-		begun, ended := make(chan int, pages+1), make(chan error, 1)
-		n := 0
-		fetch := func(ctx context.Context) (int, bool, error) {
-			n++
-			begun <- n
-			if c.stop > 1 && n == c.stop+1 {
-				<-ctx.Done()
-				ended <- ctx.Err()
-				return 0, false, ctx.Err()
-			}
-			if n == c.fail {
-				return 0, false, bad
-			}
-			return n, n < pages, nil
-		}
-		var got []int
-		var failed error
-		for page, err := range readAhead(context.Background(), env.Real{}, fetch) {
-			if err != nil {
-				failed = err
-				break
-			}
-			got = append(got, page)
-			<-begun // this one
-			if page == 1 && len(begun) > 0 {
-				t.Errorf("%s: a second page was fetched for a scan that may need one", c.name)
-			}
-			if page > 1 && page < pages {
-				next := <-begun // while this one is looked at
-				begun <- next
-			}
-			if page == c.stop {
-				break
-			}
-		}
-		if !slices.Equal(got, c.want) || (failed != nil) != (c.fail > 0) {
-			t.Errorf("%s: pages %v, error %v", c.name, got, failed)
-		}
-		if c.stop > 1 {
-			select {
-			case err := <-ended:
-				if !errors.Is(err, context.Canceled) {
-					t.Errorf("%s: the fetch ended with %v", c.name, err)
+		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			a := fetchAhead(context.Background(), env.Real{}, c.deep, func(context.Context) (int, bool, error) {
+				if n++; n == c.fail {
+					return 0, false, bad
 				}
-			case <-time.After(10 * time.Second):
-				t.Errorf("%s: what nobody waits for is still being fetched", c.name)
+				return n, n < pages, nil
+			})
+			last := pages
+			if c.fail > 0 {
+				last = c.fail
 			}
-		}
+			var got []int
+			var err error
+			for more := true; more; {
+				synctest.Wait()
+				if want := min(len(got)+c.deep, last); n != want {
+					t.Errorf("%s: %d pages were fetched after %d were taken, want %d", c.name, n, len(got), want)
+				}
+				var page int
+				if page, more, err = a.next(c.deep); err == nil {
+					got = append(got, page)
+				}
+			}
+			synctest.Wait()
+			if !slices.Equal(got, c.want) || (err != nil) != (c.fail > 0) || n != last {
+				t.Errorf("%s: pages %v, error %v, %d fetched", c.name, got, err, n)
+			}
+		})
 	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		a := fetchAhead(ctx, env.Real{}, 1, func(ctx context.Context) (int, bool, error) {
+			<-ctx.Done()
+			return 0, false, ctx.Err()
+		})
+		cancel()
+		if _, more, err := a.next(1); more || !errors.Is(err, context.Canceled) {
+			t.Errorf("the fetch ended with %v, more %v", err, more)
+		}
+	})
 }

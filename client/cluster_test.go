@@ -40,6 +40,7 @@ func TestOverGRPC(t *testing.T) {
 	t.Run("ttl", func(t *testing.T) { testTTL(t, ctx, db) })
 	t.Run("batches", func(t *testing.T) { testBatches(t, ctx, db) })
 	t.Run("ranges", func(t *testing.T) { testRanges(t, ctx, db) })
+	t.Run("long scans", func(t *testing.T) { testLongScans(t, ctx, db) })
 	t.Run("admin", func(t *testing.T) { testAdmin(t, ctx, db) })
 }
 

@@ -31,6 +31,7 @@
 //
 // Two tasks run while a DB is open; Close ends both. "client-watch" owns the stream of routes and sleeps between two of
 // them. "client-scopes" ends attempts that take too long; it rests while nothing is under way. A call over several
-// shards starts up to maxParallel-1 more ("client-part") for as long as it lasts. Everything that blocks does so in
+// shards starts up to maxParallel-1 more ("client-part") for as long as it lasts, a scan one for each shard that it reads ahead
+// ("client-ahead"). Everything that blocks does so in
 // internal/env, without a mutex held, so the simulator runs this package as it is.
 package client

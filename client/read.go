@@ -52,21 +52,28 @@ func (e *effort) load(k shard.Key) error {
 // read sends a query until somebody answers it. Reads have no effect, so whatever went wrong is simply tried again. It
 // returns errOutgrown if the part must be cut again, and else an *Error.
 func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
+	rep, err := e.fetch(t, &call.Request{Kind: call.Read, Follower: follower, Body: body})
+	return rep.Body, err
+}
+
+// fetch is read with the whole reply. It says in the request to which shard that goes.
+func (e *effort) fetch(t *target, req *call.Request) (call.Reply, error) {
 	for {
 		var rt route
-		to, addr, ok, err := e.goal(t, follower, &rt)
+		to, addr, ok, err := e.goal(t, req.Follower, &rt)
 		if err != nil {
-			return nil, err
+			return call.Reply{}, err
 		}
 		if !ok {
 			continue
 		}
-		rep := e.call(to, addr, &call.Request{Kind: call.Read, Shard: rt.desc.ID, Epoch: rt.desc.Epoch, Follower: follower, Body: body}, e.share(e.limit))
+		req.Shard, req.Epoch = rt.desc.ID, rt.desc.Epoch
+		rep := e.call(to, addr, req, e.share(e.limit))
 		if rep.Err == nil {
-			return rep.Body, nil
+			return rep, nil
 		}
-		if err := e.refused(&rt, to, rep.Err, &follower); err != nil {
-			return nil, err
+		if err := e.refused(&rt, to, rep.Err, &req.Follower); err != nil {
+			return call.Reply{}, err
 		}
 	}
 }

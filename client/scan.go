@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"sync"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/raw"
 )
 
@@ -16,8 +19,9 @@ const (
 	maxPageRows   = 4096
 )
 
-// Scan yields the keys of a range in order, across shards, a page at a time; the next page is fetched meanwhile. An error ends it. Keys and values are the
-// caller's; one that is kept keeps its page in memory.
+// Scan yields the keys of a range in order, across shards, a page at a time; the next page is fetched meanwhile, and of a long scan pages of
+// the next shard as well. An error ends it. Keys and values are the caller's, unless he gives ReuseRows; one that is kept keeps its page in
+// memory.
 //
 // A key that exists throughout the scan appears exactly once. A page is a linearizable read of its part of one shard;
 // the scan as a whole is no view of one moment.
@@ -32,28 +36,48 @@ func (db *DB) ReverseScan(ctx context.Context, r Range, opts ...ScanOption) iter
 
 func (db *DB) scan(ctx context.Context, r Range, reverse bool, opts []ScanOption) iter.Seq2[KV, error] {
 	return func(yield func(KV, error) bool) {
-		c := cursor{db: db, rest: r.whole(), reverse: reverse, rows: firstPageRows}
+		w := walk{cursor: cursor{db: db, rest: r.whole(), reverse: reverse, rows: firstPageRows}}
 		for _, opt := range opts {
-			opt.applyScan(&c.o)
+			opt.applyScan(&w.o)
 		}
-		if err := c.check(r); err != nil {
+		if err := w.check(r); err != nil {
 			yield(KV{}, err)
 			return
 		}
 		if r.empty() {
 			return
 		}
-		for rows, err := range readAhead(ctx, db.env, c.page) {
+		for p, err := range w.pages(ctx) {
 			if err != nil {
 				yield(KV{}, err)
 				return
 			}
-			for i := range rows {
-				if !yield(KV{Key: rows[i].Key.User(), Value: rows[i].Value}, nil) {
+			for i := range p.rows {
+				if !yield(KV{Key: p.rows[i].Key.User(), Value: p.rows[i].Value}, nil) {
 					return
 				}
 			}
+			p.giveBack()
 		}
+	}
+}
+
+// page is some rows of a scan, in order.
+type page struct {
+	rows []raw.Row // of pageRows
+	room []byte    // of buffer.Frames: all rows lie in it, and nobody keeps one; nil: none
+}
+
+// pageRows are rows of pages before.
+var pageRows sync.Pool
+
+// giveBack ends the use of a page, and of the keys and values that it has lent.
+func (p *page) giveBack() {
+	clear(p.rows) // what they point to may be kept, or not
+	rows := p.rows[:0]
+	pageRows.Put(&rows)
+	if p.room != nil {
+		buffer.Frames.Give(p.room)
 	}
 }
 
@@ -84,7 +108,7 @@ func (c *cursor) name() string {
 }
 
 // page reads the next page and moves on. It says whether there is another one.
-func (c *cursor) page(ctx context.Context) (rows []raw.Row, more bool, err error) {
+func (c *cursor) page(ctx context.Context) (p page, more bool, err error) {
 	q := raw.Query{Kind: raw.Scan, Range: c.rest, Reverse: c.reverse, KeysOnly: c.o.keysOnly, Limit: c.rows, MaxBytes: pageBytes}
 	if c.o.pageBytes > 0 {
 		q.MaxBytes = c.o.pageBytes
@@ -92,25 +116,37 @@ func (c *cursor) page(ctx context.Context) (rows []raw.Row, more bool, err error
 	if c.o.limit > 0 {
 		q.Limit = min(q.Limit, c.o.limit-c.fetched)
 	}
-	t := target{first: c.rest.Start}
-	if c.reverse {
-		t = target{first: c.rest.End, before: true}
-	}
+	t := c.target()
 	e := c.db.begin(ctx, c.name(), t.first)
-	body, err := e.read(&t, q.Append(nil), c.o.follower)
+	rep, err := e.fetch(&t, &call.Request{Kind: call.Read, Follower: c.o.follower, Lend: c.o.reuse, Body: q.Append(nil)})
 	if err != nil {
-		return nil, false, err
+		return page{}, false, err
 	}
-	a, err := e.answer(body)
-	if err != nil {
-		return nil, false, err
+	var a raw.Answer
+	if rows, ok := pageRows.Get().(*[]raw.Row); ok {
+		a.Rows = *rows
 	}
-	if more, err = c.advance(a); err != nil {
-		return nil, false, e.fail(ErrInvalid, err)
+	if err := a.Decode(rep.Body); err != nil {
+		return page{}, false, e.unreadable(err)
+	}
+	if more, err = c.advance(&a); err != nil {
+		return page{}, false, e.fail(ErrInvalid, err)
 	}
 	c.rows = min(2*c.rows, maxPageRows)
 	c.fetched += len(a.Rows)
-	return a.Rows, more && (c.o.limit == 0 || c.fetched < c.o.limit), nil
+	p.rows = a.Rows
+	if c.o.reuse {
+		p.room = rep.Room
+	}
+	return p, more && (c.o.limit == 0 || c.fetched < c.o.limit), nil
+}
+
+// target is where the rest begins.
+func (c *cursor) target() target {
+	if c.reverse {
+		return target{first: c.rest.End, before: true}
+	}
+	return target{first: c.rest.Start}
 }
 
 // advance cuts what a page covers off the rest, and says whether there is more. A page that covers nothing would be asked for

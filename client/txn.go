@@ -28,7 +28,7 @@ type Txn struct {
 	forUpdate Timestamp // the largest that locks were taken with, as far as it is known here
 	locked    bool      // it asked for pessimistic locks
 	primary   shard.Key // of the pessimistic locks, the first that was taken
-	buf       buffer
+	buf       txnBuffer
 	reads     *readSet // what was read, of a serializable transaction; else nil
 	kept      *kept    // while its locks are kept alive
 	lost      bool     // a call of it met a conflict

@@ -26,17 +26,19 @@ type pending struct {
 	delta int64  // writeAdd
 }
 
-// buffer is what a transaction writes and which keys it has locked, by key.
-type buffer struct {
+// txnBuffer is what a transaction writes and which keys it has locked, by key.
+type txnBuffer struct {
 	writes map[string]pending
 	held   map[string]bool // pessimistic locks, also those that may have been taken
 	bytes  int
 }
 
-func newBuffer() buffer { return buffer{writes: make(map[string]pending), held: make(map[string]bool)} }
+func newBuffer() txnBuffer {
+	return txnBuffer{writes: make(map[string]pending), held: make(map[string]bool)}
+}
 
 // put replaces what is meant for k.
-func (b *buffer) put(k shard.Key, p pending) {
+func (b *txnBuffer) put(k shard.Key, p pending) {
 	old, ok := b.writes[string(k)]
 	if ok {
 		b.bytes -= len(k) + len(old.value)
@@ -46,7 +48,7 @@ func (b *buffer) put(k shard.Key, p pending) {
 }
 
 // add adds to what is meant for k. It reports false if that is no counter.
-func (b *buffer) add(k shard.Key, delta int64) bool {
+func (b *txnBuffer) add(k shard.Key, delta int64) bool {
 	old, ok := b.writes[string(k)]
 	switch {
 	case !ok || old.kind == writeTouch:
@@ -64,7 +66,7 @@ func (b *buffer) add(k shard.Key, delta int64) bool {
 }
 
 // touch locks k without a write, if none is meant.
-func (b *buffer) touch(k shard.Key) {
+func (b *txnBuffer) touch(k shard.Key) {
 	if _, ok := b.writes[string(k)]; !ok {
 		b.put(k, pending{kind: writeTouch})
 	}
@@ -106,7 +108,7 @@ type entry struct {
 }
 
 // within are the writes in a range, in order.
-func (b *buffer) within(r shard.Range) []entry {
+func (b *txnBuffer) within(r shard.Range) []entry {
 	var out []entry
 	// in any order: sorted below
 	for k, p := range b.writes {
@@ -119,7 +121,7 @@ func (b *buffer) within(r shard.Range) []entry {
 }
 
 // mutations is what the transaction's commit writes, in the order of keys. There are no more writeAdds.
-func (b *buffer) mutations() []mvcc.Mutation {
+func (b *txnBuffer) mutations() []mvcc.Mutation {
 	var out []mvcc.Mutation
 	// in any order: sorted below
 	for k, p := range b.writes {
@@ -145,7 +147,7 @@ func (b *buffer) mutations() []mvcc.Mutation {
 }
 
 // heldKeys are the keys with pessimistic locks, in order.
-func (b *buffer) heldKeys() []shard.Key {
+func (b *txnBuffer) heldKeys() []shard.Key {
 	var out []shard.Key
 	// in any order: sorted below
 	for k := range b.held {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 	kvv1 "github.com/skerrydb/skerry/proto/skerry/kv/v1"
 	"github.com/skerrydb/skerry/shard"
@@ -95,6 +97,8 @@ type callStream struct {
 	key   streamKey
 	out   gather
 
+	lent atomic.Int32 // calls under way that give back what they get
+
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]place // of replies, by the id of the request
@@ -110,7 +114,8 @@ type waiter struct {
 	// Under the stream's mu.
 
 	reps []call.Reply
-	left int // that are waited for
+	left int  // that are waited for
+	lend bool // the replies' rooms are given back
 }
 
 // place is where a reply goes.
@@ -142,11 +147,15 @@ func (s *callStream) call(ctx context.Context, w *waiter, one *call.Request, man
 	}
 	first := s.next + 1
 	s.next += uint64(len(reps))
-	w.reps, w.left = reps, len(reps)
+	w.reps, w.left, w.lend = reps, len(reps), one != nil && one.Lend
 	for i := range reps {
 		s.waiting[first+uint64(i)] = place{w, i}
 	}
 	s.mu.Unlock()
+	if w.lend {
+		s.lent.Add(1)
+		defer s.lent.Add(-1)
+	}
 	if one != nil {
 		s.send(one.Lazy, requestBytes+len(one.Body), func(b []byte) []byte { return call.AppendRequest(b, first, one) })
 	} else {
@@ -263,29 +272,43 @@ func (s *callStream) what() string { return fmt.Sprintf("call %s at %s", s.key.s
 
 // receive hands replies to their waiters until the stream ends.
 func (s *callStream) receive(stream kvv1.KV_StreamClient) {
+	in := received{lent: &s.lent}
 	for {
-		f, err := stream.Recv()
-		if err != nil {
+		if err := stream.RecvMsg(&in); err != nil {
 			s.fail(fromStatus(s.calls.ctx, err, stream.Trailer(), s.what()))
 			return
 		}
-		err = call.DecodeReplies(f.GetData(), func(id uint64, rep *call.Reply) error {
-			s.mu.Lock()
-			var w *waiter
-			if p, ok := s.waiting[id]; ok {
-				delete(s.waiting, id)
-				w = p.took(rep)
-			}
-			s.mu.Unlock()
-			if w != nil {
-				w.done.Wake()
-			}
+		first := true
+		err := call.DecodeReplies(in.data, func(id uint64, rep *call.Reply) error {
+			s.answered(id, rep, in.whole(rep.Body, first))
+			first = false
 			return nil
 		})
 		if err != nil {
 			s.fail(fmt.Errorf("%s: malformed reply: %w", s.what(), shard.ErrUnavailable))
 			return
 		}
+	}
+}
+
+// answered hands a reply to who waits for it, and the buffer that it fills, if there is one, to who gives it back.
+func (s *callStream) answered(id uint64, rep *call.Reply, room []byte) {
+	s.mu.Lock()
+	p, ok := s.waiting[id]
+	var last *waiter
+	if ok {
+		delete(s.waiting, id)
+		if p.w.lend {
+			rep.Room, room = room, nil
+		}
+		last = p.took(rep)
+	}
+	s.mu.Unlock()
+	if last != nil {
+		last.done.Wake()
+	}
+	if !ok && room != nil {
+		buffer.Frames.Give(room)
 	}
 }
 

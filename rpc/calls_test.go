@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -49,6 +51,57 @@ func TestCallsCarry(t *testing.T) {
 	rep := calls.Call(testContext(t), srv.addr, 1009, &call.Request{Kind: call.Read})
 	if !errors.Is(rep.Err, shard.ErrUnavailable) {
 		t.Errorf("a store that is not there: %v", rep.Err)
+	}
+}
+
+// TestCallsLend: who gives back what he gets has it alone until then, and in a buffer if it is long; whoever does not keeps it for ever.
+func TestCallsLend(t *testing.T) {
+	srv := serve(t, "127.0.0.1:0", func(s *Server) { s.AddStore(newTestStore(1001)) })
+	calls := newTestCalls(t, newConns(t))
+	var wg sync.WaitGroup
+	var lent atomic.Int32
+	for i := range 16 {
+		wg.Go(func() {
+			for n := range 40 {
+				req := &call.Request{Kind: call.Read, Lend: i%2 == 0, Body: bytes.Repeat([]byte{byte(i)}, 1+(i*40+n)*97)}
+				rep := calls.Call(testContext(t), srv.addr, 1001, req)
+				switch room := rep.Room; {
+				case !bytes.Equal(rep.Body, req.Body):
+					t.Errorf("%d bytes of %d came back as %d: %v", len(req.Body), i, len(rep.Body), rep.Err)
+				case !req.Lend:
+					if room != nil {
+						t.Error("a buffer for who gives nothing back")
+					}
+					defer func() {
+						if !bytes.Equal(rep.Body, req.Body) {
+							t.Errorf("%d bytes of %d are something else by now", len(req.Body), i)
+						}
+					}()
+				case room != nil:
+					lent.Add(1)
+					if &room[len(room)-1] != &rep.Body[len(rep.Body)-1] {
+						t.Error("the answer is not the end of its buffer")
+					}
+					time.Sleep(time.Millisecond)
+					if !bytes.Equal(rep.Body, req.Body) {
+						t.Errorf("%d bytes of %d are something else before they were given back", len(req.Body), i)
+					}
+					for at := range room {
+						room[at] = 0xff
+					}
+					buffer.Frames.Give(room)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if lent.Load() == 0 {
+		t.Error("no answer came in a buffer")
+	}
+	for _, s := range calls.streams {
+		if n := s.lent.Load(); n != 0 {
+			t.Errorf("%d calls are still thought to be under way", n)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"sync/atomic"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
@@ -100,6 +101,16 @@ func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 			m.Data = b
 			return nil
 		}
+	case *received:
+		if m.take(data) {
+			return nil
+		}
+		var f kvv1.Frame
+		if err := c.CodecV2.Unmarshal(data, &f); err != nil {
+			return err
+		}
+		*m = received{lent: m.lent, data: f.GetData()}
+		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)
 }
@@ -109,11 +120,18 @@ const usualParts = 64
 
 // frameData is what the message of a stream holds, a copy. It reports false if there is more in it than that.
 func frameData(data mem.BufferSlice) ([]byte, bool) {
-	parts := make([][]byte, 0, usualParts)
+	return content(bytes.Join(parts(data, make([][]byte, 0, usualParts)), nil)) // unlike make, it does not clear what is copied over
+}
+
+func parts(data mem.BufferSlice, out [][]byte) [][]byte {
 	for _, b := range data {
-		parts = append(parts, b.ReadOnlyData())
+		out = append(out, b.ReadOnlyData())
 	}
-	all := bytes.Join(parts, nil) // unlike make, it does not clear what is copied over
+	return out
+}
+
+// content is what the encoded message of a stream holds.
+func content(all []byte) ([]byte, bool) {
 	if len(all) == 0 {
 		return nil, true
 	}
@@ -123,4 +141,36 @@ func frameData(data mem.BufferSlice) ([]byte, bool) {
 	}
 	b, m := protowire.ConsumeBytes(all[n:])
 	return b, m >= 0 && n+m == len(all)
+}
+
+// received is one message of a client's stream. While there is a call that gives back what it gets, long ones are put together in
+// buffers of buffer.Frames.
+type received struct {
+	lent *atomic.Int32 // calls under way that give back
+	data []byte
+	room []byte // the buffer whose end data is; nil: none
+}
+
+// take is Unmarshal of what frames are made of.
+func (r *received) take(data mem.BufferSlice) (ok bool) {
+	r.data, r.room = nil, nil
+	n := data.Len()
+	if n < bodyBytes || r.lent.Load() == 0 {
+		r.data, ok = frameData(data)
+		return ok
+	}
+	r.room = *buffer.Frames.Get(n)
+	data.CopyTo(r.room)
+	r.data, ok = content(r.room)
+	return ok
+}
+
+// whole returns the room of a frame whose only reply has this body, and forgets it; else nil: others lie in it as well.
+func (r *received) whole(body []byte, first bool) []byte {
+	if !first || len(body) == 0 || &body[len(body)-1] != &r.data[len(r.data)-1] {
+		return nil
+	}
+	room := r.room
+	r.room = nil
+	return room
 }

@@ -44,7 +44,7 @@ moment.`,
 		if *limit < 0 {
 			return usagef("--limit cannot be below zero; leave it out for all keys")
 		}
-		opts := []client.ScanOption{client.Limit(*limit)}
+		opts := []client.ScanOption{client.Limit(*limit), client.ReuseRows()}
 		if *keysOnly {
 			opts = append(opts, client.KeysOnly())
 		}

@@ -275,7 +275,7 @@ func (w *worker) key() []byte { return keyOf(w.o.Prefix, w.choose.next(w.records
 func (w *worker) scan(ctx context.Context) error {
 	rng := client.Prefix(w.o.Prefix)
 	rng.Start = w.key()
-	for _, err := range w.db.Scan(ctx, rng, client.Limit(1+w.rng.IntN(w.o.ScanLength))) {
+	for _, err := range w.db.Scan(ctx, rng, client.Limit(1+w.rng.IntN(w.o.ScanLength)), client.ReuseRows()) {
 		if err != nil {
 			return err
 		}

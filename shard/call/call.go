@@ -60,6 +60,8 @@ type Request struct {
 	Trace bool
 	// Lazy says that nobody waits for the answer: the request may wait for company on the way. It is not sent.
 	Lazy bool
+	// Lend says that who asks gives back the reply's Room: the Body may lie in memory that is used again. It is not sent.
+	Lend bool
 	Body []byte
 }
 
@@ -87,8 +89,8 @@ type Reply struct {
 	Term    uint64
 	Applied uint64
 	Body    []byte
-	// Room is the buffer of buffer.Frames whose end Body is, nil if there is none: who has sent the Body gives it back. It does
-	// not cross the wire.
+	// Room is the buffer of buffer.Frames whose end Body is, nil if there is none: who has sent the Body gives it back, or who has
+	// asked for it with Lend, once nobody reads it any more. It does not cross the wire.
 	Room []byte
 	// Stages is where the time went in the store, if the request asked for it and the store knows how to.
 	Stages *Stages

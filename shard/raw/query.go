@@ -276,13 +276,26 @@ func (p *page) encoded() Encoded {
 	case cap(p.out) > 2*len(p.out):
 		// The guess was far too large: an answer may wait for a while, and counts as its length.
 		copy(p.out[at:], head)
-		e.Body = bytes.Clone(p.out[at:])
+		return p.fitted(p.out[at:])
 	default:
 		copy(p.out[at:], head)
 		if e.Body = p.out[at:]; p.lent {
 			e.Room = p.out
 		}
 		return e
+	}
+	p.giveBack()
+	return e
+}
+
+// fitted is an answer with that encoding in room that is not much larger, and gives up the page's own.
+func (p *page) fitted(body []byte) Encoded {
+	e := Encoded{Part: p.a.Range}
+	if p.from != nil && len(body) >= lentBytes {
+		e.Room = *p.from.Get(len(body))
+		e.Body = e.Room[:copy(e.Room, body)]
+	} else {
+		e.Body = bytes.Clone(body)
 	}
 	p.giveBack()
 	return e

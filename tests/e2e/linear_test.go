@@ -187,7 +187,7 @@ func (w *linearClient) do(ctx context.Context, in history.Input) (out history.Ou
 		return out, err
 	case history.Scan:
 		r := client.Prefix(fmt.Sprintf("g%02d/%d/", in.Group, w.era))
-		for kv, err := range db.Scan(ctx, r) {
+		for kv, err := range db.Scan(ctx, r, client.ReuseRows()) {
 			if err != nil {
 				return out, err
 			}

@@ -52,7 +52,9 @@ func TestScanSpeed(t *testing.T) {
 // rowSeq are rows in some order; an error ends it. A row is valid until the next one.
 type rowSeq = iter.Seq2[client.KV, error]
 
-func skerryRows(db *client.DB) rowSeq { return db.Scan(context.Background(), client.Range{}) }
+func skerryRows(db *client.DB) rowSeq {
+	return db.Scan(context.Background(), client.Range{}, client.ReuseRows())
+}
 
 // passed is what reading all rows once was.
 type passed struct {

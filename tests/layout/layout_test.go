@@ -57,7 +57,7 @@ var rules = []rule{
 	{pkg: "placement/schedule", may: []string{"shard", "placement/operator"}, pure: true},
 	{pkg: "placement", may: []string{"internal/bug", "internal/fsm", "internal/version", "internal/setting", "shard", "shard/raw", "shard/beat", "placement/operator", "placement/schedule", "placement/tso", "internal/env", "internal/codec"}},
 	{pkg: "rpc", may: []string{"internal/fault", "internal/version", "internal/setting", "shard", "shard/call", "shard/beat", "proto", "internal/budget", "internal/buffer", "internal/env", "internal/codec"}},
-	{pkg: "client", may: []string{"internal/bug", "internal/fault", "internal/setting", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "rpc", "proto", "internal/env", "internal/rate", "internal/codec"}},
+	{pkg: "client", may: []string{"internal/bug", "internal/buffer", "internal/fault", "internal/setting", "internal/fsm", "shard", "shard/call", "shard/raw", "shard/mvcc", "shard/beat", "rpc", "proto", "internal/env", "internal/rate", "internal/codec"}},
 }
 
 // doors names the packages through which a heavy library may be reached.

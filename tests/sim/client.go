@@ -137,7 +137,7 @@ func (w *worker) wideScan(ctx context.Context) {
 	for _, g := range groups {
 		outs[groupPrefix(g)] = &history.Output{}
 	}
-	var opts []client.ScanOption
+	opts := []client.ScanOption{client.ReuseRows()}
 	if c.w.Chance(0.3) {
 		opts = append(opts, client.ReadFromFollower())
 	}
@@ -231,7 +231,7 @@ func (w *worker) do(ctx context.Context, in history.Input) (out history.Output, 
 		}
 		return out, err == nil
 	case history.Scan:
-		for kv, e := range db.Scan(ctx, client.Prefix(groupPrefix(in.Group))) {
+		for kv, e := range db.Scan(ctx, client.Prefix(groupPrefix(in.Group)), client.ReuseRows()) {
 			if e != nil {
 				return out, false
 			}

@@ -52,7 +52,7 @@ func Export(ctx context.Context, db DB, target Target, o ExportOptions) (err err
 }
 
 func exportRange(ctx context.Context, db DB, target Target, r client.Range, progress func(int, int64)) error {
-	for kv, err := range db.Scan(ctx, r) {
+	for kv, err := range db.Scan(ctx, r, client.ReuseRows()) {
 		if err != nil {
 			return err
 		}

@@ -50,6 +50,7 @@ type Source interface {
 
 // Target takes records. Write is called by one goroutine per part of the range, each part once, keys ascending.
 type Target interface {
+	// Write keeps nothing of kv once it has returned.
 	Write(kv client.KV) (bytes int64, err error)
 	// Close finishes what was written.
 	Close() error

@@ -152,7 +152,7 @@ func (s *skerry) op(kind kind, k *keyspace, _ int) func(context.Context, *rand.R
 		}
 	case scan:
 		return func(ctx context.Context, rnd *rand.Rand) (n int, err error) {
-			for _, err := range s.db.Scan(ctx, client.From(fmt.Sprintf("%016x", rnd.Uint64()>>1)), client.Limit(batchRows)) {
+			for _, err := range s.db.Scan(ctx, client.From(fmt.Sprintf("%016x", rnd.Uint64()>>1)), client.Limit(batchRows), client.ReuseRows()) {
 				if err != nil {
 					return n, err
 				}
