@@ -67,3 +67,22 @@ func TestFetchAhead(t *testing.T) {
 		}
 	})
 }
+
+// TestWide: only a scan that has come far, to an end that nobody has bounded, and in pages of the usual size, reads several shards at once.
+func TestWide(t *testing.T) {
+	for _, c := range []struct {
+		o           scanOptions
+		taken, want int
+	}{
+		{scanOptions{}, maxPageRows - 1, 1},
+		{scanOptions{}, maxPageRows, longScan},
+		{scanOptions{pageBytes: pageBytes}, maxPageRows, longScan},
+		{scanOptions{pageBytes: pageBytes + 1}, maxPageRows, 1},
+		{scanOptions{limit: 1 << 30}, maxPageRows, 1},
+	} {
+		w := walk{cursor: cursor{o: c.o}, taken: c.taken}
+		if n := w.wide(); n != c.want {
+			t.Errorf("%+v after %d rows: %d", c.o, c.taken, n)
+		}
+	}
+}

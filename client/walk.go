@@ -44,9 +44,9 @@ func (w *walk) pages(ctx context.Context) iter.Seq2[page, error] {
 }
 
 // wide is how many legs there may be, and pages of each: one until the scan is known to be long. One with a limit goes through one leg
-// to its end.
+// to its end, and one with larger pages has enough of one.
 func (w *walk) wide() int {
-	if w.o.limit > 0 || w.taken < maxPageRows {
+	if w.o.limit > 0 || w.o.pageBytes > pageBytes || w.taken < maxPageRows {
 		return 1
 	}
 	return longScan
