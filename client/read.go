@@ -52,12 +52,13 @@ func (e *effort) load(k shard.Key) error {
 // read sends a query until somebody answers it. Reads have no effect, so whatever went wrong is simply tried again. It
 // returns errOutgrown if the part must be cut again, and else an *Error.
 func (e *effort) read(t *target, body []byte, follower bool) ([]byte, error) {
-	rep, err := e.fetch(t, &call.Request{Kind: call.Read, Follower: follower, Body: body})
+	rep, err := e.fetch(t, call.Request{Kind: call.Read, Follower: follower, Body: body})
 	return rep.Body, err
 }
 
-// fetch is read with the whole reply. It says in the request to which shard that goes.
-func (e *effort) fetch(t *target, req *call.Request) (call.Reply, error) {
+// fetch is read with the whole reply. Each attempt has a request of its own, which says to which shard it goes: one that was given up may
+// still be on its way.
+func (e *effort) fetch(t *target, req call.Request) (call.Reply, error) {
 	for {
 		var rt route
 		to, addr, ok, err := e.goal(t, req.Follower, &rt)
@@ -67,8 +68,9 @@ func (e *effort) fetch(t *target, req *call.Request) (call.Reply, error) {
 		if !ok {
 			continue
 		}
-		req.Shard, req.Epoch = rt.desc.ID, rt.desc.Epoch
-		rep := e.call(to, addr, req, e.share(e.limit))
+		attempt := req
+		attempt.Shard, attempt.Epoch = rt.desc.ID, rt.desc.Epoch
+		rep := e.call(to, addr, &attempt, e.share(e.limit))
 		if rep.Err == nil {
 			return rep, nil
 		}

@@ -20,7 +20,7 @@ const (
 )
 
 // Scan yields the keys of a range in order, across shards, a page at a time; the next page is fetched meanwhile, and of a long scan pages of
-// the next shard as well. An error ends it. Keys and values are the caller's, unless he gives ReuseRows; one that is kept keeps its page in
+// the next shards as well. An error ends it. Keys and values are the caller's, unless he gives ReuseRows; one that is kept keeps its page in
 // memory.
 //
 // A key that exists throughout the scan appears exactly once. A page is a linearizable read of its part of one shard;
@@ -118,7 +118,7 @@ func (c *cursor) page(ctx context.Context) (p page, more bool, err error) {
 	}
 	t := c.target()
 	e := c.db.begin(ctx, c.name(), t.first)
-	rep, err := e.fetch(&t, &call.Request{Kind: call.Read, Follower: c.o.follower, Lend: c.o.reuse, Body: q.Append(nil)})
+	rep, err := e.fetch(&t, call.Request{Kind: call.Read, Follower: c.o.follower, Lend: c.o.reuse, Body: q.Append(nil)})
 	if err != nil {
 		return page{}, false, err
 	}

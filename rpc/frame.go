@@ -120,14 +120,11 @@ const usualParts = 64
 
 // frameData is what the message of a stream holds, a copy. It reports false if there is more in it than that.
 func frameData(data mem.BufferSlice) ([]byte, bool) {
-	return content(bytes.Join(parts(data, make([][]byte, 0, usualParts)), nil)) // unlike make, it does not clear what is copied over
-}
-
-func parts(data mem.BufferSlice, out [][]byte) [][]byte {
+	parts := make([][]byte, 0, usualParts)
 	for _, b := range data {
-		out = append(out, b.ReadOnlyData())
+		parts = append(parts, b.ReadOnlyData())
 	}
-	return out
+	return content(bytes.Join(parts, nil)) // unlike make, it does not clear what is copied over
 }
 
 // content is what the encoded message of a stream holds.

@@ -1,7 +1,6 @@
 package raw
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -245,12 +244,16 @@ func (p *page) room(n int) []byte {
 
 // grow makes room for n bytes more.
 func (p *page) grow(n int) {
-	if n <= cap(p.out)-len(p.out) {
-		return
+	if n > cap(p.out)-len(p.out) {
+		p.move(p.out, max(2*cap(p.out), len(p.out)+n))
 	}
+}
+
+// move puts what is to be kept of the page's room into one of n bytes, and gives up the one before.
+func (p *page) move(keep []byte, n int) {
 	old, lent := p.out, p.lent
-	p.out = p.room(max(2*cap(old), len(old)+n))
-	p.out = p.out[:copy(p.out, old)]
+	p.out = p.room(n)
+	p.out = p.out[:copy(p.out, keep)]
 	if lent {
 		p.from.Put(&old)
 	}
@@ -270,34 +273,21 @@ func (p *page) encoded() Encoded {
 	head := p.a.appendHead(room[:0], p.rows, p.q.Kind == Scan)
 	e := Encoded{Part: p.a.Range}
 	at := pageHeadBytes - len(head)
-	switch {
-	case at < 0:
+	if at < 0 {
 		e.Body = append(head, p.out[pageHeadBytes:]...)
-	case cap(p.out) > 2*len(p.out):
-		// The guess was far too large: an answer may wait for a while, and counts as its length.
-		copy(p.out[at:], head)
-		return p.fitted(p.out[at:])
-	default:
-		copy(p.out[at:], head)
-		if e.Body = p.out[at:]; p.lent {
-			e.Room = p.out
-		}
+		p.giveBack()
 		return e
 	}
-	p.giveBack()
-	return e
-}
-
-// fitted is an answer with that encoding in room that is not much larger, and gives up the page's own.
-func (p *page) fitted(body []byte) Encoded {
-	e := Encoded{Part: p.a.Range}
-	if p.from != nil && len(body) >= lentBytes {
-		e.Room = *p.from.Get(len(body))
-		e.Body = e.Room[:copy(e.Room, body)]
-	} else {
-		e.Body = bytes.Clone(body)
+	copy(p.out[at:], head)
+	e.Body = p.out[at:]
+	if cap(p.out) > 2*len(p.out) {
+		// The guess was far too large: an answer may wait for a while, and counts as its length.
+		p.move(e.Body, len(e.Body))
+		e.Body = p.out
 	}
-	p.giveBack()
+	if p.lent {
+		e.Room = p.out
+	}
 	return e
 }
 

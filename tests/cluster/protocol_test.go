@@ -35,6 +35,15 @@ func mustPut(t testing.TB, c *Cluster, d *shard.Descriptor, k, v string) {
 	}
 }
 
+// change has the leader of a shard take one step of a change of its members, and returns the descriptor after it.
+func change(c *Cluster, d *shard.Descriptor, ch shard.Change) *shard.Descriptor {
+	c.WaitFor(ch.String(), func() bool {
+		lead := c.Leader(d.ID)
+		return c.Stores[lead].Store.Change(context.Background(), d.ID, c.Status(lead, d.ID).Desc.Epoch, ch) == nil
+	})
+	return c.Status(c.Leader(d.ID), d.ID).Desc
+}
+
 func mustGet(t testing.TB, c *Cluster, d *shard.Descriptor, k, want string) {
 	t.Helper()
 	v, ok, err := c.Get(d, k)

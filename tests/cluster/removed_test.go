@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -29,16 +28,9 @@ func TestRemovedReplicaStaysDead(t *testing.T) {
 		}
 		return true
 	})
-	step := func(ch shard.Change) {
-		c.WaitFor(ch.String(), func() bool {
-			lead := c.Leader(d.ID)
-			return c.Stores[lead].Store.Change(context.Background(), d.ID, c.Status(lead, d.ID).Desc.Epoch, ch) == nil
-		})
-		d = c.Status(c.Leader(d.ID), d.ID).Desc
-	}
-	step(shard.Change{Kind: shard.AddLearner, Replica: gone})
+	d = change(c, d, shard.Change{Kind: shard.AddLearner, Replica: gone})
 	c.WaitFor("the learner", func() bool { return c.Status(4, d.ID).Applied.Index != 0 })
-	step(shard.Change{Kind: shard.RemoveLearner, Replica: gone})
+	d = change(c, d, shard.Change{Kind: shard.RemoveLearner, Replica: gone})
 	c.WaitFor("the removal", func() bool { return c.Status(4, d.ID).Replica == 0 })
 	c.Net.SetFilter(func(_, to shard.StoreID, _ []byte) bool { return to != 4 })
 	// From the moment of its removal, before and after its tombstone is there, and after a restart.
@@ -72,17 +64,10 @@ func TestForgottenReplicaAsks(t *testing.T) {
 	c := New(t, Options{Stores: 4, Shards: []*shard.Descriptor{d}})
 	mustPut(t, c, d, "k", "0")
 	gone := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
-	step := func(ch shard.Change) {
-		c.WaitFor(ch.String(), func() bool {
-			lead := c.Leader(d.ID)
-			return c.Stores[lead].Store.Change(context.Background(), d.ID, c.Status(lead, d.ID).Desc.Epoch, ch) == nil
-		})
-		d = c.Status(c.Leader(d.ID), d.ID).Desc
-	}
-	step(shard.Change{Kind: shard.AddLearner, Replica: gone})
+	d = change(c, d, shard.Change{Kind: shard.AddLearner, Replica: gone})
 	c.WaitFor("the learner", func() bool { return c.Status(4, d.ID).Applied.Index >= c.Status(c.Leader(d.ID), d.ID).Applied.Index })
 	c.Stop(4)
-	step(shard.Change{Kind: shard.RemoveLearner, Replica: gone})
+	d = change(c, d, shard.Change{Kind: shard.RemoveLearner, Replica: gone})
 	mustPut(t, c, d, "k", "0")
 	same(c, d) // all have applied the removal
 	restart(c, 1, 2, 3)
@@ -104,20 +89,13 @@ func TestForgottenReplicaWithoutDataAsks(t *testing.T) {
 	}})
 	d := c.opt.Shards[0]
 	gone := shard.Replica{ID: 1000, Store: 4, Role: shard.Learner}
-	step := func(ch shard.Change) {
-		c.WaitFor(ch.String(), func() bool {
-			lead := c.Leader(d.ID)
-			return c.Stores[lead].Store.Change(context.Background(), d.ID, c.Status(lead, d.ID).Desc.Epoch, ch) == nil
-		})
-		d = c.Status(c.Leader(d.ID), d.ID).Desc
-	}
-	step(shard.Change{Kind: shard.AddLearner, Replica: gone})
+	d = change(c, d, shard.Change{Kind: shard.AddLearner, Replica: gone})
 	c.WaitFor("the learner's birth", func() bool { return c.Status(4, d.ID).Term > 0 })
 	if len(c.Status(4, d.ID).Desc.Replicas) != 0 {
 		t.Fatal("it has data")
 	}
 	c.Stop(4)
-	step(shard.Change{Kind: shard.RemoveLearner, Replica: gone})
+	d = change(c, d, shard.Change{Kind: shard.RemoveLearner, Replica: gone})
 	mustPut(t, c, d, "k", "0")
 	same(c, d)
 	restart(c, 1, 2, 3)
