@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // TestFetchAhead: pages come in order, each fetched once, and as many wait as may; an error comes after what was fetched before it, and
@@ -80,7 +81,7 @@ func TestWide(t *testing.T) {
 		{scanOptions{pageBytes: pageBytes + 1}, maxPageRows, 1},
 		{scanOptions{limit: 1 << 30}, maxPageRows, 1},
 	} {
-		w := walk{cursor: cursor{o: c.o}, taken: c.taken}
+		w := walk[raw.Row]{cursor: cursor[raw.Row]{o: c.o}, taken: c.taken}
 		if n := w.wide(); n != c.want {
 			t.Errorf("%+v after %d rows: %d", c.o, c.taken, n)
 		}

@@ -99,8 +99,8 @@ func (m memory) Split(ctx context.Context, _ string, id shard.ID, epoch shard.Ep
 	return node(m).Split(ctx, id, epoch, at, into)
 }
 
-func (m memory) Timestamps(context.Context, string, int) (uint64, error) {
-	return uint64(m.oracle.Next()), nil
+func (m memory) Timestamps(_ context.Context, _ string, n int) (uint64, error) {
+	return uint64(m.oracle.Reserve(n)), nil
 }
 
 func (m memory) Close() error { return nil }
@@ -184,8 +184,10 @@ func (n node) Watch(ctx context.Context, send func(*beat.Routes) error) error {
 	return memory(n).Watch(ctx, "", send)
 }
 
-func (n node) AllocIDs(context.Context, int) (uint64, error)   { return 0, shard.ErrUnavailable }
-func (n node) Timestamps(context.Context, int) (uint64, error) { return 0, shard.ErrUnavailable }
+func (n node) AllocIDs(context.Context, int) (uint64, error) { return 0, shard.ErrUnavailable }
+func (n node) Timestamps(_ context.Context, count int) (uint64, error) {
+	return uint64(n.oracle.Reserve(count)), nil
+}
 
 // serve starts the node and opens a client over gRPC.
 func (f *fixture) serve() *client.DB {

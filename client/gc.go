@@ -170,35 +170,37 @@ type Lock struct {
 // Locks yields the locks in a range whose transactions began at or before a timestamp.
 func (a *Admin) Locks(ctx context.Context, r Range, before Timestamp) iter.Seq2[Lock, error] {
 	return func(yield func(Lock, error) bool) {
-		if err := checkRange("list locks", r); err != nil {
+		const op = "list locks"
+		if err := checkRange(op, r); err != nil {
 			yield(Lock{}, err)
 			return
 		}
-		p := pages{ctx: ctx, rest: r.wholeTxn(), more: !r.empty()}
-		for p.more {
-			e := a.db.begin(ctx, "list locks", p.rest.Start)
-			q := mvcc.Query{Kind: mvcc.ScanLocks, TS: before, Range: p.rest, Limit: maxPageRows}
-			t := target{first: p.rest.Start}
-			body, err := e.read(&t, q.Append(nil), false)
+		c := cursor[mvcc.LockInfo]{db: a.db, from: lockRows{before}, op: op, rest: r.wholeTxn(), rows: maxPageRows}
+		for l, err := range rowsOf(c.pages(ctx)) {
 			if err != nil {
 				yield(Lock{}, err)
 				return
 			}
-			ans, err := mvcc.DecodeAnswer(body)
-			if err == nil {
-				err = p.advance(ans)
-			}
-			if err != nil {
-				yield(Lock{}, e.fail(ErrInvalid, err))
+			if !yield(lockOf(*l), nil) {
 				return
-			}
-			for i := range ans.Locks {
-				if !yield(lockOf(ans.Locks[i]), nil) {
-					return
-				}
 			}
 		}
 	}
+}
+
+// lockRows is the source of locks of transactions that began at or before a timestamp.
+type lockRows struct{ before Timestamp }
+
+func (l lockRows) read(e *effort, t *target, q *query) (page[mvcc.LockInfo], error) {
+	body, err := e.read(t, (&mvcc.Query{Kind: mvcc.ScanLocks, TS: l.before, Range: q.in, Limit: q.limit}).Append(nil), false)
+	if err != nil {
+		return page[mvcc.LockInfo]{}, err
+	}
+	a, err := mvcc.DecodeAnswer(body)
+	if err != nil {
+		return page[mvcc.LockInfo]{}, e.unreadable(err)
+	}
+	return page[mvcc.LockInfo]{rows: a.Locks, more: a.More, next: a.Next}, nil
 }
 
 func lockOf(l mvcc.LockInfo) Lock {

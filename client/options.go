@@ -127,7 +127,6 @@ func KeysOnly() ScanOption { return scanOption(func(o *scanOptions) { o.keysOnly
 
 // ReuseRows has a scan use the memory of its rows again: a key or value is valid until the next row is asked for, as with an iterator of
 // an embedded database. A long scan that keeps no row then leaves nothing to the garbage collector, and costs its caller half of the time.
-// Scans of snapshots and transactions take it for a hint that they overlook.
 func ReuseRows() ScanOption { return scanOption(func(o *scanOptions) { o.reuse = true }) }
 
 // PageBytes bounds the keys and values that one page of a scan brings; the default is 1 MiB. A page holds at least one

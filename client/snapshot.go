@@ -128,7 +128,8 @@ func sortedKeys(op string, keys [][]byte) ([]shard.Key, error) {
 	return slices.CompactFunc(out, func(a, b shard.Key) bool { return a.Compare(b) == 0 }), nil
 }
 
-// Scan yields the keys of a range in order, across shards, a page at a time; all as of the snapshot's timestamp.
+// Scan yields the keys of a range in order, across shards, all as of the snapshot's timestamp. It reads ahead as DB.Scan does, and its keys and
+// values are the caller's unless he gives ReuseRows.
 func (s *Snapshot) Scan(ctx context.Context, r Range, opts ...ScanOption) iter.Seq2[KV, error] {
 	return s.scan(ctx, r, false, opts)
 }
@@ -140,16 +141,16 @@ func (s *Snapshot) ReverseScan(ctx context.Context, r Range, opts ...ScanOption)
 
 func (s *Snapshot) scan(ctx context.Context, r Range, reverse bool, opts []ScanOption) iter.Seq2[KV, error] {
 	return func(yield func(KV, error) bool) {
-		p, err := newPages(ctx, &s.v, r, reverse, opts)
+		c, err := newCursor(s.v.db, &s.v, r, r.wholeTxn(), reverse, opts)
 		if err == nil {
-			e := s.v.db.begin(ctx, p.name(), p.rest.Start)
+			e := s.v.db.begin(ctx, c.op, c.rest.Start)
 			err = s.check(&e)
 		}
 		if err != nil {
 			yield(KV{}, err)
 			return
 		}
-		for row, err := range p.rows() {
+		for row, err := range rowsOf(walkOf(c).pages(ctx)) {
 			if err != nil {
 				yield(KV{}, err)
 				return

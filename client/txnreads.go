@@ -133,10 +133,9 @@ func (p *readPart) still(ctx context.Context, v *view) error {
 	if p.part.Empty() {
 		return nil
 	}
-	pg := pages{v: v, ctx: ctx, rest: p.part, more: true, size: maxPageRows, left: -1}
-	pg.o.keysOnly = true
+	c := cursor[mvcc.Row]{db: v.db, from: v, op: "validate a scan", o: scanOptions{keysOnly: true}, rest: p.part, rows: maxPageRows}
 	var rows []mvcc.Row
-	for row, err := range pg.rows() {
+	for row, err := range rowsOf(c.pages(ctx)) {
 		if err != nil {
 			return err
 		}

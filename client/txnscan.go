@@ -19,34 +19,52 @@ func (t *Txn) ReverseScan(r Range, opts ...ScanOption) iter.Seq2[KV, error] {
 
 func (t *Txn) scan(r Range, reverse bool, opts []ScanOption) iter.Seq2[KV, error] {
 	return func(yield func(KV, error) bool) {
-		p, err := newPages(t.ctx, &t.v, r, reverse, opts)
+		c, err := newCursor(t.db, &t.v, r, r.wholeTxn(), reverse, opts)
 		if err == nil {
-			_, err = t.begin(p.name(), p.rest.Start)
+			_, err = t.begin(c.op, c.rest.Start)
 		}
 		if err != nil {
 			yield(KV{}, err)
 			return
 		}
 		if t.reads != nil {
-			p.seen = t.reads.part
+			c.from = watchedRows{&t.v, t.reads}
 		}
-		own := t.buf.within(p.rest)
+		own := t.buf.within(c.rest)
 		own = slices.DeleteFunc(own, func(w entry) bool { return w.kind == writeTouch })
 		if reverse {
 			slices.Reverse(own)
 		}
-		m := merge{p: p, own: own, limit: p.left, yield: yield, e: t}
+		m := merge{c: c, own: own, limit: c.o.limit, yield: yield, e: t}
+		if m.limit == 0 {
+			m.limit = -1
+		}
 		if len(own) > 0 {
 			// The page's limit knows nothing of own removals; and a counter that is added to needs its value.
-			p.left, p.o.keysOnly = -1, false
+			c.o.limit, c.o.keysOnly = 0, false
 		}
 		m.run()
 	}
 }
 
+// watchedRows is a view of which the reads of a serializable transaction are remembered. It is read one page at a time: what nobody takes
+// would be remembered as well.
+type watchedRows struct {
+	*view
+	reads *readSet
+}
+
+func (w watchedRows) read(e *effort, t *target, q *query) (page[mvcc.Row], error) {
+	a, p, err := w.view.scan(e, t, q)
+	if err == nil {
+		w.reads.part(a.Range, a.Rows)
+	}
+	return p, err
+}
+
 // merge yields committed rows and own writes in one order.
 type merge struct {
-	p     *pages
+	c     *cursor[mvcc.Row]
 	own   []entry // in the order of the scan
 	limit int     // negative: none
 	yield func(KV, error) bool
@@ -54,7 +72,7 @@ type merge struct {
 }
 
 func (m *merge) run() {
-	for row, err := range m.p.rows() {
+	for row, err := range rowsOf(m.c.pages(m.e.ctx)) {
 		if err != nil {
 			m.yield(KV{}, m.e.note(err))
 			return
@@ -83,7 +101,7 @@ func (m *merge) ownBefore(k shard.Key) bool {
 		c := -1
 		if k != nil {
 			c = m.own[0].key.Compare(k)
-			if m.p.reverse {
+			if m.c.reverse {
 				c = -c
 			}
 		}
@@ -102,7 +120,7 @@ func (m *merge) ownBefore(k shard.Key) bool {
 func (m *merge) put(w entry, found bool, value []byte) bool {
 	f, ok := w.over(found, value)
 	if !ok {
-		e := m.p.v.db.begin(m.p.ctx, m.p.name(), w.key)
+		e := m.e.db.begin(m.e.ctx, m.c.op, w.key)
 		m.yield(KV{}, e.refusal(&mvcc.Rejected{Reason: mvcc.NotCounter, Key: w.key}))
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/shard/call"
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
@@ -45,43 +46,64 @@ func (v *view) letPass(ts []Timestamp) {
 // milliseconds. A commit under way takes less; two that wait for each other would do so for ever.
 const maxReadWaits = 8
 
-// ask asks one shard, and deals with the locks that it meets. Of a scan, the locks of an answer may be past its rows.
-func (v *view) ask(e *effort, t *target, q *mvcc.Query) (*mvcc.Answer, error) {
+// ask asks one shard, and deals with the locks that it meets. Of a scan, the locks of an answer may be past its rows, which are read into
+// the room of a's. The reply is the one that a lies in.
+func (v *view) ask(e *effort, t *target, req call.Request, q *mvcc.Query, a *mvcc.Answer) (call.Reply, error) {
 	q.TS, q.OwnTS = v.ts, v.own
-	follower := v.follower
+	req.Kind = call.Read
+	req.Follower = req.Follower || v.follower
 	for waits := 0; ; {
 		q.Bypass = v.passing()
-		body, err := e.read(t, q.Append(nil), follower)
+		req.Body = q.Append(nil)
+		rep, err := e.fetch(t, req)
 		if err != nil {
-			return nil, err
+			return rep, err
 		}
-		a, err := mvcc.DecodeAnswer(body)
-		if err != nil {
-			return nil, e.fail(ErrInvalid, err)
+		if err := a.Decode(rep.Body); err != nil {
+			return rep, e.unreadable(err)
 		}
 		if a.Rejected != nil {
-			return nil, e.refusal(a.Rejected)
+			return rep, e.refusal(a.Rejected)
 		}
 		if len(a.Locks) == 0 || q.Kind == mvcc.Scan && len(a.Rows) > 0 {
-			return a, nil
+			return rep, nil
 		}
-		follower = false // another replica may show a lock that is gone, for as long as it lags behind
+		req.Follower = false // another replica may show a lock that is gone, for as long as it lags behind
 		pass, wait, err := e.settle(a.Locks, v.ts)
 		if err != nil {
-			return nil, err
+			return rep, err
 		}
 		v.letPass(pass)
 		if wait == nil {
 			continue
 		}
 		if waits++; v.impatient != nil && waits > maxReadWaits && v.impatient() {
-			return nil, e.conflictOf(&mvcc.Rejected{Reason: mvcc.Locked, Key: wait.Key, StartTS: v.own, Other: wait.StartTS},
+			return rep, e.conflictOf(&mvcc.Rejected{Reason: mvcc.Locked, Key: wait.Key, StartTS: v.own, Other: wait.StartTS},
 				"it is being committed, and waits perhaps for a lock of this one")
 		}
 		if stop := e.pause(lockedOut, errors.New(wait.String()), 0); stop != nil {
-			return nil, e.stopped(stop)
+			return rep, e.stopped(stop)
 		}
 	}
+}
+
+var spareViewRows sync.Pool // of *[]mvcc.Row
+
+// read is the source of a scan.
+func (v *view) read(e *effort, t *target, q *query) (page[mvcc.Row], error) {
+	_, p, err := v.scan(e, t, q)
+	return p, err
+}
+
+// scan reads a page, and returns the answer as well.
+func (v *view) scan(e *effort, t *target, q *query) (mvcc.Answer, page[mvcc.Row], error) {
+	a := mvcc.Answer{Rows: spareRows[mvcc.Row](&spareViewRows)}
+	ask := mvcc.Query{Kind: mvcc.Scan, Range: q.in, Reverse: q.reverse, KeysOnly: q.o.keysOnly, Limit: q.limit, MaxBytes: q.bytes}
+	rep, err := v.ask(e, t, call.Request{Follower: q.o.follower, Lend: q.o.reuse}, &ask, &a)
+	if err != nil {
+		return a, page[mvcc.Row]{}, err
+	}
+	return a, page[mvcc.Row]{rows: a.Rows, spare: &spareViewRows, room: q.room(&rep), more: a.More, next: a.Next}, nil
 }
 
 // get reads sorted keys. rows are in their order.
@@ -93,8 +115,8 @@ func (v *view) get(e *effort, keys []shard.Key, rows []mvcc.Row) error {
 	return v.db.overKeys(e, keys, func(e *effort, t *target, part []shard.Key) error {
 		for len(part) > 0 {
 			pt := target{first: part[0], last: part[len(part)-1]}
-			a, err := v.ask(e, &pt, &mvcc.Query{Kind: mvcc.Get, Keys: part})
-			if err != nil {
+			var a mvcc.Answer
+			if _, err := v.ask(e, &pt, call.Request{}, &mvcc.Query{Kind: mvcc.Get, Keys: part}, &a); err != nil {
 				return err
 			}
 			n := len(a.Rows)

@@ -10,18 +10,23 @@ const longScan = 3
 
 // walk is a scan from page to page. What the first page leaves is read in legs, each what lies in one shard, as far as is known
 // when it begins.
-type walk struct {
-	cursor // INVARIANT: its rest is what no leg has
-	legs   []*ahead[page]
-	taken  int // rows
+type walk[R any] struct {
+	cursor[R] // INVARIANT: its rest is what no leg has
+	legs      []*ahead[page[R]]
+	taken     int // rows
 }
+
+func walkOf[R any](c *cursor[R]) *walk[R] { return &walk[R]{cursor: *c} }
 
 // pages yields the pages in order. While its caller looks at one, further ones are fetched: from the second on, because many scans
 // end with the first. What is fetched and not taken is given up.
-func (w *walk) pages(ctx context.Context) iter.Seq2[page, error] {
-	return func(yield func(page, error) bool) {
+func (w *walk[R]) pages(ctx context.Context) iter.Seq2[page[R], error] {
+	return func(yield func(page[R], error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		if w.rest.Empty() {
+			return
+		}
 		p, more, err := w.page(ctx)
 		w.taken = len(p.rows)
 		if !yield(p, err) || err != nil || !more {
@@ -45,7 +50,7 @@ func (w *walk) pages(ctx context.Context) iter.Seq2[page, error] {
 
 // wide is how many legs there may be, and pages of each: one until the scan is known to be long. One with a limit goes through one leg
 // to its end, and one with larger pages has enough of one.
-func (w *walk) wide() int {
+func (w *walk[R]) wide() int {
 	if w.o.limit > 0 || w.o.pageBytes > pageBytes || w.taken < maxPageRows {
 		return 1
 	}
@@ -53,14 +58,14 @@ func (w *walk) wide() int {
 }
 
 // begin begins further legs.
-func (w *walk) begin(ctx context.Context) {
+func (w *walk[R]) begin(ctx context.Context) {
 	for len(w.legs) < w.wide() && !w.rest.Empty() {
 		w.legs = append(w.legs, fetchAhead(ctx, w.db.env, w.wide(), w.cut().page))
 	}
 }
 
 // cut makes a leg of what lies in the shard with which the rest begins; of all, if that shard is not known, or the rows are counted.
-func (w *walk) cut() *cursor {
+func (w *walk[R]) cut() *cursor[R] {
 	c := w.cursor
 	c.rows = min(max(c.rows, w.taken), maxPageRows)
 	if t := w.target(); w.o.limit == 0 {

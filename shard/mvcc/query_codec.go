@@ -90,19 +90,28 @@ func (a *Answer) Append(b []byte) []byte {
 
 // DecodeAnswer reads what Append wrote; keys and values alias b.
 func DecodeAnswer(b []byte) (*Answer, error) {
+	a := new(Answer)
+	if err := a.Decode(b); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Decode is DecodeAnswer into an Answer that is there, whose rows it overwrites.
+func (a *Answer) Decode(b []byte) error {
 	d := codec.Decoder{B: b}
 	d.Version(answerVersion)
-	a := new(Answer)
+	*a = Answer{Rows: a.Rows[:0]}
 	var ok1, ok2, ok3 bool
 	a.Rejected, ok1 = readRejected(&d)
-	a.Rows, ok2 = readRows(&d)
+	a.Rows, ok2 = readRows(&d, a.Rows)
 	a.Locks, ok3 = readLocks(&d)
 	a.More, a.Next = d.Bool(), d.Bytes()
 	a.Range = shard.Range{Start: d.Bytes(), End: d.Bytes()}
 	a.Resolved = Timestamp(d.Uvarint())
 	a.Sum = Sum{Hash: d.Uvarint(), Versions: d.Uvarint(), Locks: d.Uvarint()}
 	if d.Done() != nil || !ok1 || !ok2 || !ok3 {
-		return nil, fmt.Errorf("answer to a transactional query: %w", codec.ErrMalformed)
+		return fmt.Errorf("answer to a transactional query: %w", codec.ErrMalformed)
 	}
-	return a, nil
+	return nil
 }

@@ -63,7 +63,7 @@ func DecodeResult(b []byte) (*Result, error) {
 	var good bool
 	r.Locks, good = readLocks(&d)
 	ok = ok && good
-	r.Rows, good = readRows(&d)
+	r.Rows, good = readRows(&d, nil)
 	ok = ok && good
 	r.Next = d.Bytes()
 	n := d.Uvarint()
@@ -95,8 +95,12 @@ func appendRows(b []byte, rows []Row) []byte {
 // minRowBytes is the shortest encoding of a Row.
 const minRowBytes = 4
 
-func readRows(d *codec.Decoder) (rows []Row, ok bool) {
+// readRows appends to rows, which is empty.
+func readRows(d *codec.Decoder, rows []Row) ([]Row, bool) {
 	n := d.Count(minRowBytes)
+	if n > cap(rows) {
+		rows = make([]Row, 0, min(n, MaxPageRows)) // a Row is larger than its smallest encoding
+	}
 	for range n {
 		rows = append(rows, Row{Found: d.Bool(), Key: d.Bytes(), Value: d.Bytes(), CommitTS: Timestamp(d.Uvarint())})
 	}

@@ -20,12 +20,16 @@ type Oracle struct {
 }
 
 // Next is a fresh timestamp.
-func (o *Oracle) Next() mvcc.Timestamp {
+func (o *Oracle) Next() mvcc.Timestamp { return o.Reserve(1) }
+
+// Reserve is the first of n fresh timestamps in a row.
+func (o *Oracle) Reserve(n int) mvcc.Timestamp {
 	now := mvcc.AtMillis(shard.Millis(time.Now().UnixMilli()) - 1)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last = max(o.last+2, (now+1)&^1)
-	return o.last
+	first := max(o.last+2, (now+1)&^1)
+	o.last = first + 2*mvcc.Timestamp(n-1)
+	return first
 }
 
 // Timestamp implements raftstore.Timestamps.
