@@ -225,7 +225,11 @@ func (e *effort) learn(rt *route, to shard.Replica, err error) error {
 	case staleRoute:
 		var stale *shard.StaleEpochError
 		errors.As(err, &stale)
-		r.insert(stale.Current)
+		from := shard.StoreID(0)
+		if rt.leader.ID == to.ID {
+			from = to.Store
+		}
+		r.insert(stale.Current, from)
 	case busy:
 		var b *shard.ServerBusyError
 		errors.As(err, &b)

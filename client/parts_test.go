@@ -78,7 +78,7 @@ func TestFindBefore(t *testing.T) {
 				d.Range.End = bounds[i]
 				start = bounds[i]
 			}
-			r.insert([]*shard.Descriptor{d})
+			r.insert([]*shard.Descriptor{d}, 0)
 		}
 		end := shard.ModeRange(shard.ModeRaw).End
 		if len(bounds) > 0 && rapid.Bool().Draw(t, "at a bound") {
@@ -140,10 +140,10 @@ func TestRoutes(t *testing.T) {
 	r.notLeader(2, fakeReplica(2, 3), &shard.NotLeaderError{Shard: 2, Leader: fakeReplica(2, 3), Term: 6})
 	want("a", "s2 e1.1 leader r21 term 7 applied 111")
 	// A split is heard of from a store. A full picture that is older does not undo it, and a gap in it counts.
-	r.insert([]*shard.Descriptor{fakeDesc(2, "-", "g", shard.Epoch{ConfVer: 1, Version: 2}), fakeDesc(4, "g", "m", shard.Epoch{ConfVer: 1, Version: 2})})
+	r.insert([]*shard.Descriptor{fakeDesc(2, "-", "g", shard.Epoch{ConfVer: 1, Version: 2}), fakeDesc(4, "g", "m", shard.Epoch{ConfVer: 1, Version: 2})}, 2)
 	picture(true, "s2 - m 1.1 leader=1 term=5 applied=100")
 	want("a", "s2 e1.2 leader r21 term 7 applied 111")
-	want("k", "s4 e1.2 leader r0 term 0 applied 0")
+	want("k", "s4 e1.2 leader r42 term 0 applied 0") // who led the whole is the first to lead a part
 	want("z", "none")
 	// What shards that are gone said is forgotten.
 	picture(false, "s3 g - 1.9 leader=2 term=1 applied=7")

@@ -179,12 +179,19 @@ func (r *routes) keepNewerLocked(old *shard.Map) {
 	}
 }
 
-// insert takes descriptors that a store sent.
-func (r *routes) insert(descs []*shard.Descriptor) {
+// insert takes descriptors that a store sent. Whoever led a shard that was split is the first to lead each part: that is led, or zero if it
+// is not known.
+func (r *routes) insert(descs []*shard.Descriptor, led shard.StoreID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, d := range descs {
 		r.insertLocked(d)
+		if d == nil || r.hints[d.ID] != nil {
+			continue
+		}
+		if rep, ok := d.ReplicaOn(led); ok {
+			r.leadsLocked(d.ID, rep, 0)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (a *Admin) split(ctx context.Context, op string, id shard.ID, at []shard.Ke
 		}
 		var parts []*shard.Descriptor
 		if parts, err = a.splitAt(&e, addr, &rt, from.Store, at, into); err == nil {
-			a.db.routes.insert(parts)
+			a.db.routes.insert(parts, from.Store)
 			return a.parts(ctx, whole.Range)
 		}
 		var stale *shard.StaleEpochError

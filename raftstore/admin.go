@@ -55,7 +55,7 @@ func (r *replica) handTo(to shard.ReplicaID) error {
 		r.publish(lease) // nothing was begun
 		err = &shard.InvalidError{Why: err.Error()}
 	} else {
-		r.handedUntil = r.w.now.Add(r.w.store.opt.electionTimeout())
+		r.betweenUntil = r.w.now.Add(r.w.store.opt.electionTimeout())
 	}
 	r.mark()
 	return err

@@ -167,6 +167,7 @@ func (w *worker) adoptRight(rt *right) {
 	r.activeAt = w.now
 	if rt.force && rt.state.Hard.Term == initialTerm {
 		r.group.ForceCampaign()
+		r.betweenUntil = w.now.Add(s.opt.electionTimeout())
 	}
 	r.mark()
 	if f != nil {

@@ -322,7 +322,8 @@ func (w *worker) acceptLeasedOrQueued(r *replica, c *Call) {
 }
 
 // acceptRefresh tells a client the term and index that its next write must name. The index is an applied one: the last
-// of a leader whose tail is overwritten would be no lower bound. While there is no leader who could say so, it waits; see seek.go.
+// of a leader whose tail is overwritten would be no lower bound. So is that of a leader that has not applied its first entry, behind
+// which the write will stand. While there is no leader who could say so, it waits; see seek.go.
 func (r *replica) acceptRefresh(c *Call) {
 	if !r.seek(c) {
 		r.answerRefresh(c)
@@ -330,11 +331,7 @@ func (r *replica) acceptRefresh(c *Call) {
 }
 
 func (r *replica) answerRefresh(c *Call) {
-	if !r.canServe() {
-		if r.group.Leading() && !r.group.Muted() {
-			c.refuse(r.w.seen, &shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
-			return
-		}
+	if !r.group.Leading() || r.group.Muted() {
 		c.refuse(r.w.seen, r.notLeader())
 		return
 	}

@@ -171,12 +171,12 @@ func (r *replica) entryBytes() int {
 	return n
 }
 
-// between reports whether the leadership was handed over and nobody is known to have it yet: what waits here hears of the next
-// leader, in a round trip, instead of looking for one.
+// between reports whether the leadership was handed over, or is to be had by this right side of a split, and nobody is known to have it
+// yet: what waits here hears of the next leader, in a round trip, instead of looking for one.
 //
 // INVARIANT (rule 9): none of it is proposed: onSoftState refuses all of it when this replica leads again, or hears who does.
 func (r *replica) between() bool {
-	return r.w.now < r.handedUntil && !r.group.Leading() && r.group.Leader() == 0
+	return r.w.now < r.betweenUntil && !r.group.Leading() && r.group.Leader() == 0
 }
 
 // awaitLeader keeps a write that comes between two leaders until the next one is known.

@@ -64,7 +64,9 @@ func (r *replica) acceptRead(c *Call) {
 			r.acceptFollowerRead(c)
 			return
 		}
-		r.fail(c, r.notLeader())
+		if !r.between() || !r.seek(c) {
+			r.fail(c, r.notLeader())
+		}
 		return
 	}
 	if c.Req.Kind == call.Read {

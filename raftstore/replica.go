@@ -45,7 +45,7 @@ type replica struct {
 	// --- writes, see propose.go
 
 	waiting       []Call               // not yet proposed
-	handedUntil   env.Time             // when a transfer is over, one way or the other; see between
+	betweenUntil  env.Time             // when a transfer, or the first election of a split, is over, one way or the other; see between
 	ledTerm       uint64               // in which it leads, as of the last onSoftState; 0: it does not
 	inflight      int64                // bytes of calls from admission to reply
 	queued        int64                // of those, of the backlog

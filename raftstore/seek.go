@@ -11,9 +11,10 @@ import (
 // Whoever gets no answer from a leader asks another replica, which may not have missed that leader yet: it would send him back
 // there, and he would come again, each time after a longer pause, and so find the next leader long after it was elected. So a
 // question that names the term of the silent leader waits here: until a leader of a later term is known, or this replica is
-// it; or until the store of the silent one is heard from, which then was silent to the asker alone.
+// it; or until the store of the silent one is heard from, which then was silent to the asker alone. So do questions, and reads, that
+// come between two leaders.
 
-// seeker is a question that waits.
+// seeker is a question, or a read, that waits.
 type seeker struct {
 	call  Call
 	since env.Time
@@ -23,7 +24,7 @@ type seeker struct {
 // seekTimeouts is how many election timeouts a question waits at most: time for an election that is begun twice.
 const seekTimeouts = 3
 
-// seek keeps a Refresh or an Outcome that must wait, and reports whether it did.
+// seek keeps a Refresh, an Outcome or a read that must wait, and reports whether it did.
 func (r *replica) seek(c *Call) bool {
 	now := r.w.now
 	if !r.seeks(c, now) || len(r.seekers) >= maxWaitingReads {
@@ -41,8 +42,10 @@ func (r *replica) seek(c *Call) bool {
 func (r *replica) seeks(c *Call, since env.Time) bool {
 	switch {
 	case r.group.Leading() && !r.group.Muted():
-		// A leader knows what was committed before its term only once it has applied its first entry.
-		return !r.group.AppliedOwnTerm() && c.Req.Term < r.group.Term()
+		// A leader knows what was committed before its term only once it has applied its first entry. Who means to write need not wait for that.
+		return c.Req.Kind == call.Outcome && !r.group.AppliedOwnTerm() && c.Req.Term < r.group.Term()
+	case r.between():
+		return true
 	case c.Req.Term == 0:
 		return false
 	case r.group.Leader() == 0 || r.group.Term() <= c.Req.Term:
@@ -78,8 +81,10 @@ func (r *replica) answerSeeker(c *Call) {
 		r.fail(c, r.notLeader())
 	case c.Req.Kind == call.Outcome:
 		r.answerOutcome(c)
-	default:
+	case c.Req.Kind == call.Refresh:
 		r.answerRefresh(c)
+	default:
+		r.acceptRead(c)
 	}
 }
 

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
+	"github.com/skerrydb/skerry/shard/raw"
 )
 
 // questions are those that wait for a leader of a term after that of st.
@@ -84,6 +87,93 @@ func TestQuestionsAboutALeaderThatLives(t *testing.T) {
 		}
 	}
 }
+
+// TestQuestionsWaitBehindASplit: whoever led a shard that was split is asked about the right side before that has a leader. Nobody is sent away:
+// a Refresh is answered once it leads, before its first entry is applied, and a read after that.
+func TestQuestionsWaitBehindASplit(t *testing.T) {
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.ElectionTicks = 200 }})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "k", "v")
+	lead := c.Leader(d.ID)
+	var kept keptFrames
+	kept.keep(raftpb.MsgVoteResp)
+	c.Net.SetFilter(func(from, _ shard.StoreID, frame []byte) bool { return from == lead || !kept.takes(from, frame) })
+	right := c.Split(d.ID, "k")[1]
+	answers := map[call.Kind]chan call.Reply{call.Refresh: make(chan call.Reply, 1), call.Read: make(chan call.Reply, 1)}
+	c.Stores[lead].Store.Handle([]call.Ask{
+		{Req: &call.Request{Kind: call.Refresh, Shard: right.ID, Epoch: right.Epoch, Timeout: 10 * time.Second}, To: replyTo(answers[call.Refresh])},
+		{Req: &call.Request{Kind: call.Read, Shard: right.ID, Epoch: right.Epoch, Body: getBody("k"), Timeout: 10 * time.Second}, To: replyTo(answers[call.Read])},
+	})
+	// What comes after them is answered: so they were looked at, while nobody leads.
+	var stale *shard.StaleEpochError
+	older := attempt(d, c.Status(lead, d.ID), call.OpID{Client: 9, Seq: 1}, "k", "x")
+	if rep := c.Do(lead, older); !errors.As(rep.Err, &stale) {
+		t.Errorf("a write by the old range: %v", rep.Err)
+	}
+	kept.keep(raftpb.MsgAppResp)
+	kept.release(c.Stores[lead].Store)
+	rep := <-answers[call.Refresh] // its first entry is not acknowledged
+	if rep.Err != nil || rep.Term == 0 || rep.Applied == 0 {
+		t.Errorf("refresh: %v, term %d, applied %d", rep.Err, rep.Term, rep.Applied)
+	}
+	put := make(chan call.Reply, 1)
+	w := attempt(right, raftstore.ReplicaStatus{Term: rep.Term, Applied: shard.Applied{Index: rep.Applied}}, call.OpID{Client: 9, Seq: 2}, "k1", "x")
+	c.Stores[lead].Store.Handle([]call.Ask{{Req: w, To: replyTo(put)}})
+	kept.keep(-1)
+	kept.release(c.Stores[lead].Store)
+	if rep := <-put; rep.Err != nil {
+		t.Errorf("the write that names what was told: %v", rep.Err)
+	}
+	rep = <-answers[call.Read]
+	a, err := raw.DecodeAnswer(rep.Body)
+	if rep.Err != nil || err != nil || len(a.Rows) != 1 || string(a.Rows[0].Value) != "v" {
+		t.Errorf("read: %v, %v", rep.Err, err)
+	}
+}
+
+// keptFrames are frames on their way to a store that wait for its test.
+type keptFrames struct {
+	mu     sync.Mutex
+	typ    raftpb.MessageType // what those carry that are kept
+	frames []keptFrame
+}
+
+type keptFrame struct {
+	from  shard.StoreID
+	frame []byte
+}
+
+func (k *keptFrames) keep(typ raftpb.MessageType) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.typ = typ
+}
+
+func (k *keptFrames) takes(from shard.StoreID, frame []byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !carries(frame, k.typ) {
+		return false
+	}
+	k.frames = append(k.frames, keptFrame{from, slices.Clone(frame)})
+	return true
+}
+
+// release lets go what was kept so far.
+func (k *keptFrames) release(to *raftstore.Store) {
+	k.mu.Lock()
+	frames := k.frames
+	k.frames = nil
+	k.mu.Unlock()
+	for _, f := range frames {
+		to.Receive(f.from, f.frame)
+	}
+}
+
+// replyTo is a Completer that passes a reply on; there must be room.
+type replyTo chan call.Reply
+
+func (to replyTo) Complete(_ uint64, rep *call.Reply) { to <- *rep }
 
 // TestReplicaThatStartsAgainFindsASleepingLeader: without an election of its own, of which nothing leaves its store here.
 func TestReplicaThatStartsAgainFindsASleepingLeader(t *testing.T) {
