@@ -32,6 +32,7 @@ func wantErr(t *testing.T, err, is error) {
 
 // TestOverGRPC goes the whole way once: every call, over sockets, on real stores.
 func TestOverGRPC(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	db := f.serve()
 	ctx := context.Background()
@@ -298,6 +299,7 @@ func leaderOf(t *testing.T, ctx context.Context, a *client.Admin, id shard.ID) s
 // TestFailover: counters are incremented by compare-and-swap while the leaders' stores crash and come back. A counter
 // ends between the increments that succeeded and those that may have.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	db := f.open()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -351,6 +353,7 @@ func TestFailover(t *testing.T) {
 // TestNoQuorum: a write that its leader cannot commit ends when its context does, and says that nobody knows. Reads say
 // that they are unavailable. Afterwards everything goes on.
 func TestNoQuorum(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	db := f.open()
 	ctx := context.Background()

@@ -60,6 +60,7 @@ func (m *mortal) Timestamps(ctx context.Context, addr string, n int) (uint64, er
 // TestClientDies lets a client die at every step of every kind of transaction. Another one then finds all of its writes or
 // none, as the dead one was told, and can write the keys, within the life of a lock.
 func TestClientDies(t *testing.T) {
+	t.Parallel()
 	f := newTxnFixture(t)
 	kinds := []struct {
 		name  string

@@ -99,6 +99,7 @@ var historyKeys = []string{"a1", "a2", "h1", "h2", "q1", "q2"}
 // or below its transaction's start, or, under Serializable, at its commit; no update is lost; and who ended before another
 // began comes before it.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { runHistory(t, seed, 5) })
 	}

@@ -207,6 +207,7 @@ func TestNoDeadlock(t *testing.T) {
 
 // TestLongTransaction: the locks of a living transaction are kept alive beyond their time to live.
 func TestLongTransaction(t *testing.T) {
+	t.Parallel()
 	f := newTxnFixture(t)
 	db, other := f.open(), f.open()
 	tx, err := db.Begin(t.Context())

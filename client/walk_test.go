@@ -69,6 +69,7 @@ func testLongScans(t *testing.T, ctx context.Context, db *client.DB) {
 // TestLongScansAtOneMoment: long scans of a snapshot show what was there at its moment, whatever is written beside them; those of a
 // transaction show its own writes as well.
 func TestLongScansAtOneMoment(t *testing.T) {
+	t.Parallel()
 	db := newTxnFixture(t).serve()
 	ctx := context.Background()
 	want, down := longRows()

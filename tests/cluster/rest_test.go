@@ -12,6 +12,7 @@ import (
 // TestStoresAtRestFlush: once nobody writes, every store, leader or not, writes what is in memtables into a table. One whose
 // disk is nearly full does not, until it has room.
 func TestStoresAtRestFlush(t *testing.T) {
+	t.Parallel()
 	c := &diskful{Cluster: New(t, Options{Engine: func(o *engine.Options) { o.MemTableBytes = 1 << 20 }}), t: t}
 	c.d = c.opt.Shards[0]
 	lead := c.Leader(c.d.ID)
