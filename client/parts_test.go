@@ -238,7 +238,6 @@ func found(v string) call.Reply {
 
 // TestHungStore: an attempt at a store that hangs ends in time for another one, and nothing is left behind.
 func TestHungStore(t *testing.T) {
-	t.Parallel()
 	c := &slowConn{}
 	c.routes.Routes = []beat.Route{parseRoute("s2 - - 1.1 leader=1 term=5 applied=100")}
 	c.call = func(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply {

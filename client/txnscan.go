@@ -27,6 +27,7 @@ func (t *Txn) scan(r Range, reverse bool, opts []ScanOption) iter.Seq2[KV, error
 			yield(KV{}, err)
 			return
 		}
+		c.o.follower = false // a transaction reads where its locks lie
 		if t.reads != nil {
 			c.from = watchedRows{&t.v, t.reads}
 		}

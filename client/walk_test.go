@@ -34,7 +34,7 @@ func scansAre(t *testing.T, ctx context.Context, up, reverse scan, want, down []
 	for i := range 3 {
 		scans.Go(func() {
 			rowsAre(t, up(ctx, client.Range{}, client.ReuseRows()), want)
-			rowsAre(t, reverse(ctx, client.Range{}, client.ReuseRows()), down)
+			rowsAre(t, reverse(ctx, client.Range{}, client.ReuseRows(), client.ReadFromFollower()), down)
 			rowsAre(t, up(ctx, client.Range{}, client.ReuseRows(), client.Limit(9000+i)), want[:9000+i])
 			n := 0
 			for _, err := range up(ctx, client.Range{}, client.ReuseRows()) {
@@ -69,7 +69,6 @@ func testLongScans(t *testing.T, ctx context.Context, db *client.DB) {
 // TestLongScansAtOneMoment: long scans of a snapshot show what was there at its moment, whatever is written beside them; those of a
 // transaction show its own writes as well.
 func TestLongScansAtOneMoment(t *testing.T) {
-	t.Parallel()
 	db := newTxnFixture(t).serve()
 	ctx := context.Background()
 	want, down := longRows()
