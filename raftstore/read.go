@@ -64,7 +64,7 @@ func (r *replica) acceptRead(c *Call) {
 			r.acceptFollowerRead(c)
 			return
 		}
-		if !r.between() || !r.seek(c) {
+		if !r.seek(c) {
 			r.fail(c, r.notLeader())
 		}
 		return

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
@@ -98,16 +99,20 @@ func TestRightKeepsItsVote(t *testing.T) {
 // What right's leader appends before right is born here is kept, and is there when it is, though nothing of it is heard
 // again and no snapshot comes.
 func TestEarlyAppendIsKept(t *testing.T) {
-	var left atomic.Bool
-	c, e, parts, _, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Tick = 100 * time.Millisecond }},
+	var early atomic.Pointer[raftpb.Message]
+	c, e, parts, lead, away := splitBehind(t, Options{Store: func(o *raftstore.Options) { o.Tick = 100 * time.Millisecond }},
 		func(m *raftpb.Message) bool {
-			left.Store(left.Load() || len(m.GetEntries()) > 0)
-			return true
+			if len(m.GetEntries()) == 0 {
+				return true
+			}
+			early.Store(proto.Clone(m).(*raftpb.Message))
+			return false
 		})
 	right := parts[1]
 	c.WaitFor("right to be heard", func() bool { return c.Status(away, right.ID).Replica != 0 })
-	c.WaitFor("the append to leave", left.Load)
-	time.Sleep(100 * time.Millisecond) // it arrives; where that takes longer, less is shown below
+	leader, _ := right.ReplicaOn(lead)
+	c.WaitFor("the append to leave", func() bool { m := early.Load(); return m != nil && m.GetFrom() == uint64(leader.ID) })
+	c.Stores[away].Store.Receive(lead, raftFrame(right.ID, early.Load())) // it arrives before the question for the status
 	if st := c.Status(away, right.ID); st.Last != 0 {
 		t.Fatalf("an uninitialised replica has entries: %+v", st)
 	}
