@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/rpc"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/beat"
@@ -23,10 +24,15 @@ type fixture struct {
 	oracle *cluster.Oracle
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t *testing.T, tune ...func(*raftstore.Options)) *fixture {
 	f := &fixture{t: t, addr: "node", oracle: new(cluster.Oracle)}
 	f.shards = []*shard.Descriptor{cluster.Descriptor(2, "", "g", 3), cluster.Descriptor(3, "g", "p", 3), cluster.Descriptor(4, "p", "", 3)}
-	f.Cluster = cluster.New(t, cluster.Options{Shards: f.shards, Store: f.oracle.Into})
+	f.Cluster = cluster.New(t, cluster.Options{Shards: f.shards, Store: func(o *raftstore.Options) {
+		f.oracle.Into(o)
+		for _, set := range tune {
+			set(o)
+		}
+	}})
 	return f
 }
 

@@ -15,8 +15,12 @@ import (
 // state: splits, merges and snapshots copy nothing, and a put pays no extra insert.
 
 // outcomes remembers the results of the last maxOutcomes applied entries, in memory, on every replica.
+//
+// INVARIANT: of every entry that was applied after from, the results of all attempts are in the ring. So an attempt that was made after
+// from and is not found was in none of them, however short the log is by now.
 type outcomes struct {
 	ring []outcome // ordered by index; a slice used as a queue
+	from uint64    // an applied index
 }
 
 type outcome struct {
@@ -41,12 +45,17 @@ func (o *outcomes) add(index, term uint64, replies []apply.Reply) {
 		}
 	}
 	if len(o.ring) >= maxOutcomes {
-		copy(o.ring, o.ring[maxOutcomes/4:])
-		clear(o.ring[len(o.ring)-maxOutcomes/4:])
-		o.ring = o.ring[:len(o.ring)-maxOutcomes/4]
+		const old = maxOutcomes / 4
+		o.from = o.ring[old-1].index
+		copy(o.ring, o.ring[old:])
+		clear(o.ring[len(o.ring)-old:])
+		o.ring = o.ring[:len(o.ring)-old]
 	}
 	o.ring = append(o.ring, outcome{index: index, term: term, replies: replies})
 }
+
+// covers reports whether every attempt of an entry that was applied after since is in the ring.
+func (o *outcomes) covers(since uint64) bool { return since >= o.from || bug.OutcomeAgesOut.On() }
 
 // find looks for an attempt among the entries after since.
 func (o *outcomes) find(op call.OpID, since uint64) (*apply.Reply, bool) {
@@ -75,7 +84,7 @@ func (o *outcomes) find(op call.OpID, since uint64) (*apply.Reply, bool) {
 //	             nowhere: it is cancelled for the rest of the term, then "never"
 //	later term   only once the own-term entry is applied: before that a third leader could still revive the entry
 //	             nowhere between since and that entry: "never"
-//	applied, its result not kept; log cut above since; too many cancelled: "unknown"
+//	applied, its result not kept; neither memory nor the log reaches back to since; too many cancelled: "unknown"
 //
 // While nobody is known to lead who could say so, it waits; see seek.go.
 func (r *replica) acceptOutcome(c *Call) {
@@ -99,12 +108,16 @@ func (r *replica) answerOutcome(c *Call) {
 		r.outcomeThisTerm(c)
 		return
 	}
-	if !r.group.AppliedOwnTerm() && !bug.NeverTooEarly.On() {
+	if !r.settled() {
 		r.fail(c, &shard.NotReadyError{Shard: r.id, Epoch: r.machine.Desc.Epoch, Why: "the new leader has not applied its first entry"})
 		return
 	}
 	r.answerByLog(c, r.machine.Applied.Index)
 }
+
+// settled reports whether it is settled which entries of earlier terms count. Until this leader has applied an entry of its own term, a
+// third one could still revive others.
+func (r *replica) settled() bool { return r.group.AppliedOwnTerm() || bug.NeverTooEarly.On() }
 
 func (r *replica) outcomeThisTerm(c *Call) {
 	op := c.Req.Op
@@ -201,10 +214,11 @@ func (r *replica) forgetCancelled(term uint64) {
 // back its truncation.
 const maxSearchedEntries = 16 << 10
 
-// searchLog looks for an attempt in the entries (since, last]. intact says that the log holds all of them.
+// searchLog looks for an attempt, which is not among the outcomes, in the entries (since, last]. intact says that all of them could be
+// searched: in the log, or in memory, if they are applied.
 func (r *replica) searchLog(op call.OpID, since, last uint64) (found, intact bool, err error) {
-	if bug.OutcomeAgesOut.On() {
-		since = max(since, r.first()-1)
+	if r.outcomes.covers(since) {
+		since = max(since, r.machine.Applied.Index)
 	}
 	if since+1 < r.first() || last > since+maxSearchedEntries {
 		return false, false, nil
@@ -232,6 +246,9 @@ func sortedIndexes(m map[uint64]*proposal) []uint64 { return slices.Sorted(maps.
 const keptAsleep = 16
 
 func (o *outcomes) shrink() {
-	n := min(len(o.ring), keptAsleep)
-	o.ring = append([]outcome(nil), o.ring[len(o.ring)-n:]...)
+	if gone := len(o.ring) - keptAsleep; gone > 0 {
+		o.from = o.ring[gone-1].index
+		o.ring = o.ring[gone:]
+	}
+	o.ring = slices.Clone(o.ring)
 }

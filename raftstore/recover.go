@@ -70,6 +70,7 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 	w := s.worker(rs.Shard)
 	r := &replica{id: rs.Shard, self: rs.Replica, w: w, gen: s.gens.Add(1), awakeAt: -1, hard: rs.Hard}
 	r.machine = apply.Machine{Desc: rs.Desc, Applied: rs.Applied}
+	r.outcomes.from = rs.Applied.Index
 	r.log = s.engine.OpenLog(rs)
 	g, err := group.New(group.Config{
 		Shard: rs.Shard, Replica: rs.Replica, Store: s.id, Storage: r.log, Applied: rs.Applied.Index,

@@ -43,7 +43,7 @@ func (r *replica) seeks(c *Call, since env.Time) bool {
 	switch {
 	case r.group.Leading() && !r.group.Muted():
 		// A leader knows what was committed before its term only once it has applied its first entry. Who means to write need not wait for that.
-		return c.Req.Kind == call.Outcome && !r.group.AppliedOwnTerm() && c.Req.Term < r.group.Term()
+		return c.Req.Kind == call.Outcome && c.Req.Term < r.group.Term() && !r.settled()
 	case r.between():
 		return true
 	case c.Req.Term == 0:

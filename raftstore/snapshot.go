@@ -562,7 +562,7 @@ func (w *worker) installed(r *replica, rs engine.ReplicaState, a *group.Append) 
 		o.Installed(r.id, r.self, Durable{Term: rs.Hard.Term, Vote: rs.Hard.Vote, Last: rs.LastIndex, Commit: rs.Hard.Commit}, rs.Applied.Term)
 	}
 	r.time.Store(uint64(rs.Applied.Time))
-	r.outcomes = outcomes{}
+	r.outcomes = outcomes{from: rs.Applied.Index}
 	r.logBytes = 0
 	r.size = shardSize{queued: r.size.queued}
 	r.dropEarly()

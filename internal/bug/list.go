@@ -99,7 +99,7 @@ var list = [...]Info{
 	SendAgain:      {"send-again", "the client sends a write again whose outcome it does not know"},
 	NeverTooEarly:  {"never-too-early", "an outcome is answered \"never\" before the entry of the leader's own term is applied"},
 	NeverForgotten: {"never-forgotten", "an attempt that was answered \"never\" is not remembered, and is proposed when it arrives late"},
-	OutcomeAgesOut: {"outcome-cut-log", "an outcome is answered \"never\" although the log does not reach back to the attempt"},
+	OutcomeAgesOut: {"outcome-cut-log", "an outcome is answered \"never\" although neither memory nor the log reaches back to the attempt"},
 
 	SkipEpochCheck:        {"skip-epoch-check", "commands are proposed behind a split, and applied whatever the range has become"},
 	SplitLosesVote:        {"split-loses-vote", "the right side of a split forgets the vote of the replica that was here before it was born"},

@@ -245,6 +245,58 @@ func TestOutcomeAfterRestart(t *testing.T) {
 	mustGet(t, c, d, "k", "1")
 }
 
+// Rule 9: who applied everything since an attempt itself knows its outcome, however short the log is by now. Who was given a snapshot
+// meanwhile, or started again, knows it only from the log.
+func TestOutcomeBehindACutLog(t *testing.T) {
+	t.Parallel()
+	const logEntries = 64
+	c := New(t, Options{Store: func(o *raftstore.Options) { o.LogEntries, o.NoSleep = logEntries, true }})
+	d := c.opt.Shards[0]
+	mustPut(t, c, d, "k", "0")
+	lead := c.Leader(d.ID)
+	same(c, d)
+	away, beside := others(lead)[0], others(lead)[1]
+	done := attempt(d, c.Status(lead, d.ID), call.OpID{Client: 1, Seq: 1}, "k", "1")
+	lost := attempt(d, c.Status(lead, d.ID), call.OpID{Client: 1, Seq: 2}, "lost", "1")
+	c.Net.SetFilter(func(from, to shard.StoreID, _ []byte) bool { return from != away && to != away })
+	if rep := c.Do(lead, done); rep.Err != nil {
+		t.Fatal(rep.Err)
+	}
+	c.WaitFor("the log to be cut", func() bool {
+		mustPut(t, c, d, "k", "2")
+		return c.Status(lead, d.ID).Applied.TruncIndex > lost.Since
+	})
+	c.Net.SetFilter(nil)
+	c.WaitFor("a snapshot", func() bool { return counter(c, away, "snapshots_installed_total") > 0 })
+
+	known := func(who string) {
+		t.Helper()
+		var never *call.NeverError
+		if err := c.outcome(d, done).Err; err != nil {
+			t.Errorf("%s, asked about an applied attempt: %v", who, err)
+		}
+		if err := c.outcome(d, lost).Err; !errors.As(err, &never) {
+			t.Errorf("%s, asked about a lost attempt: %v", who, err)
+		}
+	}
+	unknown := func(who string) {
+		t.Helper()
+		var amb *shard.AmbiguousError
+		for _, req := range []*call.Request{done, lost} {
+			if err := c.outcome(d, req).Err; !errors.As(err, &amb) {
+				t.Errorf("%s, asked about attempt %d: %v", who, req.Op.Seq, err)
+			}
+		}
+	}
+	c.leadOn(d.ID, beside)
+	known("who applied everything")
+	c.leadOn(d.ID, away)
+	unknown("who was given a snapshot")
+	restart(c, 1, 2, 3)
+	mustPut(t, c, d, "k", "3")
+	unknown("who started again")
+}
+
 // Rule 11 iii: a transfer that comes to nothing ends the leases of that term. Writes go on once raft has given it up.
 func TestGivenUpTransferEndsLeases(t *testing.T) {
 	t.Parallel()

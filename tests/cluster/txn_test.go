@@ -66,11 +66,18 @@ func (x *Txns) must(t *testing.T, k shard.Key, ts mvcc.Timestamp, want string) {
 // moveLeader hands a shard to another store and waits for it.
 func (c *Cluster) moveLeader(id shard.ID) {
 	c.T.Helper()
-	old := c.Leader(id)
-	to := others(old)[0]
-	c.WaitFor("a transfer", func() bool {
-		_ = c.Stores[old].Store.TransferLeader(context.Background(), id, to)
-		return c.Stores[to].Store.Leading(id) != 0
+	c.leadOn(id, others(c.Leader(id))[0])
+}
+
+// leadOn hands a shard to a store, again and again until it leads.
+func (c *Cluster) leadOn(id shard.ID, to shard.StoreID) {
+	c.T.Helper()
+	c.WaitFor(fmt.Sprintf("%s to lead %s", to, id), func() bool {
+		if c.Stores[to].Store.Leading(id) != 0 {
+			return true
+		}
+		_ = c.Stores[c.Leader(id)].Store.TransferLeader(context.Background(), id, to)
+		return false
 	})
 }
 

@@ -32,11 +32,21 @@ func (f *FS) Link(oldname, newname string) error {
 	return f.MemFS.Link(oldname, newname)
 }
 
+// Create implements vfs.FS.
+func (f *FS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return writable(f.MemFS.Create(name, c))
+}
+
+// OpenReadWrite implements vfs.FS.
+func (f *FS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return writable(f.MemFS.OpenReadWrite(name, c, opts...))
+}
+
 // ReuseForWrite implements vfs.FS.
 func (f *FS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.MemFS.ReuseForWrite(oldname, newname, c)
+	return writable(f.MemFS.ReuseForWrite(oldname, newname, c))
 }
 
 // Lock implements vfs.FS.
