@@ -62,6 +62,9 @@ bench-cluster: build ## put, get, scan, ycsb-a and what small transactions cost,
 bench-rivals: ## beside etcd, in turns on this machine: three processes each; writes docs/performance.md and docs/rivals.svg
 	go run -C tests/bench/rivals . -docs ../../../docs
 
+bench-costs: ## what a put and a get cost, in processor time and allocations by stage; without etcd; writes docs/performance.md
+	go run -C tests/bench/rivals . -costs -rows '^1 shard (put|get)|^100 shards (put|get)' -docs ../../../docs
+
 bench-txn: ## the rows of bench-rivals about transactions only, in less than three minutes; prints the table
 	go run -C tests/bench/rivals . -rows transactions -rounds 1 -window 4s -fill 16777216
 
@@ -120,4 +123,4 @@ nemesis: ## half an hour of real processes under every harm we know; NEMESIS_MIN
 nemesis-txn: ## twenty minutes of transactions on real processes under every harm we know; TXN_MINUTES changes it
 	SKERRY_TXN_MINUTES=$(TXN_MINUTES) SKERRY_NEMESIS_NODES=$(NEMESIS_NODES) go test ./tests/e2e -count=1 -run TestNemesisTxn -v -timeout $$(($(TXN_MINUTES) + 20))m
 
-.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-txn bench-failover bench-fill bench-gaps bench-move bench-restart bench-scan bench-idle operate upgrade overload nemesis nemesis-txn
+.PHONY: help build test race lint generate generate-quick verify sim placementsim hunt bench bench-parts bench-cluster bench-rivals bench-costs bench-txn bench-failover bench-fill bench-gaps bench-move bench-restart bench-scan bench-idle operate upgrade overload nemesis nemesis-txn

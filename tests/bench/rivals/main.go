@@ -25,6 +25,7 @@ type options struct {
 	rows    *regexp.Regexp
 	docs    string // folder of performance.md; empty: the table goes to standard output only
 	dir     string // for data
+	costs   bool   // Skerry alone, by stage
 	profile string // folder for CPU profiles of Skerry's leaders; empty: none
 }
 
@@ -36,6 +37,7 @@ func main() {
 	rows := flag.String("rows", ".", "regular expression: which rows")
 	flag.StringVar(&o.docs, "docs", "", "folder whose performance.md gets the table")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of Skerry's processes, one per node and row, and of the clients")
+	flag.BoolVar(&o.costs, "costs", false, "measure Skerry alone, and print what an operation costs by stage")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data; a temporary one by default")
 	flag.Parse()
 	debug.SetGCPercent(400) // the generator's own heap is small: it would collect all the time, beside both
@@ -66,6 +68,14 @@ func run(ctx context.Context, o options, rows string) (err error) {
 	}
 	b := &bench{o: o, bin: bin, keys: newKeyspace(o.fill)}
 	defer b.close()
+	if o.costs {
+		sheets, err := b.costs(ctx)
+		fmt.Print(sheetTable(sheets))
+		if err != nil || o.docs == "" {
+			return err
+		}
+		return writeCosts(filepath.Clean(o.docs), o, sheets)
+	}
 	for _, l := range layouts {
 		if err := b.layout(ctx, l); err != nil {
 			fmt.Print(tables(b.results)) // it took most of an hour, perhaps
@@ -96,14 +106,19 @@ func (b *bench) close() {
 	}
 }
 
-// layout measures the rows of one layout of Skerry's shards.
-func (b *bench) layout(ctx context.Context, l layout) error {
-	var rows []*row
+// chosen are the rows of a layout that were asked for.
+func (b *bench) chosen(l layout) (rows []*row) {
 	for i := range l.rows {
 		if b.o.rows.MatchString(l.name + " " + l.rows[i].name) {
 			rows = append(rows, &l.rows[i])
 		}
 	}
+	return rows
+}
+
+// layout measures the rows of one layout of Skerry's shards.
+func (b *bench) layout(ctx context.Context, l layout) error {
+	rows := b.chosen(l)
 	if len(rows) == 0 {
 		return nil
 	}

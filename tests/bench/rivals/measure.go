@@ -54,12 +54,18 @@ func (b *bench) measure(ctx context.Context, side, other rival, r *row) (*sample
 		stop := s.profile(filepath.Join(b.o.profile, fileName(r.name)), b.o.window)
 		defer stop()
 	}
+	out, _, err := b.count(ctx, side, other, r)
+	return out, err
+}
+
+// count measures a row for one window, and says how many rows that were.
+func (b *bench) count(ctx context.Context, side, other rival, r *row) (*sample, int64, error) {
 	hist := hdrhistogram.New(1, int64(opTimeout/time.Microsecond), 3)
 	all, stolen := machine()
 	servers, others, own, begun := cpu(side.servers()), cpu(other.servers()), ownCPU(), time.Now()
 	rows, err := b.load(ctx, side, r.kind, r.clients, b.o.window, hist)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	took := time.Since(begun)
 	spent := cpu(side.servers())
@@ -72,7 +78,7 @@ func (b *bench) measure(ctx context.Context, side, other rival, r *row) (*sample
 		server: float64(servers.Microseconds()) / float64(rows), client: float64(own.Microseconds()) / float64(rows),
 		steal: percent(stolenNow-stolen, allNow-all), other: percent(others.Seconds()*100, allNow-all)}
 	b.owing = owing{side: side, sample: out, rows: rows, spent: spent}
-	return out, nil
+	return out, rows, nil
 }
 
 func percent(part, all float64) float64 { return 100 * part / max(all, 1) }

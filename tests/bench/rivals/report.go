@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -157,35 +155,4 @@ func timesTable(results []*result) string {
 			r.ratio(took), want, met, steal)
 	}
 	return b.String()
-}
-
-// What writeDocs replaces lies between these lines.
-const (
-	docsBegin = "<!-- rivals: begin -->"
-	docsEnd   = "<!-- rivals: end -->"
-)
-
-// writeDocs puts table and plot into the folder of documents.
-func writeDocs(dir string, o options, results []*result) error {
-	path := filepath.Join(dir, "performance.md")
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(old), docsBegin)
-	_, after, ok2 := strings.Cut(rest, docsEnd)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s lacks the lines %q and %q", path, docsBegin, docsEnd)
-	}
-	picture := ""
-	counted, _ := parted(results)
-	if len(counted) > 0 {
-		picture = "\n![ratios](rivals.svg)\n"
-	}
-	text := fmt.Sprintf("%s\n\n`make bench-rivals`: %d rounds in turns, windows of %s, %d MiB of values on each side before, %s. Medians.\n\n%s%s\n%s",
-		docsBegin, o.rounds, o.window, o.fill>>20, time.Now().UTC().Format("2006-01-02"), tables(results), picture, docsEnd)
-	if err := os.WriteFile(path, []byte(before+text+after), 0o644); err != nil || len(counted) == 0 {
-		return err
-	}
-	return plotRatios(filepath.Join(dir, "rivals.svg"), counted)
 }
