@@ -19,7 +19,9 @@ import (
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
-// faulty loses requests and answers of transactions, and delivers some requests once more, late.
+// faulty loses requests and answers of transactions, and delivers some requests late, and some twice. What was answered does not come
+// again: a stream delivers what is sent once, and if it did not, a refusal would say nothing, since a copy of what was refused may
+// be granted later.
 type faulty struct {
 	memory
 	percent int
@@ -60,13 +62,15 @@ func (n *faulty) Call(ctx context.Context, addr string, to shard.StoreID, req *c
 		return call.Reply{Err: shard.ErrUnavailable}
 	case d < 3*n.percent && req.Kind == call.Write:
 		again, wait := *req, time.Duration(n.draw())*time.Millisecond
-		n.late.Go(func() {
-			time.Sleep(wait)
-			_ = n.memory.Call(context.Background(), addr, to, &again)
-		})
 		if d%2 == 0 {
-			return call.Reply{Err: shard.ErrUnavailable} // the late one may be the only one
+			n.late.Go(func() {
+				time.Sleep(wait)
+				_ = n.memory.Call(context.Background(), addr, to, &again)
+			})
+			return call.Reply{Err: shard.ErrUnavailable} // the late one is the only one
 		}
+		_ = n.memory.Call(ctx, addr, to, &again)
+		time.Sleep(wait)
 	}
 	return n.memory.Call(ctx, addr, to, req)
 }
