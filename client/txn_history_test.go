@@ -19,9 +19,8 @@ import (
 	"github.com/skerrydb/skerry/shard/mvcc"
 )
 
-// faulty loses requests and answers of transactions, and delivers some requests late, and some twice. What was answered does not come
-// again: a stream delivers what is sent once, and if it did not, a refusal would say nothing, since a copy of what was refused may
-// be granted later.
+// faulty loses requests and answers of transactions, and delivers some requests late, and some once more, late. What was refused does not
+// come again: a stream delivers what is sent once, and if it did not, a refusal would say nothing, since a copy may be granted later.
 type faulty struct {
 	memory
 	percent int
@@ -62,17 +61,28 @@ func (n *faulty) Call(ctx context.Context, addr string, to shard.StoreID, req *c
 		return call.Reply{Err: shard.ErrUnavailable}
 	case d < 3*n.percent && req.Kind == call.Write:
 		again, wait := *req, time.Duration(n.draw())*time.Millisecond
-		if d%2 == 0 {
-			n.late.Go(func() {
-				time.Sleep(wait)
-				_ = n.memory.Call(context.Background(), addr, to, &again)
-			})
-			return call.Reply{Err: shard.ErrUnavailable} // the late one is the only one
+		rep := call.Reply{Err: shard.ErrUnavailable}
+		if d%2 != 0 {
+			if rep = n.memory.Call(ctx, addr, to, req); refused(&rep) {
+				return rep
+			}
 		}
-		_ = n.memory.Call(ctx, addr, to, &again)
-		time.Sleep(wait)
+		n.late.Go(func() { // otherwise it is the only one
+			time.Sleep(wait)
+			_ = n.memory.Call(context.Background(), addr, to, &again)
+		})
+		return rep
 	}
 	return n.memory.Call(ctx, addr, to, req)
+}
+
+// refused reports an answer that says that nothing happened.
+func refused(rep *call.Reply) bool {
+	if rep.Err != nil {
+		return !errors.Is(rep.Err, shard.ErrUnavailable)
+	}
+	res, err := mvcc.DecodeResult(rep.Body)
+	return err == nil && len(res.Rejected) > 0
 }
 
 // did is one transaction as its client saw it.
