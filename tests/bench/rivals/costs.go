@@ -24,7 +24,6 @@ type sheet struct {
 	allocs  map[stages.Stage]float64 // of servers, times per operation
 	bytes   float64                  // allocated per operation, servers
 	own     float64                  // allocations per operation, clients
-	idle    float64                  // percent of all cores
 }
 
 // costs measures the rows of all layouts without etcd.
@@ -79,14 +78,12 @@ func (b *bench) cost(ctx context.Context, s *skerry, r *row) (*sheet, error) {
 	p := s.profiles(b.o.window)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	all, idle := idling()
 	sample, rows, err := b.count(ctx, s, s, r)
 	if err != nil {
 		return nil, err
 	}
-	allNow, idleNow := idling()
 	runtime.ReadMemStats(&after)
-	c := &sheet{row: r, sample: sample, idle: percent(idleNow-idle, allNow-all), own: float64(after.Mallocs-before.Mallocs) / float64(rows)}
+	c := &sheet{row: r, sample: sample, own: float64(after.Mallocs-before.Mallocs) / float64(rows)}
 	if err := p.into(c); err != nil {
 		return nil, err
 	}
@@ -97,17 +94,6 @@ func (b *bench) cost(ctx context.Context, s *skerry, r *row) (*sheet, error) {
 	c.allocs = between(heaps, heapsNow, "alloc_objects", float64(rows))
 	c.bytes = sum(between(heaps, heapsNow, "alloc_space", float64(rows)))
 	return c, nil
-}
-
-// idling is how many hundredths of a second all cores have spent, and how many of them with nothing.
-func idling() (all, idle float64) {
-	b, _ := os.ReadFile("/proc/stat")
-	var v [8]float64
-	_, _ = fmt.Sscanf(string(b), "cpu %f %f %f %f %f %f %f %f", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7])
-	for _, x := range v {
-		all += x
-	}
-	return all, v[3] + v[4]
 }
 
 // sheetTable is a Markdown table: a line for each stage, a column for each row.
@@ -125,7 +111,7 @@ func sheetTable(of []*sheet) string {
 	line("a second; p50, p99", func(c *sheet) string {
 		return fmt.Sprintf("%s; %s, %s", number(c.sample.rate), short(c.sample.p50), short(c.sample.p99))
 	})
-	line("cores that had nothing to do", func(c *sheet) string { return fmt.Sprintf("%.0f %%", c.idle) })
+	line("cores that had nothing to do", func(c *sheet) string { return fmt.Sprintf("%.0f %%", c.sample.idle) })
 	line("**three servers**, µs of processors; allocations", func(c *sheet) string {
 		return fmt.Sprintf("**%.1f**; %.1f, %.0f bytes", c.sample.server, sum(c.allocs), c.bytes)
 	})

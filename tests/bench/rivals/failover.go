@@ -17,18 +17,18 @@ const (
 func (b *bench) failover(ctx context.Context, side rival) (*sample, error) {
 	limited, cancel := context.WithTimeout(ctx, failoverTimeout)
 	defer cancel()
-	all, stolen := machine()
+	before := machine()
 	took, err := side.kill(limited, b.keys)
 	if err != nil {
 		return nil, err
 	}
-	allNow, stolenNow := machine()
+	spell := machine().since(before)
 	limited, cancel = context.WithTimeout(ctx, healTimeout)
 	defer cancel()
 	if err := side.heal(limited); err != nil {
 		return nil, err
 	}
-	return &sample{took: took, steal: percent(stolenNow-stolen, allNow-all)}, sleep(ctx, rest)
+	return &sample{took: took, steal: percent(spell.stolen, spell.all)}, sleep(ctx, rest)
 }
 
 // sleep waits so long, or until there is nobody who waits for it.

@@ -3,14 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -25,6 +20,7 @@ type sample struct {
 	after          float64       // CPU of servers from the end of the measurement until they were at rest, microseconds per row
 	steal          float64       // percent of all cores that others took
 	other          float64       // and that the other side's servers took
+	idle           float64       // and that nobody took
 	took           time.Duration // of a row that is timed, which has none of the above but steal
 }
 
@@ -35,7 +31,7 @@ const warmup = time.Second
 const opTimeout = 30 * time.Second
 
 // measure runs one row once, closed loop, while the other side is at rest.
-func (b *bench) measure(ctx context.Context, side, other rival, r *row) (*sample, error) {
+func (b *bench) measure(ctx context.Context, side, other rival, r *row) (out *sample, err error) {
 	if err := b.settle(ctx, other); err != nil {
 		return nil, err
 	}
@@ -51,17 +47,17 @@ func (b *bench) measure(ctx context.Context, side, other rival, r *row) (*sample
 		return nil, err
 	}
 	if s, ok := side.(*skerry); ok && b.o.profile != "" {
-		stop := s.profile(filepath.Join(b.o.profile, fileName(r.name)), b.o.window)
-		defer stop()
+		p := s.profiles(b.o.window)
+		defer func() { err = errors.Join(err, p.save(filepath.Join(b.o.profile, fileName(r.name)))) }()
 	}
-	out, _, err := b.count(ctx, side, other, r)
+	out, _, err = b.count(ctx, side, other, r)
 	return out, err
 }
 
 // count measures a row for one window, and says how many rows that were.
 func (b *bench) count(ctx context.Context, side, other rival, r *row) (*sample, int64, error) {
 	hist := hdrhistogram.New(1, int64(opTimeout/time.Microsecond), 3)
-	all, stolen := machine()
+	before := machine()
 	servers, others, own, begun := cpu(side.servers()), cpu(other.servers()), ownCPU(), time.Now()
 	rows, err := b.load(ctx, side, r.kind, r.clients, b.o.window, hist)
 	if err != nil {
@@ -70,13 +66,13 @@ func (b *bench) count(ctx context.Context, side, other rival, r *row) (*sample, 
 	took := time.Since(begun)
 	spent := cpu(side.servers())
 	servers, others, own = spent-servers, cpu(other.servers())-others, ownCPU()-own
-	allNow, stolenNow := machine()
+	spell := machine().since(before)
 	at := func(q float64) time.Duration {
 		return time.Duration(hist.ValueAtQuantile(q)) * time.Microsecond
 	}
 	out := &sample{rate: float64(rows) / took.Seconds(), p50: at(50), p99: at(99), p999: at(99.9),
 		server: float64(servers.Microseconds()) / float64(rows), client: float64(own.Microseconds()) / float64(rows),
-		steal: percent(stolenNow-stolen, allNow-all), other: percent(others.Seconds()*100, allNow-all)}
+		steal: percent(spell.stolen, spell.all), other: percent(others.Seconds()*100, spell.all), idle: percent(spell.idle, spell.all)}
 	b.owing = owing{side: side, sample: out, rows: rows, spent: spent}
 	return out, rows, nil
 }
@@ -133,32 +129,3 @@ func each(n int, f func(i int) error) error {
 var notName = regexp.MustCompile(`[^a-z0-9]+`)
 
 func fileName(row string) string { return notName.ReplaceAllString(row, "-") }
-
-// profile takes a CPU profile of each node, and of the clients, which are in this process, for so long; what it returns waits
-// for their end.
-func (s *skerry) profile(name string, length time.Duration) (wait func()) {
-	var wg sync.WaitGroup
-	if f, err := os.Create(name + "-clients.pprof"); err == nil && pprof.StartCPUProfile(f) == nil {
-		wg.Go(func() {
-			time.Sleep(length)
-			pprof.StopCPUProfile()
-			_ = f.Close()
-		})
-	}
-	for i, addr := range s.admin {
-		wg.Go(func() {
-			r, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, int(length.Seconds())))
-			if err != nil {
-				return
-			}
-			defer r.Body.Close()
-			f, err := os.Create(fmt.Sprintf("%s-n%d.pprof", name, i+1))
-			if err != nil {
-				return
-			}
-			defer f.Close()
-			_, _ = io.Copy(f, r.Body)
-		})
-	}
-	return wg.Wait
-}

@@ -92,21 +92,31 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// machine is how many hundredths of a second all cores have spent, and how many of them others took.
-func machine() (all, stolen float64) {
+// ticks are hundredths of a second of all cores.
+type ticks struct{ all, idle, stolen float64 }
+
+func (t ticks) since(then ticks) ticks {
+	return ticks{t.all - then.all, t.idle - then.idle, t.stolen - then.stolen}
+}
+
+// machine is what all cores have spent, how much of it with nothing, and how much others took.
+func machine() (t ticks) {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, 0
+		return ticks{}
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	for i, f := range strings.Fields(line)[1:] {
 		v, _ := strconv.ParseFloat(f, 64)
 		if i < 8 {
-			all += v
+			t.all += v
 		}
-		if i == 7 {
-			stolen = v
+		switch i {
+		case 3, 4: // idle, and waiting for a disk
+			t.idle += v
+		case 7:
+			t.stolen = v
 		}
 	}
-	return all, stolen
+	return t
 }

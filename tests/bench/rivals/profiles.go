@@ -49,16 +49,16 @@ func between(then, now []*profile.Profile, kind string, each float64) map[stages
 type profiles struct {
 	wg      sync.WaitGroup
 	mu      sync.Mutex
-	servers []*profile.Profile
-	clients []*profile.Profile // one
+	servers []*profile.Profile // in the order of nodes
+	clients *profile.Profile
 	errs    []error
 }
 
 // profiles begins to take them, for so long.
 func (s *skerry) profiles(length time.Duration) *profiles {
-	p := &profiles{}
-	for _, addr := range s.admin {
-		p.take(&p.servers, func() (*profile.Profile, error) {
+	p := &profiles{servers: make([]*profile.Profile, len(s.admin))}
+	for i, addr := range s.admin {
+		p.take(&p.servers[i], func() (*profile.Profile, error) {
 			return fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, int(length.Seconds())))
 		})
 	}
@@ -74,13 +74,39 @@ func (s *skerry) profiles(length time.Duration) *profiles {
 	return p
 }
 
-func (p *profiles) take(to *[]*profile.Profile, get func() (*profile.Profile, error)) {
+func (p *profiles) take(to **profile.Profile, get func() (*profile.Profile, error)) {
 	p.wg.Go(func() {
 		got, err := get()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		*to, p.errs = append(*to, got), append(p.errs, err)
+		*to, p.errs = got, append(p.errs, err)
 	})
+}
+
+// wait returns once they are taken.
+func (p *profiles) wait() error {
+	p.wg.Wait()
+	return errors.Join(p.errs...)
+}
+
+// save writes each into a file, whose name begins so.
+func (p *profiles) save(name string) error {
+	if err := p.wait(); err != nil {
+		return err
+	}
+	err := write(name+"-clients.pprof", p.clients)
+	for i, of := range p.servers {
+		err = errors.Join(err, write(fmt.Sprintf("%s-n%d.pprof", name, i+1), of))
+	}
+	return err
+}
+
+func write(name string, p *profile.Profile) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.Write(f), f.Close())
 }
 
 func fetch(url string) (*profile.Profile, error) {
@@ -98,11 +124,11 @@ func fetch(url string) (*profile.Profile, error) {
 
 // into fills a sheet. Shares are those of the profiles; the sums are what the kernel counted.
 func (p *profiles) into(c *sheet) error {
-	p.wg.Wait()
-	if err := errors.Join(p.errs...); err != nil {
+	if err := p.wait(); err != nil {
 		return err
 	}
-	c.servers, c.clients = scaled(byStage(p.servers, "cpu"), c.sample.server), scaled(byStage(p.clients, "cpu"), c.sample.client)
+	c.servers = scaled(byStage(p.servers, "cpu"), c.sample.server)
+	c.clients = scaled(byStage([]*profile.Profile{p.clients}, "cpu"), c.sample.client)
 	return nil
 }
 

@@ -37,11 +37,11 @@ func (b *bench) settle(ctx context.Context, side rival) error {
 			fmt.Fprintf(os.Stderr, "%s is not at rest after %s\n", side.name(), maxSettle)
 			break
 		}
-		spent, all := cpu(side.servers()), cores()
+		spent, before := cpu(side.servers()), machine()
 		if err := sleep(ctx, restEvery); err != nil {
 			return err
 		}
-		if percent((cpu(side.servers())-spent).Seconds()*100, cores()-all) > restful {
+		if percent((cpu(side.servers())-spent).Seconds()*100, machine().since(before).all) > restful {
 			calm = 0
 		} else {
 			calm++
@@ -52,10 +52,4 @@ func (b *bench) settle(ctx context.Context, side rival) error {
 		*o = owing{}
 	}
 	return nil
-}
-
-// cores is how many hundredths of a second all cores have spent.
-func cores() float64 {
-	all, _ := machine()
-	return all
 }
