@@ -265,5 +265,12 @@ func (l *Log) MemBytes() int {
 	return int(unsafe.Sizeof(*l)) + l.tail.bytes
 }
 
+// Trim drops the entries before index from memory: nobody is likely to ask for them again. The disk has them.
+func (l *Log) Trim(index uint64) {
+	if index > 0 {
+		l.e.tails.truncate(&l.tail, index-1)
+	}
+}
+
 // Shrink drops the tail. The log of a sleeping replica, or of one that is going away, is shrunk.
 func (l *Log) Shrink() { l.e.tails.clear(&l.tail) }

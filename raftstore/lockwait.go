@@ -276,17 +276,21 @@ func (r *replica) grant(q *lockQueue, newest mvcc.Timestamp) (Call, bool) {
 // grantBehind is called while an entry is made, with the command that was just put into it. If it is the one by which the
 // holder of a key commits, the first one that waits for the key is returned, to be put behind it: the key goes from one
 // transaction to the next within one entry. Should the commit be refused, that one meets the lock and is parked again.
-func (r *replica) grantBehind(c *Call, floor mvcc.Timestamp) (next []Call) {
-	lw := &r.lockWaits
-	if len(lw.queues) == 0 || c.txn == nil || c.txn.cmd == nil {
+func (r *replica) grantBehind(c *Call, floor mvcc.Timestamp) []Call {
+	if len(r.lockWaits.queues) == 0 || c.txn == nil || c.txn.cmd == nil {
 		return nil
 	}
 	start, commit := mvcc.CommitsAt(c.txn.cmd, floor)
 	if start == 0 {
 		return nil
 	}
-	c.txn.cmd.Keys(func(k shard.Key) {
-		q := lw.byKey[string(k)]
+	return r.grantKeys(c.txn.cmd, start, commit)
+}
+
+// grantKeys takes out who waits first for each of the keys of a command by which the transaction of start commits.
+func (r *replica) grantKeys(cmd mvcc.Command, start, commit mvcc.Timestamp) (next []Call) {
+	cmd.Keys(func(k shard.Key) {
+		q := r.lockWaits.byKey[string(k)]
 		if q == nil || q.granted != 0 || q.holder.StartTS != start {
 			return
 		}

@@ -1,6 +1,8 @@
 package raftstore
 
 import (
+	"bytes"
+	"cmp"
 	"maps"
 	"slices"
 
@@ -14,64 +16,119 @@ import (
 // answered asks what became of it, and only a definite "never" lets it make a new attempt. None of this is shard
 // state: splits, merges and snapshots copy nothing, and a put pays no extra insert.
 
-// outcomes remembers the results of the last maxOutcomes applied entries, in memory, on every replica.
+// outcomes remembers the results of the last maxOutcomes applied entries, in memory, on every replica. There may be millions in a store,
+// so they lie in arrays without pointers, into which Go's collector does not look.
 //
-// INVARIANT: of every entry that was applied after from, the results of all attempts are in the ring. So an attempt that was made after
+// INVARIANT: of every entry that was applied after from, the results of all attempts are in the parts. So an attempt that was made after
 // from and is not found was in none of them, however short the log is by now.
 type outcomes struct {
-	ring []outcome // ordered by index; a slice used as a queue
-	from uint64    // an applied index
+	parts []*outcomePart // by index, none of them empty; the first one is forgotten as a whole
+	from  uint64         // an applied index
 }
 
-type outcome struct {
-	index, term uint64
-	replies     []apply.Reply
+// outcomeParts is into how many parts the entries are divided of which outcomes are remembered.
+const outcomeParts = 4
+
+// outcomePart holds the results of maxOutcomes/outcomeParts entries.
+type outcomePart struct {
+	entries  int
+	attempts []attempt // by index
+	bodies   []byte
+	errs     []error
 }
 
-func (o *outcomes) add(index, term uint64, replies []apply.Reply) {
-	// Nobody asks about raft's own entries, admin commands, and commands of transactions.
-	if !slices.ContainsFunc(replies, func(rep apply.Reply) bool { return rep.Op != call.OpID{} }) {
+// attempt is one command of an entry, and what it came to.
+type attempt struct {
+	op     call.OpID
+	index  uint64 // of the entry
+	at     uint32 // of its body in bodies, or of its error in errs
+	length uint16 // of its body
+	failed bool
+}
+
+func (p *outcomePart) last() uint64 { return p.attempts[len(p.attempts)-1].index }
+
+// add remembers what rep came to. Of results that are the same one after the other, as those of puts are, one is kept.
+func (p *outcomePart) add(index uint64, rep *apply.Reply) {
+	a := attempt{op: rep.Op, index: index}
+	err := rep.Err
+	if len(rep.Body) > maxOutcomeBytes {
+		err = &shard.AmbiguousError{Why: "applied, but its result was too large to keep"}
+	}
+	if err != nil {
+		a.at, a.failed = uint32(len(p.errs)), true
+		p.errs = append(p.errs, err)
+		p.attempts = append(p.attempts, a)
 		return
 	}
-	for i := range replies {
-		if len(replies[i].Body) > maxOutcomeBytes {
-			replies = slices.Clone(replies)
-			for j := range replies {
-				if len(replies[j].Body) > maxOutcomeBytes {
-					replies[j].Body, replies[j].Err = nil, &shard.AmbiguousError{Why: "applied, but its result was too large to keep"}
-				}
-			}
-			break
-		}
+	a.at, a.length = uint32(len(p.bodies)), uint16(len(rep.Body))
+	if before := a.at - min(uint32(a.length), a.at); bytes.Equal(p.bodies[before:], rep.Body) {
+		a.at = before
+	} else {
+		p.bodies = append(p.bodies, rep.Body...)
 	}
-	if len(o.ring) >= maxOutcomes {
-		const old = maxOutcomes / 4
-		o.from = o.ring[old-1].index
-		copy(o.ring, o.ring[old:])
-		clear(o.ring[len(o.ring)-old:])
-		o.ring = o.ring[:len(o.ring)-old]
-	}
-	o.ring = append(o.ring, outcome{index: index, term: term, replies: replies})
+	p.attempts = append(p.attempts, a)
 }
 
-// covers reports whether every attempt of an entry that was applied after since is in the ring.
+func (p *outcomePart) reply(a *attempt) *apply.Reply {
+	if a.failed {
+		return &apply.Reply{Op: a.op, Err: p.errs[a.at]}
+	}
+	return &apply.Reply{Op: a.op, Body: slices.Clone(p.bodies[a.at:][:a.length])}
+}
+
+// after is the position of the first attempt of an entry after index.
+func (p *outcomePart) after(index uint64) int {
+	at, _ := slices.BinarySearchFunc(p.attempts, index+1, func(a attempt, i uint64) int { return cmp.Compare(a.index, i) })
+	return at
+}
+
+// reset empties a part and keeps its room.
+func (p *outcomePart) reset() {
+	clear(p.errs)
+	*p = outcomePart{attempts: p.attempts[:0], bodies: p.bodies[:0], errs: p.errs[:0]}
+}
+
+func (o *outcomes) add(index uint64, replies []apply.Reply) {
+	var p *outcomePart
+	for i := range replies {
+		if (replies[i].Op == call.OpID{}) {
+			continue // nobody asks about raft's own entries, admin commands, and commands of transactions
+		}
+		if p == nil {
+			p = o.open()
+			p.entries++
+		}
+		p.add(index, &replies[i])
+	}
+}
+
+// open is the part for one more entry.
+func (o *outcomes) open() *outcomePart {
+	n := len(o.parts)
+	if n > 0 && o.parts[n-1].entries < maxOutcomes/outcomeParts {
+		return o.parts[n-1]
+	}
+	p := new(outcomePart)
+	if n == outcomeParts {
+		p = o.parts[0]
+		o.from = p.last()
+		p.reset()
+		o.parts = slices.Delete(o.parts, 0, 1)
+	}
+	o.parts = append(o.parts, p)
+	return p
+}
+
+// covers reports whether every attempt of an entry that was applied after since is in the parts.
 func (o *outcomes) covers(since uint64) bool { return since >= o.from || bug.OutcomeAgesOut.On() }
 
 // find looks for an attempt among the entries after since.
 func (o *outcomes) find(op call.OpID, since uint64) (*apply.Reply, bool) {
-	from, _ := slices.BinarySearchFunc(o.ring, since+1, func(e outcome, at uint64) int {
-		switch {
-		case e.index < at:
-			return -1
-		case e.index > at:
-			return 1
-		}
-		return 0
-	})
-	for i := from; i < len(o.ring); i++ {
-		for j := range o.ring[i].replies {
-			if o.ring[i].replies[j].Op == op {
-				return &o.ring[i].replies[j], true
+	for _, p := range o.parts {
+		for i := p.after(since); i < len(p.attempts); i++ {
+			if p.attempts[i].op == op {
+				return p.reply(&p.attempts[i]), true
 			}
 		}
 	}
@@ -246,9 +303,35 @@ func sortedIndexes(m map[uint64]*proposal) []uint64 { return slices.Sorted(maps.
 const keptAsleep = 16
 
 func (o *outcomes) shrink() {
-	if gone := len(o.ring) - keptAsleep; gone > 0 {
-		o.from = o.ring[gone-1].index
-		o.ring = o.ring[gone:]
+	o.from = max(o.from, o.lastBut(keptAsleep))
+	var kept outcomePart
+	for _, p := range o.parts {
+		for i := p.after(o.from); i < len(p.attempts); i++ {
+			a := &p.attempts[i]
+			if kept.entries == 0 || kept.last() != a.index {
+				kept.entries++
+			}
+			kept.add(a.index, p.reply(a))
+		}
 	}
-	o.ring = slices.Clone(o.ring)
+	o.parts = nil
+	if kept.entries > 0 {
+		o.parts = []*outcomePart{{entries: kept.entries, attempts: slices.Clone(kept.attempts), bodies: slices.Clone(kept.bodies), errs: kept.errs}}
+	}
+}
+
+// lastBut is the index of the last entry but n; 0 if there are not so many.
+func (o *outcomes) lastBut(n int) uint64 {
+	seen, entries := uint64(0), 0
+	for _, p := range slices.Backward(o.parts) {
+		for i := range slices.Backward(p.attempts) {
+			if at := p.attempts[i].index; at != seen {
+				if entries++; entries > n {
+					return at
+				}
+				seen = at
+			}
+		}
+	}
+	return 0
 }

@@ -273,7 +273,7 @@ func (r *replica) abandon() {
 
 // finish hands the results of an applied entry to whoever waits for them.
 func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
-	r.outcomes.add(index, term, res.Replies)
+	r.outcomes.add(index, res.Replies)
 	p := r.proposals[index]
 	if p == nil {
 		return
@@ -289,6 +289,7 @@ func (r *replica) finish(index, term uint64, res *apply.Result, by *appliedBy) {
 			err = res.Replies[0].Err
 		}
 		kept := *res
+		kept.Replies = slices.Clone(kept.Replies)
 		by.dones = append(by.dones, func() { p.done(&kept, err) })
 		return
 	}

@@ -119,13 +119,9 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 			r.logBytes += int64(len(e.GetData())) + 32
 		}
 	}
-	p := afterSync{r: r, gen: r.gen, send: a.Hold, durable: r.durable(a), bound: a.Bound}
-	for _, m := range a.Responses {
-		if shard.ReplicaID(m.GetTo()) == r.self {
-			p.local = append(p.local, m)
-		} else {
-			p.send = append(p.send, m)
-		}
+	p := afterSync{r: r, gen: r.gen, durable: r.durable(a), bound: a.Bound}
+	if p.local, p.send = r.sortResponses(a.Responses); len(a.Hold) > 0 {
+		p.send = append(a.Hold, p.send...)
 	}
 	if bug.ResponseBeforeSync.On() {
 		for _, m := range p.send {
@@ -139,6 +135,19 @@ func (w *worker) appendEntries(r *replica, a *group.Append) {
 		}
 		w.synced = append(w.synced, p)
 	}
+}
+
+// sortResponses divides the responses of an append, in place, into those to the replica itself and those to others, both in raft's order.
+func (r *replica) sortResponses(ms []*raftpb.Message) (local, send []*raftpb.Message) {
+	n := 0
+	for i, m := range ms {
+		if shard.ReplicaID(m.GetTo()) == r.self {
+			copy(ms[n+1:i+1], ms[n:i])
+			ms[n] = m
+			n++
+		}
+	}
+	return ms[:n:n], ms[n:]
 }
 
 // commitLogs writes the log batch of the pass and leaves the waiting for the disk to the sync loop.
@@ -326,6 +335,7 @@ func (w *worker) onApplied(by *appliedBy) {
 		r.publish(0)
 		r.tellPlacement()
 	}
+	r.trimTail()
 	r.lookAtSeekers()
 	for _, done := range by.dones {
 		done()

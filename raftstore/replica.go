@@ -53,7 +53,8 @@ type replica struct {
 	cancelled     map[call.OpID]struct{}
 	cancelledTerm uint64 // the term in which those of cancelled were answered "never"
 	outcomes      outcomes
-	logBytes      int64 // about what the log holds after its truncated index
+	logBytes      int64  // about what the log holds after its truncated index
+	trimAt        uint64 // the applied index at which to look again at what of the log is in memory, see trim.go
 
 	seekers []seeker // see seek.go
 

@@ -31,6 +31,7 @@ type worker struct {
 	leaders    int         // how many of the replicas lead
 	maxID      uint64      // the largest id of a shard or replica ever seen here
 	dirty      []*replica  // those with something to do in this pass
+	drained    []*replica  // room for them
 	now        env.Time    // read once per pass
 	seen       env.Time    // the latest reading in the pass: now, or when a state batch had become visible
 	views      uint64      // for newViewGen
@@ -149,8 +150,9 @@ func (w *worker) drainAll() {
 	for len(w.dirty) > 0 && !w.store.stopped() {
 		// A replica may be marked again while it is drained: it joins the next round.
 		dirty := w.dirty
-		w.dirty = nil
-		for _, r := range dirty {
+		w.dirty, w.drained = w.drained[:0], nil
+		for i, r := range dirty {
+			dirty[i] = nil
 			r.dirty = false
 			w.drain(r)
 			if w.staged() > maxPassBytes {
@@ -158,6 +160,7 @@ func (w *worker) drainAll() {
 			}
 		}
 		w.commit()
+		w.drained = dirty
 	}
 }
 

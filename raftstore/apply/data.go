@@ -17,7 +17,7 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 	if d.Err() == nil && !stale {
 		m.advance(stamp)
 	}
-	res := Result{Replies: make([]Reply, 0, countCommands(*d))}
+	res := Result{Replies: m.room(countCommands(*d))}
 	var bodies []byte // of the replies: one array for the whole entry
 	for d.Err() == nil && len(d.B) > 0 {
 		op, body := readCommand(d)
@@ -33,6 +33,8 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 		at := len(bodies)
 		out, err := m.command(body, eval, stamp, w, bodies)
 		switch {
+		case err == nil && out.plain:
+			reply.Body, res.Wrote = plainBody, res.Wrote || out.wrote
 		case err == nil:
 			bodies = out.bodies
 			reply.Body = bodies[at:len(bodies):len(bodies)]
@@ -47,6 +49,21 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 	return res, d.Err()
 }
 
+// keptReplies is how many replies the machine keeps room for between entries.
+const keptReplies = 16
+
+// room returns an empty slice for n replies.
+func (m *Machine) room(n int) []Reply {
+	if n > keptReplies {
+		return make([]Reply, 0, n)
+	}
+	if cap(m.replies) < n {
+		m.replies = make([]Reply, 0, n)
+	}
+	clear(m.replies[:cap(m.replies)])
+	return m.replies[:0]
+}
+
 // countCommands says how many commands d still holds.
 func countCommands(d codec.Decoder) (n int) {
 	for d.Err() == nil && len(d.B) > 0 {
@@ -56,11 +73,15 @@ func countCommands(d codec.Decoder) (n int) {
 	return n
 }
 
-// outcome is what one command came to: the reply's body appended to bodies.
+// outcome is what one command came to: the reply's body appended to bodies, or, of a plain one, plainBody.
 type outcome struct {
 	bodies []byte
+	plain  bool
 	wrote  bool
 }
+
+// plainBody is the reply to a raw command all of whose conditions held.
+var plainBody = raw.Result{Failed: -1}.Append(nil)
 
 // rejected tells an answer to the command from a failure of the store.
 func rejected(err error) bool {
@@ -111,7 +132,10 @@ func (m *Machine) raw(body []byte, stamp shard.Millis, w Writer, bodies []byte) 
 	if wroteTTL {
 		m.Applied.Expiring = m.Applied.Index
 	}
-	return outcome{bodies: r.Append(bodies), wrote: r.Failed < 0 && len(cmd.Ops) > 0}, nil
+	if r.Failed < 0 {
+		return outcome{plain: true, wrote: len(cmd.Ops) > 0}, nil
+	}
+	return outcome{bodies: r.Append(bodies)}, nil
 }
 
 // keptCommandItems is how many conditions and operations the scratch command may keep room for between entries.
@@ -146,5 +170,5 @@ func (m *Machine) reclaim(body []byte, w Writer, bodies []byte) (outcome, error)
 	if r.Final && clean && m.Applied.Expiring <= r.AsOf {
 		m.Applied.Expiring = 0
 	}
-	return outcome{bodies: raw.Result{Failed: -1}.Append(bodies), wrote: deleted > 0}, nil
+	return outcome{plain: true, wrote: deleted > 0}, nil
 }

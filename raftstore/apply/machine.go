@@ -33,7 +33,8 @@ type Machine struct {
 	Written *mvcc.Written
 	Txns    bool
 
-	cmd raw.Command // scratch
+	cmd     raw.Command // scratch
+	replies []Reply     // scratch: of the last entry
 }
 
 // Writer is what evaluation writes to: the batch of one lane, with its transactional side.
@@ -45,7 +46,8 @@ type Writer interface {
 // Result is what one entry came to.
 type Result struct {
 	// Replies are the outcomes of a data entry's commands, in their order. An admin command has one, with no Op; its
-	// caller is found by the entry's index and term.
+	// caller is found by the entry's index and term. The slice is the machine's, until it applies the next entry; bodies must
+	// not be changed.
 	Replies []Reply
 	// Event is what the shell has to do after the batch is committed, or nil. A refused split or change has none: then
 	// ApplyConfChange is not called either.
