@@ -196,7 +196,7 @@ func (n node) Timestamps(_ context.Context, count int) (uint64, error) {
 }
 
 // serve starts the node and opens a client over gRPC.
-func (f *fixture) serve() *client.DB {
+func (f *fixture) serve(opts ...client.Option) *client.DB {
 	f.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -210,7 +210,7 @@ func (f *fixture) serve() *client.DB {
 		s.AddStore(m.Store)
 	}
 	go func() { _ = s.Serve(l) }()
-	db, err := client.Open(context.Background(), "127.0.0.1:1,"+f.addr)
+	db, err := client.Open(context.Background(), "127.0.0.1:1,"+f.addr, opts...)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -9,20 +9,26 @@ import (
 	"testing"
 
 	"github.com/skerrydb/skerry/client"
+	"github.com/skerrydb/skerry/raftstore"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/mvcc"
 	"github.com/skerrydb/skerry/tests/cluster"
 )
 
-// newTxnFixture is three stores with three shards of transactional keys: up to g, up to p, and the rest.
-func newTxnFixture(t *testing.T) *fixture {
+// newTxnFixture is three stores, with options, and three shards of transactional keys: up to g, up to p, and the rest.
+func newTxnFixture(t *testing.T, options ...func(*raftstore.Options)) *fixture {
 	f := &fixture{t: t, addr: "node", oracle: new(cluster.Oracle)}
 	f.shards = []*shard.Descriptor{cluster.Descriptor(2, "", "", 3), cluster.Descriptor(3, "", "", 3), cluster.Descriptor(4, "", "", 3)}
 	g, p := mvcc.Key([]byte("g")), mvcc.Key([]byte("p"))
 	f.shards[0].Range = shard.Range{End: g}
 	f.shards[1].Range = shard.Range{Start: g, End: p}
 	f.shards[2].Range = shard.Range{Start: p}
-	f.Cluster = cluster.New(t, cluster.Options{Shards: f.shards, Store: f.oracle.Into})
+	f.Cluster = cluster.New(t, cluster.Options{Shards: f.shards, Store: func(o *raftstore.Options) {
+		f.oracle.Into(o)
+		for _, set := range options {
+			set(o)
+		}
+	}})
 	return f
 }
 

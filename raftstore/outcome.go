@@ -29,6 +29,9 @@ type outcomes struct {
 // outcomeParts is into how many parts the entries are divided of which outcomes are remembered.
 const outcomeParts = 4
 
+// spareRoom is how many times the room that was needed last a part may keep.
+const spareRoom = 4
+
 // outcomePart holds the results of maxOutcomes/outcomeParts entries.
 type outcomePart struct {
 	entries  int
@@ -111,9 +114,13 @@ func (o *outcomes) open() *outcomePart {
 	}
 	p := new(outcomePart)
 	if n == outcomeParts {
-		p = o.parts[0]
-		o.from = p.last()
-		p.reset()
+		old := o.parts[0]
+		o.from = old.last()
+		// A part of a time when entries were larger is not used again: its room would never be given back.
+		if cap(old.attempts) <= spareRoom*len(o.parts[n-1].attempts) {
+			p = old
+			p.reset()
+		}
 		o.parts = slices.Delete(o.parts, 0, 1)
 	}
 	o.parts = append(o.parts, p)

@@ -68,6 +68,36 @@ func TestOutcomesCover(t *testing.T) {
 	}
 }
 
+// TestOutcomesGiveRoomBack: what entries of many commands took is not kept when such entries do not come any more.
+func TestOutcomesGiveRoomBack(t *testing.T) {
+	var o outcomes
+	index := uint64(0)
+	room := func() (n int) {
+		for _, p := range o.parts {
+			n += cap(p.attempts)
+		}
+		return n
+	}
+	add := func(entries, commands int) {
+		for range entries {
+			index++
+			replies := make([]apply.Reply, commands)
+			for i := range replies {
+				replies[i].Op = call.OpID{Client: uint64(i), Seq: index}
+			}
+			o.add(index, replies)
+		}
+	}
+	add(2*maxOutcomes, 50)
+	if n := room(); n < 50*maxOutcomes*3/4 {
+		t.Fatalf("room for %d attempts after %d entries of 50", n, maxOutcomes)
+	}
+	add(2*maxOutcomes, 1)
+	if n := room(); n > spareRoom*maxOutcomes {
+		t.Errorf("room for %d attempts after %d entries of one", n, 2*maxOutcomes)
+	}
+}
+
 // randomReplies are those of an entry: most are alike, as those of puts are.
 func randomReplies(rng *rand.Rand, index uint64) []apply.Reply {
 	replies := make([]apply.Reply, 1+rng.IntN(3))
