@@ -9,7 +9,8 @@ import (
 
 // Bounds of one tail. Followers are fed from it; one that lags further reads from the disk.
 const (
-	tailEntriesMax = 512
+	// TailEntries is how many entries of a log are in memory, at most.
+	TailEntries = 512
 	// A tail may take an equal part of the pool, within these: a log of large values that is written fast has megabytes under way.
 	tailBytesMin, tailBytesMax = 1 << 20, 8 << 20
 	// tailEntryBytes is what an entry costs besides its data: the message, its pointed-to fields, the slice slot.
@@ -66,7 +67,7 @@ func (p *tailPool) append(t *tail, entries []*pb.Entry) {
 	t.entries = append(t.entries, entries...)
 	p.bump(t)
 	most := min(max(tailBytesMin, int(p.limit)/p.count), tailBytesMax)
-	for len(t.entries) > 1 && (len(t.entries) > tailEntriesMax || t.bytes > most) {
+	for len(t.entries) > 1 && (len(t.entries) > TailEntries || t.bytes > most) {
 		p.dropFront(t, 1)
 	}
 	for p.used.Load() > p.limit && p.root.prev != t {

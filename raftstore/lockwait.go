@@ -287,7 +287,8 @@ func (r *replica) grantBehind(c *Call, floor mvcc.Timestamp) []Call {
 	return r.grantKeys(c.txn.cmd, start, commit)
 }
 
-// grantKeys takes out who waits first for each of the keys of a command by which the transaction of start commits.
+// grantKeys takes out who waits first for each of the keys of a command by which the transaction of start commits. What its closure
+// holds would be allocated for every command, if it stood above.
 func (r *replica) grantKeys(cmd mvcc.Command, start, commit mvcc.Timestamp) (next []Call) {
 	cmd.Keys(func(k shard.Key) {
 		q := r.lockWaits.byKey[string(k)]

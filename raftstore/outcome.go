@@ -86,6 +86,12 @@ func (p *outcomePart) after(index uint64) int {
 	return at
 }
 
+// fits reports whether a part may be used again after the last one. One of a time when entries were larger, or their results, may not: its
+// room would never be given back.
+func (p *outcomePart) fits(last *outcomePart) bool {
+	return cap(p.attempts) <= spareRoom*len(last.attempts) && cap(p.bodies) <= spareRoom*len(last.bodies)+maxOutcomeBytes
+}
+
 // reset empties a part and keeps its room.
 func (p *outcomePart) reset() {
 	clear(p.errs)
@@ -116,8 +122,7 @@ func (o *outcomes) open() *outcomePart {
 	if n == outcomeParts {
 		old := o.parts[0]
 		o.from = old.last()
-		// A part of a time when entries were larger is not used again: its room would never be given back.
-		if cap(old.attempts) <= spareRoom*len(o.parts[n-1].attempts) {
+		if old.fits(o.parts[n-1]) {
 			p = old
 			p.reset()
 		}

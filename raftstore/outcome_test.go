@@ -68,33 +68,41 @@ func TestOutcomesCover(t *testing.T) {
 	}
 }
 
-// TestOutcomesGiveRoomBack: what entries of many commands took is not kept when such entries do not come any more.
+// TestOutcomesGiveRoomBack: what entries of many commands took, and large results, is not kept when such do not come any more.
 func TestOutcomesGiveRoomBack(t *testing.T) {
 	var o outcomes
 	index := uint64(0)
-	room := func() (n int) {
+	room := func() (attempts, bodies int) {
 		for _, p := range o.parts {
-			n += cap(p.attempts)
+			attempts, bodies = attempts+cap(p.attempts), bodies+cap(p.bodies)
 		}
-		return n
+		return attempts, bodies
 	}
-	add := func(entries, commands int) {
+	add := func(entries, commands, size int) {
 		for range entries {
 			index++
 			replies := make([]apply.Reply, commands)
 			for i := range replies {
-				replies[i].Op = call.OpID{Client: uint64(i), Seq: index}
+				replies[i] = apply.Reply{Op: call.OpID{Client: uint64(i), Seq: index}, Body: bytes.Repeat([]byte{byte(index)}, size)}
 			}
 			o.add(index, replies)
 		}
 	}
-	add(2*maxOutcomes, 50)
-	if n := room(); n < 50*maxOutcomes*3/4 {
+	add(2*maxOutcomes, 50, 2)
+	if n, _ := room(); n < 50*maxOutcomes*3/4 {
 		t.Fatalf("room for %d attempts after %d entries of 50", n, maxOutcomes)
 	}
-	add(2*maxOutcomes, 1)
-	if n := room(); n > spareRoom*maxOutcomes {
+	add(2*maxOutcomes, 1, 200)
+	n, size := room()
+	if n > spareRoom*maxOutcomes {
 		t.Errorf("room for %d attempts after %d entries of one", n, 2*maxOutcomes)
+	}
+	if size < 200*maxOutcomes*3/4 {
+		t.Fatalf("room for %d bytes after %d results of 200", size, maxOutcomes)
+	}
+	add(2*maxOutcomes, 1, 2)
+	if _, size = room(); size > spareRoom*2*maxOutcomes+outcomeParts*maxOutcomeBytes {
+		t.Errorf("room for %d bytes after %d results of two", size, 2*maxOutcomes)
 	}
 }
 

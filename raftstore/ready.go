@@ -335,7 +335,6 @@ func (w *worker) onApplied(by *appliedBy) {
 		r.publish(0)
 		r.tellPlacement()
 	}
-	r.trimTail()
 	r.lookAtSeekers()
 	for _, done := range by.dones {
 		done()
@@ -351,6 +350,7 @@ func (w *worker) onApplied(by *appliedBy) {
 	r.noteSize()
 	r.wakeWatch()
 	r.serveConfirmed()
+	r.trimTail() // after the clients have their replies
 	r.mark()
 	if by.rest != nil && r.gen == by.gen && !r.held {
 		by.rest()
