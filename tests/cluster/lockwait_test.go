@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,15 +152,17 @@ func TestLocksWaitFair(t *testing.T) {
 		queue = append(queue, x.park(k, x.Next(), call.WaitAny))
 	}
 	got := make(chan int, len(queue))
+	var commits sync.WaitGroup
+	defer commits.Wait() // the last one too, before the stores close
 	for i, w := range queue {
-		go func() {
+		commits.Go(func() {
 			rep := <-w.rep
 			if res, err := mvcc.DecodeResult(rep.Body); rep.Err != nil || err != nil || len(res.Rejected) > 0 {
 				t.Errorf("the waiter %d: %+v", i, rep)
 			}
 			got <- i
 			x.commit(k, w.start, fmt.Sprint(i))
-		}()
+		})
 	}
 	x.commit(k, holder, "first")
 	for i := range queue {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -103,15 +104,18 @@ func TestWatchWaits(t *testing.T) {
 		if took := time.Since(began); len(ans.Rows) != 0 || took < 150*time.Millisecond {
 			t.Fatalf("%d rows after %s", len(ans.Rows), took)
 		}
-		go func() {
+		var commits sync.WaitGroup
+		commits.Go(func() {
 			time.Sleep(50 * time.Millisecond)
 			x.commitOne(t, m, "elsewhere")
 			time.Sleep(100 * time.Millisecond)
 			x.commitOne(t, a, "2")
-		}()
+		})
 		began = time.Now()
 		after = ask(1000, ans.Resolved).Resolved
-		if took := time.Since(began); took < 150*time.Millisecond || took > 900*time.Millisecond {
+		took := time.Since(began)
+		commits.Wait()
+		if took < 150*time.Millisecond || took > 900*time.Millisecond {
 			t.Errorf("woken after %s", took)
 		}
 		if ans = ask(0, after); len(ans.Rows) != 1 || string(ans.Rows[0].Value) != "2" {
