@@ -24,6 +24,7 @@ import (
 	"github.com/skerrydb/skerry/internal/bug"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/internal/fault"
+	"github.com/skerrydb/skerry/tests/bench/still"
 	"github.com/skerrydb/skerry/tests/faultfs"
 	"github.com/skerrydb/skerry/tests/lossyfs"
 )
@@ -74,6 +75,7 @@ type order struct {
 
 // Main is for TestMain: in a child process it runs the node and does not return.
 func Main(m *testing.M) {
+	still.Main()
 	if path := os.Getenv(childEnv); path != "" {
 		if err := node.CoarseTimers(); err != nil {
 			fmt.Fprintln(os.Stderr, "timers stay fine:", err)

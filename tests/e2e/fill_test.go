@@ -127,9 +127,14 @@ type steady struct {
 	wg   sync.WaitGroup
 
 	mu   sync.Mutex
-	took []time.Duration
+	puts []timedPut
 	err  error
 }
+
+// timedPut is one put, and when it was due and ended.
+type timedPut struct{ due, ended time.Time }
+
+func (p timedPut) took() time.Duration { return p.ended.Sub(p.due) }
 
 // steadyTimeout bounds one put; one that takes longer has failed.
 const steadyTimeout = 20 * time.Second
@@ -158,7 +163,7 @@ func (l *steady) put(db *client.DB, key, value []byte, due time.Time) {
 	err := db.Put(ctx, key, value)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.took = append(l.took, time.Since(due))
+	l.puts = append(l.puts, timedPut{due, time.Now()})
 	if err != nil && l.err == nil {
 		l.err = err
 	}
@@ -166,11 +171,20 @@ func (l *steady) put(db *client.DB, key, value []byte, due time.Time) {
 
 // take returns the latencies since the last call, sorted.
 func (l *steady) take() []time.Duration {
+	var out []time.Duration
+	for _, p := range l.takePuts() {
+		out = append(out, p.took())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// takePuts returns the puts that ended since the last call.
+func (l *steady) takePuts() []timedPut {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := l.took
-	l.took = nil
-	slices.Sort(out)
+	out := l.puts
+	l.puts = nil
 	return out
 }
 

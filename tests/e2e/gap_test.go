@@ -9,11 +9,13 @@ import (
 
 	"github.com/skerrydb/skerry/client"
 	"github.com/skerrydb/skerry/shard"
+	"github.com/skerrydb/skerry/tests/bench/still"
 )
 
 // TestGaps measures for how long puts stall while their shard's leadership is handed over, while the shard is split, and, to
 // compare, while nothing happens. A put is due each millisecond whatever became of the others, and its latency counts from
-// then: the longest of a trial is its gap. No put may fail. `make bench-gaps` makes 100 trials of each.
+// then: the longest of a trial is its gap. No put may fail. Where it can be known for how long the machine itself stood still
+// meanwhile, see tests/bench/still, it says what is left without. `make bench-gaps` makes 100 trials of each.
 func TestGaps(t *testing.T) {
 	t.Parallel()
 	trials := int(setting(t, "SKERRY_GAPS", 4))
@@ -22,6 +24,12 @@ func TestGaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := &gaps{t: t, c: c, load: startSteady(c, 1, 1000)}
+	if w, err := still.Start(); err != nil {
+		t.Log(err)
+	} else {
+		defer w.Stop()
+		g.still = w
+	}
 	time.Sleep(2 * time.Second) // connections, caches
 	g.measure("nothing happens", trials, func(int) {})
 	g.measure("the leadership is handed over", trials, func(int) { g.handOver() })
@@ -35,9 +43,10 @@ func TestGaps(t *testing.T) {
 
 // gaps is a series of trials under a steady load of puts to the keys k000/0 to k000/99.
 type gaps struct {
-	t    *testing.T
-	c    *Cluster
-	load *steady
+	t     *testing.T
+	c     *Cluster
+	load  *steady
+	still *still.Watch // nil: it cannot be known
 }
 
 // gapWindow is how long each trial waits for the puts that it held up.
@@ -45,21 +54,44 @@ const gapWindow = 250 * time.Millisecond
 
 func (g *gaps) measure(what string, trials int, do func(i int)) {
 	g.t.Helper()
-	var longest []time.Duration
+	began := time.Now()
+	var of [][]timedPut
 	for i := range trials {
 		time.Sleep(gapWindow)
-		g.load.take()
+		g.load.takePuts()
 		do(i)
 		time.Sleep(gapWindow)
-		of := g.load.take()
-		for len(of) == 0 { // all that was due stands still
+		puts := g.load.takePuts()
+		for len(puts) == 0 { // all that was due stands still
 			time.Sleep(gapWindow)
-			of = g.load.take()
+			puts = g.load.takePuts()
 		}
-		longest = append(longest, of[len(of)-1])
+		of = append(of, puts)
+	}
+	g.report(fmt.Sprintf("longest put while %s, %d trials", what, trials), of, timedPut.took)
+	if g.still == nil {
+		return
+	}
+	spells, now := g.still.Spells(), time.Now()
+	share := float64(still.Within(spells, began, now)) / float64(now.Sub(began))
+	g.report(fmt.Sprintf("without the %.1f %% of that time in which the machine stood still", 100*share), of, func(p timedPut) time.Duration {
+		return p.took() - still.Within(spells, p.due, p.ended)
+	})
+}
+
+// report logs the longest put of each trial, by what it took.
+func (g *gaps) report(what string, of [][]timedPut, took func(timedPut) time.Duration) {
+	g.t.Helper()
+	var longest []time.Duration
+	for _, puts := range of {
+		var most time.Duration
+		for _, p := range puts {
+			most = max(most, took(p))
+		}
+		longest = append(longest, most)
 	}
 	slices.Sort(longest)
-	g.t.Logf("longest put while %s, %d trials: median %s, p90 %s, p99 %s, largest %s", what, trials,
+	g.t.Logf("%s: median %s, p90 %s, p99 %s, largest %s", what,
 		quantile(longest, 0.5), quantile(longest, 0.9), quantile(longest, 0.99), quantile(longest, 1))
 }
 
