@@ -34,6 +34,8 @@ func (s *sent) Send(_ shard.StoreID, _ bool, frame []byte) {
 	})
 }
 
+func (s *sent) Reached(shard.StoreID) {}
+
 func (s *sent) Call(context.Context, shard.StoreID, *call.Request) call.Reply {
 	return call.Reply{Err: shard.ErrUnavailable}
 }

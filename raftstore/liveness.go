@@ -148,18 +148,22 @@ func (l *liveness) receive(from shard.StoreID, b []byte) error {
 	l.mu.Lock()
 	p := l.peers[from]
 	if p == nil {
-		p = &otherStore{incarnation: inc, live: true, way: way{answered: now}}
+		p = &otherStore{live: true, way: way{answered: now}}
 		l.peers[from] = p
 	}
 	if inc < p.incarnation {
 		l.mu.Unlock()
 		return nil // sent by an earlier life
 	}
-	restarted := p.incarnation != 0 && inc > p.incarnation
+	first := p.incarnation == 0
+	restarted := !first && inc > p.incarnation
 	back := !p.live
 	p.incarnation, p.heard, p.lastSync, p.live = inc, now, sync, true
 	p.way.heard(&l.trips, seq, echo, kept, now)
 	l.mu.Unlock()
+	if back || restarted || first {
+		l.store.opt.Transport.Reached(from)
+	}
 	if restarted {
 		l.wakeLedBy(from)
 	}

@@ -15,6 +15,9 @@ type Transport interface {
 	// once nobody holds it any more, if it can tell. Urgent frames (raft heartbeats, votes, store liveness) have a stream of
 	// their own, so that they never wait behind bulk data. Frames of one stream to one store arrive in order or not at all.
 	Send(to shard.StoreID, urgent bool, frame []byte)
+	// Reached says that another store was heard of after it had been silent, or had started again: a transport that waits before it
+	// tries to reach that store again tries at once.
+	Reached(id shard.StoreID)
 	// Call asks another store and waits for its reply; Reply.Err is ErrUnavailable if there is none.
 	Call(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply
 	// SendSnapshot streams a snapshot: header, then what next returns until io.EOF. It returns nil once the other side

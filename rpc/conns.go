@@ -33,6 +33,8 @@ const (
 // Safe for concurrent use.
 type Conns struct {
 	tls *tls.Config
+	// backoff is between attempts to connect; not changed after the first.
+	backoff backoff.Config
 
 	cluster atomic.Uint64 // see SetCluster
 
@@ -44,7 +46,9 @@ type Conns struct {
 // NewConns makes an empty set. cfg nil is plain text. Without a ServerName in it each server's certificate must be valid
 // for the host that was dialled.
 func NewConns(cfg *tls.Config) *Conns {
-	return &Conns{tls: cfg, conns: make(map[string]*grpc.ClientConn)}
+	// A store that comes back is wanted at once: wait at most a second.
+	return &Conns{tls: cfg, conns: make(map[string]*grpc.ClientConn),
+		backoff: backoff.Config{BaseDelay: minReconnect, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnect}}
 }
 
 // get returns the connection to an address.
@@ -62,15 +66,23 @@ func (c *Conns) get(addr string) (*grpc.ClientConn, error) {
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes), experimental.WithBufferPool(buffers),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes), grpc.ForceCodecV2(frames)),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
-			// A store that comes back is wanted at once: wait at most a second.
-			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second, Backoff: c.backoff}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
 	c.conns[addr] = cc
 	return cc, nil
+}
+
+// retry has the connection to an address tried at once, if there is one that waits before it is tried again.
+func (c *Conns) retry(addr string) {
+	c.mu.Lock()
+	cc := c.conns[addr]
+	c.mu.Unlock()
+	if cc != nil {
+		cc.ResetConnectBackoff()
+	}
 }
 
 // SetCluster says which cluster the other sides must be of: from then on a server of another one refuses every call, because

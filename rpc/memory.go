@@ -99,6 +99,9 @@ func (t *MemoryTransport) Send(to shard.StoreID, urgent bool, frame []byte) {
 	}
 }
 
+// Reached does nothing: nothing here waits.
+func (t *MemoryTransport) Reached(shard.StoreID) {}
+
 func (n *Network) deliver(key link, l *memoryLink) {
 	for {
 		n.mu.Lock()

@@ -31,7 +31,7 @@ const (
 	linkPart = 2
 )
 
-// Backoff of a stream that broke: a store that restarts is wanted at once, one that is gone costs little.
+// Backoff of a stream that broke: a store that restarts is wanted at once, see Reached, one that is gone costs little.
 const (
 	minReconnect = 50 * time.Millisecond
 	maxReconnect = time.Second
@@ -51,13 +51,15 @@ type Transport struct {
 	cluster shard.ClusterID
 	addrs   map[shard.StoreID]string
 	streams map[link]*frameStream
+	// shortest and longest are how long a stream waits before it is tried again, when it has just broken and when it never holds.
+	shortest, longest time.Duration
 }
 
 // NewTransport makes the transport of one store.
 func NewTransport(e env.Env, conns *Conns, from shard.StoreID, cluster shard.ClusterID) *Transport {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Transport{env: e, conns: conns, from: from, cluster: cluster, ctx: ctx, cancel: cancel,
-		addrs: make(map[shard.StoreID]string), streams: make(map[link]*frameStream)}
+		addrs: make(map[shard.StoreID]string), streams: make(map[link]*frameStream), shortest: minReconnect, longest: maxReconnect}
 }
 
 // SetAddr says where a store's node listens. Streams to where it was before end and begin again there: the old node may
@@ -111,7 +113,7 @@ func (t *Transport) Send(to shard.StoreID, urgent bool, frame []byte) {
 	t.mu.Lock()
 	s := t.streams[key]
 	if s == nil {
-		s = &frameStream{t: t, key: key, wake: t.env.NewEvent("frames"), limit: maxBulkBytes, memory: t.memory, urgent: urgent}
+		s = &frameStream{t: t, key: key, wake: t.env.NewEvent("frames"), again: t.env.NewEvent("again"), limit: maxBulkBytes, memory: t.memory, urgent: urgent}
 		switch {
 		case urgent:
 			s.limit = maxUrgentBytes
@@ -125,12 +127,25 @@ func (t *Transport) Send(to shard.StoreID, urgent bool, frame []byte) {
 	s.add(frame)
 }
 
+// Reached has streams to a store tried at once that wait before they are tried again, and the connection to its node.
+func (t *Transport) Reached(id shard.StoreID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns.retry(t.addrs[id])
+	for _, urgent := range []bool{false, true} {
+		if s := t.streams[link{t.from, id, urgent}]; s != nil {
+			s.again.Wake()
+		}
+	}
+}
+
 // frameStream is one stream to another store. While it is broken, frames that wait are dropped after a while, because
 // old ones would only delay what raft sends again.
 type frameStream struct {
 	t     *Transport
 	key   link
 	wake  env.Event
+	again env.Event // not to wait any longer before the next session
 	limit int
 
 	memory *budget.Budget // nil: nothing is counted
@@ -211,18 +226,19 @@ func (s *frameStream) drop() {
 
 // run connects, sends, and connects again, until the transport closes.
 func (s *frameStream) run() {
-	wait := minReconnect
+	wait := s.t.shortest
 	for s.t.ctx.Err() == nil {
 		start := s.t.env.Now()
 		s.session()
-		if s.t.env.Now().Sub(start) > 2*maxReconnect {
-			wait = minReconnect
+		if s.t.env.Now().Sub(start) > 2*s.t.longest {
+			wait = s.t.shortest
 		}
 		s.drop() // what waited is old by now
-		if s.t.env.Sleep(s.t.ctx, wait) != nil {
-			return
+		if s.again.Wait(s.t.ctx, wait) == nil {
+			wait = s.t.shortest
+			continue
 		}
-		wait = min(2*wait, maxReconnect)
+		wait = min(2*wait, s.t.longest)
 	}
 }
 

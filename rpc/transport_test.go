@@ -296,6 +296,38 @@ func TestAddressChange(t *testing.T) {
 	})
 }
 
+// TestReached: who waits for ever to be tried again is tried when the other side was heard of.
+func TestReached(t *testing.T) {
+	st := newTestStore(1001)
+	up := func(addr string) *testServer { return serve(t, addr, func(s *Server) { s.AddStore(st) }) }
+	srv := up("127.0.0.1:0")
+	conns := newConns(t)
+	conns.backoff.BaseDelay, conns.backoff.MaxDelay = time.Hour, time.Hour
+	tr := newTestTransport(t, conns, 1002, 0)
+	tr.shortest, tr.longest = time.Hour, time.Hour
+	tr.SetAddr(1001, srv.addr)
+	arrives := func(what string, urgent bool, try func()) {
+		before := len(st.received(1002))
+		eventually(t, what, func() bool {
+			try()
+			tr.Send(1001, urgent, []byte("b1."))
+			return len(st.received(1002)) > before
+		})
+	}
+	for _, urgent := range []bool{false, true} {
+		arrives("a frame arrives", urgent, func() {})
+	}
+	srv.stop()
+	eventually(t, "the connection has failed", func() bool {
+		err := tr.Call(testContext(t), 1001, &call.Request{Kind: call.Barrier}).Err
+		return err != nil && strings.Contains(err.Error(), "refused")
+	})
+	up(srv.addr)
+	for _, urgent := range []bool{false, true} {
+		arrives("a frame arrives again", urgent, func() { tr.Reached(1001) })
+	}
+}
+
 // TestTransportBounds: for a store that cannot be reached a bounded number of bytes waits.
 func TestTransportBounds(t *testing.T) {
 	tr := newTestTransport(t, newConns(t), 1002, 0)

@@ -47,9 +47,7 @@ func Main() {
 	if os.Getenv(watchEnv) == "" {
 		return
 	}
-	if err := watch(os.Stdout); err != nil {
-		fmt.Println(err)
-	}
+	fmt.Println(watch(os.Stdout))
 	os.Exit(1)
 }
 

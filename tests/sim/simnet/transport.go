@@ -110,6 +110,9 @@ type snapshotStream struct {
 // snapshotWindow is how many parts may be under way.
 const snapshotWindow = 4
 
+// Reached does nothing: what is lost here is lost, and nothing waits to be tried again.
+func (t *transport) Reached(shard.StoreID) {}
+
 // SendSnapshot streams a snapshot and returns what the receiver made of it.
 func (t *transport) SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error {
 	addr := t.addrs[to]
