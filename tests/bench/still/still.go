@@ -47,6 +47,10 @@ func Main() {
 	if os.Getenv(watchEnv) == "" {
 		return
 	}
+	go func() { // nobody says anything: it ends with whoever started it
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	fmt.Println(watch(os.Stdout))
 	os.Exit(1)
 }
@@ -61,6 +65,9 @@ func Start() (*Watch, error) {
 	cmd.Env = append(os.Environ(), watchEnv+"=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // closed by Wait, or when this process ends
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
