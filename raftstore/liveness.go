@@ -155,13 +155,13 @@ func (l *liveness) receive(from shard.StoreID, b []byte) error {
 		l.mu.Unlock()
 		return nil // sent by an earlier life
 	}
-	first := p.incarnation == 0
-	restarted := !first && inc > p.incarnation
+	begun := inc != p.incarnation
+	restarted := begun && p.incarnation != 0
 	back := !p.live
 	p.incarnation, p.heard, p.lastSync, p.live = inc, now, sync, true
 	p.way.heard(&l.trips, seq, echo, kept, now)
 	l.mu.Unlock()
-	if back || restarted || first {
+	if back || begun {
 		l.store.opt.Transport.Reached(from)
 	}
 	if restarted {

@@ -69,11 +69,7 @@ func (t *Transport) SetAddr(id shard.StoreID, addr string) {
 	var moved []*frameStream
 	if t.addrs[id] != addr {
 		t.addrs[id] = addr
-		for _, urgent := range []bool{false, true} {
-			if s := t.streams[link{t.from, id, urgent}]; s != nil {
-				moved = append(moved, s)
-			}
-		}
+		moved = t.streamsLocked(id)
 	}
 	t.mu.Unlock()
 	for _, s := range moved {
@@ -132,11 +128,19 @@ func (t *Transport) Reached(id shard.StoreID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns.retry(t.addrs[id])
+	for _, s := range t.streamsLocked(id) {
+		s.again.Wake()
+	}
+}
+
+// streamsLocked are those to a store.
+func (t *Transport) streamsLocked(id shard.StoreID) (out []*frameStream) {
 	for _, urgent := range []bool{false, true} {
 		if s := t.streams[link{t.from, id, urgent}]; s != nil {
-			s.again.Wake()
+			out = append(out, s)
 		}
 	}
+	return out
 }
 
 // frameStream is one stream to another store. While it is broken, frames that wait are dropped after a while, because

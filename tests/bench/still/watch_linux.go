@@ -21,11 +21,11 @@ func watch(out io.Writer) error {
 	}
 	runtime.GOMAXPROCS(len(cpus) + 1) // the threads keep theirs while they sleep
 	var mu sync.Mutex                 // of out
-	ready, begin := make(chan error), make(chan struct{})
+	mu.Lock()                         // until the first line
+	ready := make(chan error, len(cpus))
 	for i, cpu := range cpus {
 		go func() {
 			ready <- alone(cpu, 1)
-			<-begin
 			for {
 				due := time.Now().Add(nap)
 				sleep(nap)
@@ -45,7 +45,7 @@ func watch(out io.Writer) error {
 	if _, err := fmt.Fprintln(out, "cpus", len(cpus)); err != nil {
 		return err
 	}
-	close(begin)
+	mu.Unlock()
 	select {} // it is killed
 }
 
