@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/codec"
 )
 
@@ -25,7 +26,7 @@ const (
 type chunkWriter struct{ b []byte }
 
 func (w *chunkWriter) begin(number uint64, sizeHint int) {
-	w.b = append(make([]byte, 0, sizeHint), chunkVersion, 0)
+	w.b = append((*buffer.Frames.Get(sizeHint))[:0], chunkVersion, 0)
 	w.b = codec.AppendUvarint(w.b, number)
 }
 

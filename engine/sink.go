@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,6 +19,9 @@ const smallSnapshotBytes = 128 << 10
 
 // tableBytes is where a received snapshot is split into tables, so that a compaction can take it up in parts.
 const tableBytes = 64 << 20
+
+// tableBytesPerSync is how much of a table is written before the disk is asked to take it.
+const tableBytesPerSync = 512 << 10
 
 // SnapshotSink receives a snapshot into files outside the database, which become part of it at Install. A failed write
 // of a sink does not stop the store: nothing depends on a snapshot before it is installed, and the sender sends another.
@@ -72,7 +76,7 @@ func (s *SnapshotSink) fail(err error) error {
 	return s.err
 }
 
-// Write checks a chunk and takes it in.
+// Write checks a chunk and takes it in. Nothing of it is kept.
 func (s *SnapshotSink) Write(chunk []byte) error {
 	if err := s.e.check(); err != nil || s.err != nil {
 		return errors.Join(err, s.err)
@@ -92,7 +96,7 @@ func (s *SnapshotSink) Write(chunk []byte) error {
 		if !ok {
 			break
 		}
-		if err := s.add(append(make([]byte, 0, len(k)), k...), v); err != nil {
+		if err := s.add(k, v); err != nil {
 			return s.fail(err)
 		}
 	}
@@ -101,7 +105,7 @@ func (s *SnapshotSink) Write(chunk []byte) error {
 	return nil
 }
 
-// add takes in one pair. k is kept.
+// add takes in one pair.
 func (s *SnapshotSink) add(k, v []byte) error {
 	lock, err := s.note(k)
 	if err != nil {
@@ -140,9 +144,9 @@ func (s *SnapshotSink) note(k []byte) (lock bool, err error) {
 		return false, fmt.Errorf("%w: key %s came after %s", ErrCorruption, keys.Format(k), keys.Format(before))
 	}
 	if *first == nil {
-		*first = k
+		*first = bytes.Clone(k)
 	}
-	*last = k
+	*last = append((*last)[:0], k...)
 	return lock, nil
 }
 
@@ -242,6 +246,8 @@ func (t *tableSet) open() error {
 	if err != nil {
 		return err
 	}
+	// What is written goes to the disk meanwhile, as with Pebble's own tables: else the sync at the end waits for all of it.
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: tableBytesPerSync})
 	t.paths = append(t.paths, path)
 	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.e.opts.MakeWriterOptions(0, t.e.db.TableFormat()))
 	t.bytes = 0

@@ -89,6 +89,7 @@ func TestSnapshot(t *testing.T) {
 			must(t, err)
 			for _, p := range parts {
 				must(t, s.Write(p))
+				clear(p) // its room is used again
 			}
 			must(t, s.Finish())
 			if want := int64(c.n * (c.value + 9)); s.Bytes() != want {

@@ -76,7 +76,8 @@ func (s *SnapshotSource) goOn() {
 // Meta says what the snapshot holds.
 func (s *SnapshotSource) Meta() SnapshotMeta { return s.meta }
 
-// Next returns the next chunk, which belongs to the caller, or io.EOF after the last. There is at least one.
+// Next returns the next chunk, which belongs to the caller, who may give it to buffer.Frames; or io.EOF after the last. There is at
+// least one.
 func (s *SnapshotSource) Next() ([]byte, error) {
 	if s.r.err != nil {
 		return nil, s.r.err

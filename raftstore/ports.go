@@ -20,7 +20,7 @@ type Transport interface {
 	Reached(id shard.StoreID)
 	// Call asks another store and waits for its reply; Reply.Err is ErrUnavailable if there is none.
 	Call(ctx context.Context, to shard.StoreID, req *call.Request) call.Reply
-	// SendSnapshot streams a snapshot: header, then what next returns until io.EOF. It returns nil once the other side
+	// SendSnapshot streams a snapshot: header, then what next returns until io.EOF, which it owns. It returns nil once the other side
 	// has installed it (or did not need it any more).
 	SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error
 }

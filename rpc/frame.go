@@ -48,6 +48,9 @@ var frames = frameCodec{encoding.GetCodecV2(proto.Name)}
 func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 	f, ok := v.(*frame)
 	if !ok {
+		if p, ok := v.(*snapshotPart); ok {
+			return p.marshal(), nil
+		}
 		return c.CodecV2.Marshal(v)
 	}
 	head := protowire.AppendTag(make([]byte, 0, 16), frameField, protowire.BytesType)
@@ -110,6 +113,16 @@ func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 			return err
 		}
 		*m = received{lent: m.lent, data: f.GetData()}
+		return nil
+	case *snapshotPart:
+		if m.take(data) {
+			return nil
+		}
+		var p raftv1.SnapshotPart
+		if err := c.CodecV2.Unmarshal(data, &p); err != nil {
+			return err
+		}
+		m.of(&p)
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)

@@ -19,7 +19,8 @@ type Store interface {
 	Do(ctx context.Context, req *call.Request) call.Reply
 	// Receive takes a frame of another store and owns it.
 	Receive(from shard.StoreID, frame []byte)
-	// ReceiveSnapshot returns when the snapshot is installed or found not to be needed.
+	// ReceiveSnapshot returns when the snapshot is installed or found not to be needed. What next returns is the store's until it calls it
+	// again, the header for good.
 	ReceiveSnapshot(ctx context.Context, header []byte, next func() ([]byte, error)) error
 	// Memory is the budget of what is under way for the store; nil counts nothing.
 	Memory() *budget.Budget

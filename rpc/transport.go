@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/skerrydb/skerry/internal/budget"
-	"github.com/skerrydb/skerry/internal/codec"
 	"github.com/skerrydb/skerry/internal/env"
 	raftv1 "github.com/skerrydb/skerry/proto/skerry/raft/v1"
 	"github.com/skerrydb/skerry/shard"
@@ -311,57 +310,6 @@ func (t *Transport) Call(ctx context.Context, to shard.StoreID, req *call.Reques
 	return out
 }
 
-// SendSnapshot streams one snapshot on a stream of its own.
-func (t *Transport) SendSnapshot(ctx context.Context, to shard.StoreID, header []byte, next func() ([]byte, error)) error {
-	addr, cluster, err := t.addr(to)
-	if err != nil {
-		return err
-	}
-	cc, err := t.conns.get(addr)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ctx = metadata.AppendToOutgoingContext(ctx, headerStore, fmt.Sprint(uint64(to)),
-		headerFrom, fmt.Sprint(uint64(t.from)), headerCluster, fmt.Sprint(uint64(cluster)))
-	stream, err := raftv1.NewRaftClient(cc).Snapshot(ctx)
-	if err != nil {
-		return fromStatus(ctx, err, nil, "snapshot to "+to.String())
-	}
-	part := &raftv1.SnapshotPart{Part: &raftv1.SnapshotPart_Header{Header: header}}
-	for {
-		if err := stream.Send(part); err != nil {
-			break // CloseAndRecv says why
-		}
-		chunk, err := next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		part = &raftv1.SnapshotPart{Part: &raftv1.SnapshotPart_Chunk{Chunk: chunk}}
-	}
-	done, err := stream.CloseAndRecv()
-	if err != nil {
-		return fromStatus(ctx, err, stream.Trailer(), "snapshot to "+to.String())
-	}
-	return doneError(done.GetError())
-}
-
-// doneError is what the receiver of a snapshot said at the end. Bytes that are no error still say that it was not taken.
-func doneError(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	d := codec.Decoder{B: b}
-	if err := call.ReadError(&d); d.Done() == nil && err != nil {
-		return err
-	}
-	return &call.UnknownError{Text: "the receiver of a snapshot answered with a malformed error"}
-}
-
 // raftServer serves other stores.
 type raftServer struct {
 	raftv1.UnimplementedRaftServer
@@ -424,31 +372,4 @@ func (r *raftServer) Call(ctx context.Context, req *raftv1.CallRequest) (*raftv1
 		return nil, rep.Err // the end of the call, not an answer: a status tells so, a reply would make text of it
 	}
 	return &raftv1.CallReply{Reply: call.AppendReply(nil, 1, &rep)}, nil
-}
-
-// Snapshot takes the parts of one snapshot.
-func (r *raftServer) Snapshot(stream raftv1.Raft_SnapshotServer) error {
-	store, _, err := r.handshake(stream.Context())
-	if err != nil {
-		return err
-	}
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	err = store.ReceiveSnapshot(stream.Context(), first.GetHeader(), func() ([]byte, error) {
-		p, err := stream.Recv()
-		if err != nil {
-			return nil, err
-		}
-		if p.GetChunk() == nil {
-			return nil, errors.New("a part of the snapshot is not a chunk")
-		}
-		return p.GetChunk(), nil
-	})
-	done := &raftv1.SnapshotDone{}
-	if err != nil {
-		done.Error = call.AppendError(nil, err)
-	}
-	return stream.SendAndClose(done)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerrydb/skerry/internal/buffer"
 	"github.com/skerrydb/skerry/internal/env"
 	"github.com/skerrydb/skerry/shard"
 	"github.com/skerrydb/skerry/shard/call"
@@ -181,12 +182,12 @@ func testCall(t *testing.T, p *pair) {
 
 // chunks yields count chunks of a size.
 func chunks(count, size int) func() ([]byte, error) {
-	buf := make([]byte, size) // the same again and again, as the real source does
 	return func() ([]byte, error) {
 		if count == 0 {
 			return nil, io.EOF
 		}
 		count--
+		buf := *buffer.Frames.Get(size) // as the real source does
 		for n := copy(buf, []byte{byte('a' + count)}); n > 0 && n < size; n *= 2 {
 			copy(buf[n:], buf[:n]) // byte by byte, megabytes take seconds under the race detector
 		}

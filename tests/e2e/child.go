@@ -109,7 +109,7 @@ func (c *Child) run() int {
 	}
 	cfg := node.Config{Listen: c.Listen, Advertise: c.Advertise, DataDir: c.Data, Join: c.Join, Version: "e2e", Env: env.Real{},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Store: &node.StoreConfig{CapacityBytes: capacity, MemTableBytes: c.MemTableBytes, LogEntries: c.LogEntries, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes,
+		Store: &node.StoreConfig{CapacityBytes: capacity, MemTableBytes: c.MemTableBytes, LogEntries: c.LogEntries, MemoryBudget: c.MemoryBudget, CacheBytes: c.CacheBytes, SplitBytes: c.SplitBytes, SplitWork: int(min(c.SplitBytes, 0)),
 			SnapshotBytesPerSecond: c.SnapshotBytesPerSecond, CheckEvery: c.CheckEvery, CheckBytesPerSecond: checkRate}}
 	if b, ok := bug.Find(c.Bug); ok {
 		bug.Plant(b)

@@ -15,10 +15,13 @@ func TestMoveSpeed(t *testing.T) {
 	t.Parallel()
 	mebi, times := int(setting(t, "SKERRY_MOVE", 8)), int(setting(t, "SKERRY_MOVES", 1))
 	// Placement is apart: an operator is gone with the leadership of placement, and its end is looked at here.
-	c := New(t, Options{Nodes: 4, Apart: 3, SplitBytes: -1})
+	c := New(t, Options{Nodes: 4, Apart: 3, SplitBytes: -1, Direct: true})
 	m := &moves{outliving{growth: growth{t: t, c: c}, ctx: context.Background()}}
 	fillShard(t, c, mebi)
 	for range times {
+		if parts, err := c.DB.Partitions(m.ctx, client.Range{}); err != nil || len(parts) != 1 {
+			t.Fatalf("what was filled in lies in %d shards, of which one would be moved: %v", len(parts), err)
+		}
 		op, from, to := m.begin()
 		op = m.ended(op.ID, 10*time.Minute)
 		if op.State != "finished" {
@@ -44,5 +47,5 @@ func fillShard(t *testing.T, c *Cluster, mebi int) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(min(10*time.Second, time.Duration(mebi)*20*time.Millisecond))
+	time.Sleep(min(30*time.Second, time.Duration(mebi)*30*time.Millisecond))
 }

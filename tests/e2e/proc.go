@@ -30,7 +30,7 @@ type Options struct {
 	Apart     int // the nodes hold stores only, and so many more processes a placement member each
 	Late      int // so many of the nodes are left for the test to start
 	SplitKeys []string
-	// SplitBytes is the size from which on shards are split; 0 is the default.
+	// SplitBytes is the size from which on shards are split; 0 is the default. With less they are split by load neither.
 	SplitBytes int64
 	// DownAfter is how long a store may be silent before it is replaced; 0 is the default.
 	DownAfter time.Duration
