@@ -12,6 +12,8 @@ VERSION ?=
 LDFLAGS ?=
 # With CGO=1 caches and memtables are C's, which has to be there and to link statically: less memory, dearer cold reads.
 CGO ?= 0
+# What measures processes that a test starts from itself has them built as they are shipped.
+MEASURED = CGO_ENABLED=$(CGO)
 
 build: ## the binary, static, in bin/skerry; VERSION=v1.2.3 names a release
 	CGO_ENABLED=$(CGO) go build -trimpath -tags netgo,osusergo -ldflags '-extldflags=-static $(LDFLAGS) $(if $(VERSION),-X main.release=$(VERSION))' -o $(BIN)/skerry ./cmd/skerry
@@ -69,26 +71,26 @@ bench-txn: ## the rows of bench-rivals about transactions only, in less than thr
 	go run -C tests/bench/rivals . -rows transactions -rounds 1 -window 4s -fill 16777216
 
 bench-failover: ## kill -9 of a store to the first put on its last shard, with 20 and 1,000 shards
-	SKERRY_FAILOVER=20x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
-	SKERRY_FAILOVER=1000x10 go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
+	SKERRY_FAILOVER=20x10 $(MEASURED) go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
+	SKERRY_FAILOVER=1000x10 $(MEASURED) go test ./tests/e2e -count=1 -run TestFailover -v -timeout 20m
 
 bench-fill: ## latency of puts on 1,000 shards while an added store fills and while it does not, in turns
-	SKERRY_FILL=1000 go test ./tests/e2e -count=1 -run TestFillUnderLoad -v -timeout 40m
+	SKERRY_FILL=1000 $(MEASURED) go test ./tests/e2e -count=1 -run TestFillUnderLoad -v -timeout 40m
 
 bench-gaps: ## for how long puts stall while a leadership is handed over, and while a shard is split, 100 times each
-	SKERRY_GAPS=100 go test ./tests/e2e -count=1 -run TestGaps -v -timeout 20m
+	SKERRY_GAPS=100 $(MEASURED) go test ./tests/e2e -count=1 -run TestGaps -v -timeout 20m
 
 bench-move: ## how long a replica of 1 GiB takes to another store of an idle cluster, three times
-	SKERRY_MOVE=1024 SKERRY_MOVES=3 go test ./tests/e2e -count=1 -run TestMoveSpeed -v -timeout 30m
+	SKERRY_MOVE=1024 SKERRY_MOVES=3 $(MEASURED) go test ./tests/e2e -count=1 -run TestMoveSpeed -v -timeout 30m
 
 bench-restart: ## how long a store of 1,000 shards and 2 GiB takes until it answers for all of them again
-	SKERRY_RESTART=1000 SKERRY_RESTART_MIB=2048 go test ./tests/e2e -count=1 -run TestRestartSpeed -v -timeout 30m
+	SKERRY_RESTART=1000 SKERRY_RESTART_MIB=2048 $(MEASURED) go test ./tests/e2e -count=1 -run TestRestartSpeed -v -timeout 30m
 
 bench-scan: ## rows a second of a scan over 100 shards and 256 MiB, beside one iterator of Pebble alone over the same rows, warm and cold
-	SKERRY_SCAN=256 go test ./tests/e2e -count=1 -run TestScanSpeed -v -timeout 20m
+	SKERRY_SCAN=256 $(MEASURED) go test ./tests/e2e -count=1 -run TestScanSpeed -v -timeout 20m
 
 bench-idle: ## CPU and heap of 10,000 idle shards on three stores
-	SKERRY_IDLE=10000 go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
+	SKERRY_IDLE=10000 $(MEASURED) go test ./tests/e2e -count=1 -run TestIdle -v -timeout 20m
 
 SEEDS ?= 1..200
 MINUTES ?= 5

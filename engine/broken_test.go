@@ -158,11 +158,26 @@ func TestFailedWrites(t *testing.T) {
 	}
 }
 
-// TestFailedSnapshot: a sink that cannot be written fails alone.
+// TestFailedSnapshot: a sink that cannot be written fails alone, also if that is a table which goes to the disk beside what follows it.
 func TestFailedSnapshot(t *testing.T) {
-	s := openBroken(t, func(op errorfs.Op) bool {
-		return strings.Contains(op.Path, stagingDir) && op.Kind == errorfs.OpFileWrite
-	})
+	for name, hit := range map[string]func(op errorfs.Op) bool{
+		"write":        func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileWrite },
+		"first table":  func(op errorfs.Op) bool { return syncs(op) && strings.HasSuffix(op.Path, "000000.sst") },
+		"last but one": func(op errorfs.Op) bool { return syncs(op) && strings.HasSuffix(op.Path, "000006.sst") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			testFailedSnapshot(t, func(op errorfs.Op) bool { return strings.Contains(op.Path, stagingDir) && hit(op) })
+		})
+	}
+}
+
+func syncs(op errorfs.Op) bool {
+	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+}
+
+func testFailedSnapshot(t *testing.T, hit func(op errorfs.Op) bool) {
+	s := openBroken(t, hit)
+	s.e.tableBytes = 100 << 10
 	s.fail.Store(true)
 	sink, err := s.e.NewSnapshotSink(1002, "s")
 	must(t, err)

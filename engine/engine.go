@@ -108,6 +108,7 @@ type Engine struct {
 	// See Options.BulkBytes.
 	ingestBytes int64
 	exciseBytes uint64
+	tableBytes  int
 	// spareState are the buffers of the last StateBatch that was closed; nil if they are in use.
 	spareState atomic.Pointer[stateBuffers]
 }
@@ -122,7 +123,7 @@ type stopped struct {
 // Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
 func Open(dir string, o Options) (*Engine, error) {
 	e := &Engine{dir: dir, fs: o.FS, capacity: uint64(max(0, o.CapacityBytes)), log: o.Logger, onBroken: o.OnBroken, synced: o.Synced, ingesting: o.Ingesting,
-		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes))}
+		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes)), tableBytes: snapshotTableBytes}
 	e.segmentBytes, e.logInDatabase = o.SegmentBytes, o.LogInDatabase
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

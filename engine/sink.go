@@ -17,8 +17,9 @@ import (
 // sync of the manifest and perhaps a flush, which is much for a shard of a few keys.
 const smallSnapshotBytes = 128 << 10
 
-// tableBytes is where a received snapshot is split into tables, so that a compaction can take it up in parts.
-const tableBytes = 64 << 20
+// snapshotTableBytes is where a received snapshot is split into tables, so that a compaction can take it up in parts. In simulated
+// worlds, where nothing may run beside what is simulated, no snapshot is as large.
+const snapshotTableBytes = 64 << 20
 
 // tableBytesPerSync is how much of a table is written before the disk is asked to take it.
 const tableBytesPerSync = 512 << 10
@@ -230,6 +231,8 @@ type tableSet struct {
 	paths  []string
 	w      *sstable.Writer // nil between tables
 	bytes  int
+	// ending tells how the table before w ended, which goes to the disk while w is written; nil: it has.
+	ending chan error
 }
 
 func (t *tableSet) empty() bool { return len(t.paths) == 0 }
@@ -249,14 +252,14 @@ func (t *tableSet) open() error {
 	// What is written goes to the disk meanwhile, as with Pebble's own tables: else the sync at the end waits for all of it.
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: tableBytesPerSync})
 	t.paths = append(t.paths, path)
-	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.e.opts.MakeWriterOptions(0, t.e.db.TableFormat()))
+	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(writeBehind(f)), t.e.opts.MakeWriterOptions(0, t.e.db.TableFormat()))
 	t.bytes = 0
 	return nil
 }
 
 func (t *tableSet) set(k, v []byte) error {
-	if t.w != nil && t.bytes >= tableBytes && !t.whole {
-		if err := t.finish(); err != nil {
+	if t.w != nil && t.bytes >= t.e.tableBytes && !t.whole {
+		if err := t.end(); err != nil {
 			return err
 		}
 	}
@@ -280,14 +283,36 @@ func (t *tableSet) deleteRange(s keys.Span) error {
 	return t.w.DeleteRange(s.Start, s.End)
 }
 
-// finish completes and syncs the open table.
-func (t *tableSet) finish() error {
-	if t.w == nil {
+// end has the open table completed and synced beside what follows.
+func (t *tableSet) end() error {
+	if err := t.settle(); err != nil {
+		return err
+	}
+	w := t.w
+	t.w, t.ending = nil, make(chan error, 1)
+	go func(ended chan<- error) { ended <- w.Close() }(t.ending)
+	return nil
+}
+
+// settle waits for the table that end left behind.
+func (t *tableSet) settle() error {
+	if t.ending == nil {
 		return nil
+	}
+	err := <-t.ending
+	t.ending = nil
+	return err
+}
+
+// finish completes and syncs the open table, after those before it.
+func (t *tableSet) finish() error {
+	err := t.settle()
+	if t.w == nil {
+		return err
 	}
 	w := t.w
 	t.w = nil
-	return w.Close()
+	return errors.Join(err, w.Close())
 }
 
 func (t *tableSet) discard() {

@@ -85,6 +85,7 @@ func TestSnapshot(t *testing.T) {
 				b.Set(rk("m000001x"), []byte("old"))
 				b.Set(rk("z"), []byte("neighbour"))
 			})
+			to.tableBytes = 300 << 10
 			s, err := to.NewSnapshotSink(1002, "40-5")
 			must(t, err)
 			for _, p := range parts {
@@ -92,6 +93,9 @@ func TestSnapshot(t *testing.T) {
 				clear(p) // its room is used again
 			}
 			must(t, s.Finish())
+			if have, want := len(s.sst.paths), c.n*c.value/to.tableBytes; have < want {
+				t.Fatalf("%d tables, want %d", have, want)
+			}
 			if want := int64(c.n * (c.value + 9)); s.Bytes() != want {
 				t.Fatalf("%d bytes, not %d", s.Bytes(), want)
 			}

@@ -54,6 +54,13 @@ func (f *tableFile) Write(p []byte) (int, error) {
 	}
 	n := len(p)
 	for len(p) > 0 {
+		if len(*f.buf) == 0 && len(p) >= tableBuffer { // gathered already, by who writes behind
+			if err := f.write(p[:tableBuffer]); err != nil {
+				return 0, err
+			}
+			p = p[tableBuffer:]
+			continue
+		}
 		k := min(len(p), tableBuffer-len(*f.buf))
 		*f.buf = append(*f.buf, p[:k]...)
 		if p = p[k:]; len(*f.buf) == tableBuffer {
@@ -69,10 +76,16 @@ func (f *tableFile) flush() error {
 	if f.err != nil || len(*f.buf) == 0 {
 		return f.err
 	}
-	n, err := f.File.Write(*f.buf)
+	err := f.write(*f.buf)
+	*f.buf = (*f.buf)[:0]
+	return err
+}
+
+// write hands a piece to the filesystem.
+func (f *tableFile) write(p []byte) error {
+	n, err := f.File.Write(p)
 	f.flushed += int64(n)
 	f.err = err
-	*f.buf = (*f.buf)[:0]
 	return err
 }
 
