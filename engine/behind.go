@@ -13,7 +13,7 @@ const behindBuffers = 16
 // Pebble hands over block by block, and waits each time until the one before is written. One task writes to it, from its beginning to
 // its end.
 //
-// INVARIANT: after Sync without an error all that was written before is on the disk. A write that fails fails what follows it, Sync at
+// INVARIANT: after Sync or SyncData without an error all that was written before is on the disk. A write that fails fails what follows it, Sync at
 // the latest.
 type behindFile struct {
 	vfs.File
@@ -97,19 +97,47 @@ func (f *behindFile) pass() {
 	f.buf = <-f.empty
 }
 
-// Sync implements vfs.File.
-func (f *behindFile) Sync() error {
+// settle waits until all that was written before was given to the system.
+func (f *behindFile) settle() error {
 	f.pass()
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	for f.pending > 0 {
 		f.written.Wait()
 	}
-	err := f.err
-	f.mu.Unlock()
-	if err != nil {
+	return f.err
+}
+
+// Sync implements vfs.File.
+func (f *behindFile) Sync() error {
+	if err := f.settle(); err != nil {
 		return err
 	}
 	return f.File.Sync()
+}
+
+// SyncData implements vfs.File.
+func (f *behindFile) SyncData() error {
+	if err := f.settle(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
+// SyncTo implements vfs.File.
+func (f *behindFile) SyncTo(length int64) (fullSync bool, err error) {
+	if err := f.settle(); err != nil {
+		return false, err
+	}
+	return f.File.SyncTo(length)
+}
+
+// Stat implements vfs.File.
+func (f *behindFile) Stat() (vfs.FileInfo, error) {
+	if err := f.settle(); err != nil {
+		return nil, err
+	}
+	return f.File.Stat()
 }
 
 // Close implements vfs.File.
