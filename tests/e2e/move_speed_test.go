@@ -18,6 +18,7 @@ func TestMoveSpeed(t *testing.T) {
 	c := New(t, Options{Nodes: 4, Apart: 3, SplitBytes: -1, Direct: true})
 	m := &moves{outliving{growth: growth{t: t, c: c}, ctx: context.Background()}}
 	fillShard(t, c, mebi)
+	time.Sleep(min(20*time.Second, time.Duration(mebi)*10*time.Millisecond)) // stores flush ten seconds after the last write: the cluster is to be idle
 	for range times {
 		if parts, err := c.DB.Partitions(m.ctx, client.Range{}); err != nil || len(parts) != 1 {
 			t.Fatalf("what was filled in lies in %d shards, of which one would be moved: %v", len(parts), err)
@@ -47,5 +48,5 @@ func fillShard(t *testing.T, c *Cluster, mebi int) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(min(30*time.Second, time.Duration(mebi)*30*time.Millisecond))
+	time.Sleep(min(10*time.Second, time.Duration(mebi)*20*time.Millisecond))
 }
