@@ -145,12 +145,18 @@ func content(all []byte) ([]byte, bool) {
 	if len(all) == 0 {
 		return nil, true
 	}
+	field, b, ok := onlyField(all)
+	return b, ok && field == frameField
+}
+
+// onlyField is the one field of an encoded message, of bytes. ok is false if there is anything else in it.
+func onlyField(all []byte) (field protowire.Number, data []byte, ok bool) {
 	field, kind, n := protowire.ConsumeTag(all)
-	if n < 0 || field != frameField || kind != protowire.BytesType {
-		return nil, false
+	if n < 0 || kind != protowire.BytesType {
+		return 0, nil, false
 	}
 	b, m := protowire.ConsumeBytes(all[n:])
-	return b, m >= 0 && n+m == len(all)
+	return field, b, m >= 0 && n+m == len(all)
 }
 
 // received is one message of a client's stream. While there is a call that gives back what it gets, long ones are put together in

@@ -46,13 +46,9 @@ func (p *snapshotPart) marshal() mem.BufferSlice {
 func (p *snapshotPart) take(data mem.BufferSlice) bool {
 	*p = snapshotPart{room: *buffer.Frames.Get(data.Len())}
 	data.CopyTo(p.room)
-	field, kind, n := protowire.ConsumeTag(p.room)
-	if n < 0 || kind != protowire.BytesType || field != headerField && field != chunkField {
-		return false
-	}
-	b, m := protowire.ConsumeBytes(p.room[n:])
-	p.field, p.data = field, b
-	return m >= 0 && n+m == len(p.room)
+	var ok bool
+	p.field, p.data, ok = onlyField(p.room)
+	return ok && (p.field == headerField || p.field == chunkField)
 }
 
 // of is the part that protobuf read.
