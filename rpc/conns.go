@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -75,13 +76,19 @@ func (c *Conns) get(addr string) (*grpc.ClientConn, error) {
 	return cc, nil
 }
 
-// retry has the connection to an address tried at once, if there is one that waits before it is tried again.
+// retry has an address whose connection fails tried at once by its next call: a connection that waits before it is tried again gives way to
+// a new one. gRPC's own ResetConnectBackoff walks through a map that a connection which is being made changes (as of v1.85.0), which ends the
+// process.
 func (c *Conns) retry(addr string) {
 	c.mu.Lock()
 	cc := c.conns[addr]
+	failing := cc != nil && cc.GetState() == connectivity.TransientFailure
+	if failing {
+		delete(c.conns, addr)
+	}
 	c.mu.Unlock()
-	if cc != nil {
-		cc.ResetConnectBackoff()
+	if failing {
+		_ = cc.Close() // its calls fail at once as it is
 	}
 }
 

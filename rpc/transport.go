@@ -125,8 +125,11 @@ func (t *Transport) Send(to shard.StoreID, urgent bool, frame []byte) {
 // Reached has streams to a store tried at once that wait before they are tried again, and the connection to its node.
 func (t *Transport) Reached(id shard.StoreID) {
 	t.mu.Lock()
+	addr := t.addrs[id]
+	t.mu.Unlock()
+	t.conns.retry(addr)
+	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.conns.retry(t.addrs[id])
 	for _, s := range t.streamsLocked(id) {
 		s.again.Wake()
 	}
