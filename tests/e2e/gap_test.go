@@ -15,21 +15,25 @@ import (
 // TestGaps measures for how long puts stall while their shard's leadership is handed over, while the shard is split, and, to
 // compare, while nothing happens. A put is due each millisecond whatever became of the others, and its latency counts from
 // then: the longest of a trial is its gap. No put may fail. Where it can be known for how long the machine itself stood still
-// meanwhile, see tests/bench/still, it says what is left without. `make bench-gaps` makes 100 trials of each.
+// meanwhile, see tests/bench/still, it says what is left without; and before all that what three bare files make of it, see bare.
+// `make bench-gaps` makes 100 trials of each.
 func TestGaps(t *testing.T) {
 	t.Parallel()
 	trials := int(setting(t, "SKERRY_GAPS", 4))
-	c := New(t, Options{SplitBytes: -1})
-	if err := c.DB.Admin().PauseScheduling(context.Background(), time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	g := &gaps{t: t, c: c, load: startSteady(c, 1, 1000)}
+	g := &gaps{t: t}
 	if w, err := still.Start(); err != nil {
 		t.Log(err)
 	} else {
 		defer w.Stop()
 		g.still = w
 	}
+	began := time.Now()
+	g.compare("nothing but three files is there", began, bare(t, trials))
+	g.c = New(t, Options{SplitBytes: -1, Direct: true})
+	if err := g.c.DB.Admin().PauseScheduling(context.Background(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	g.load = startSteady(g.c, 1, 1000)
 	time.Sleep(2 * time.Second) // connections, caches
 	g.measure("nothing happens", trials, func(int) {})
 	g.measure("the leadership is handed over", trials, func(int) { g.handOver() })
@@ -38,7 +42,7 @@ func TestGaps(t *testing.T) {
 	if err := g.load.failed(); err != nil {
 		t.Fatal(err)
 	}
-	sameOnAllReplicas(t, c)
+	sameOnAllReplicas(t, g.c)
 }
 
 // gaps is a series of trials under a steady load of puts to the keys k000/0 to k000/99.
@@ -68,7 +72,13 @@ func (g *gaps) measure(what string, trials int, do func(i int)) {
 		}
 		of = append(of, puts)
 	}
-	g.report(fmt.Sprintf("longest put while %s, %d trials", what, trials), of, timedPut.took)
+	g.compare(what, began, of)
+}
+
+// compare reports the longest put of each trial since a time, and what is left without what the machine stood still.
+func (g *gaps) compare(what string, began time.Time, of [][]timedPut) {
+	g.t.Helper()
+	g.report(fmt.Sprintf("longest put while %s, %d trials", what, len(of)), of, timedPut.took)
 	if g.still == nil {
 		return
 	}
