@@ -21,7 +21,10 @@ type followerReads struct {
 	told    []toldReads
 }
 
-func (f *followerReads) idle() bool { return len(f.waiting)+len(f.told) == 0 && f.cancel == nil }
+// idle may be asked of nil.
+func (f *followerReads) idle() bool {
+	return f == nil || len(f.waiting)+len(f.told) == 0 && f.cancel == nil
+}
 
 // toldReads may run once index is applied. term is the leader's that said so: if an entry of a later term is applied
 // first, index may never come, and the leader is asked again (design T5). at is the timestamp of the barrier.
@@ -41,6 +44,9 @@ func (r *replica) acceptFollowerRead(c *Call) {
 		r.fail(c, err)
 		return
 	}
+	if r.follower == nil {
+		r.follower = new(followerReads)
+	}
 	if len(r.follower.waiting) >= maxWaitingReads || len(r.follower.told) >= maxWaitingReads {
 		r.fail(c, &shard.ServerBusyError{Store: r.w.store.id, Why: "too many reads wait for " + r.id.String(), Wait: busyWait})
 		return
@@ -57,7 +63,7 @@ func (r *replica) acceptFollowerRead(c *Call) {
 // askLeader asks for one barrier for every read that waits. Follower reads do not use raft's forwarded MsgReadIndex:
 // v3.7.0 loses it silently, and the same barrier serves stale reads, watches and backups later.
 func (r *replica) askLeader() {
-	f := &r.follower
+	f := r.follower
 	if f.cancel != nil || len(f.waiting) == 0 {
 		return
 	}
@@ -86,8 +92,8 @@ func (r *replica) askLeader() {
 }
 
 func (r *replica) onBarrier(gen uint64, rep *call.Reply) {
-	f := &r.follower
-	if gen != r.gen || f.cancel == nil {
+	f := r.follower
+	if gen != r.gen || f == nil || f.cancel == nil {
 		return // destroyed: they were answered
 	}
 	calls := f.asked
@@ -112,7 +118,10 @@ func (r *replica) onBarrier(gen uint64, rep *call.Reply) {
 
 // failFollower answers every follower read that waits here.
 func (r *replica) failFollower(err error) {
-	f := &r.follower
+	f := r.follower
+	if f == nil {
+		return
+	}
 	calls := append(f.waiting, f.asked...)
 	for _, t := range f.told {
 		calls = append(calls, t.calls...)
@@ -120,7 +129,7 @@ func (r *replica) failFollower(err error) {
 	if f.cancel != nil {
 		f.cancel()
 	}
-	*f = followerReads{}
+	r.follower = nil
 	for i := range calls {
 		r.fail(&calls[i], err)
 	}
@@ -128,10 +137,10 @@ func (r *replica) failFollower(err error) {
 
 // serveFollower runs the reads whose index is applied.
 func (r *replica) serveFollower() {
-	told := r.follower.told
-	if len(told) == 0 {
+	if r.follower == nil || len(r.follower.told) == 0 {
 		return
 	}
+	told := r.follower.told
 	r.follower.told = nil
 	for _, t := range told {
 		switch {
@@ -155,7 +164,10 @@ func (r *replica) serveFollower() {
 
 // expireFollower drops reads for which nobody waits any more, and a question that the leader does not answer.
 func (r *replica) expireFollower() {
-	f := &r.follower
+	f := r.follower
+	if f == nil {
+		return
+	}
 	if f.cancel != nil && r.w.now.Sub(f.since) > r.w.store.opt.electionTimeout() {
 		f.cancel() // the call returns, then onBarrier runs
 	}

@@ -69,7 +69,7 @@ func (r *replica) member() (shard.Replica, bool) {
 func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*replica, error) {
 	w := s.worker(rs.Shard)
 	r := &replica{id: rs.Shard, self: rs.Replica, w: w, gen: s.gens.Add(1), awakeAt: -1, hard: rs.Hard}
-	r.machine = apply.Machine{Desc: rs.Desc, Applied: rs.Applied}
+	r.machine = apply.Machine{Desc: rs.Desc, Applied: rs.Applied, Scratch: &w.scratch}
 	r.outcomes.from = rs.Applied.Index
 	r.log = s.engine.OpenLog(rs)
 	g, err := group.New(group.Config{

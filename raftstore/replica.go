@@ -21,6 +21,16 @@ type replica struct {
 	w    *worker
 
 	life lifeState // see lifeTable
+	// dirty: in worker.dirty. held: an install or a destruction runs outside the worker, or the right sides of a split
+	// are being frozen on other workers; the group's Readys wait.
+	dirty, held bool
+	// freezing: it is held for a split, which takes two passes of other workers, or for a view of its data, within a pass:
+	// requests need not be refused.
+	freezing   bool
+	unreported bool // in worker.unreported
+	counted    bool // in worker.leaders
+	expiring   bool // known to the reclaimer
+	clockOut   bool // a clock entry is proposed and not applied; clockWaiters run again when it is
 	// gen tells lives apart: a response that was made for an earlier group of this shard is dropped.
 	gen     uint64
 	group   *group.Group
@@ -28,12 +38,6 @@ type replica struct {
 	machine apply.Machine
 	hard    engine.HardState // as last written
 
-	// dirty: in worker.dirty. held: an install or a destruction runs outside the worker, or the right sides of a split
-	// are being frozen on other workers; the group's Readys wait.
-	dirty, held bool
-	// freezing: it is held for a split, which takes two passes of other workers, or for a view of its data, within a pass:
-	// requests need not be refused.
-	freezing bool
 	// early is what an uninitialised replica keeps for the time after its birth, earlyAt when the first came; see freeze.go.
 	// earlyVote is the vote request that it stepped last.
 	early     *message
@@ -69,13 +73,11 @@ type replica struct {
 
 	// --- reads, see read.go
 
-	reads     []Call // waiting for a round
-	round     *readRound
-	confirmed []confirmedReads
-	// clockOut: a clock entry is proposed and not applied; clockWaiters run again when it is.
-	clockOut     bool
-	clockWaiters []Call
-	follower     followerReads
+	reads        []Call // waiting for a round
+	round        *readRound
+	confirmed    []confirmedReads
+	clockWaiters []Call         // see clockOut
+	follower     *followerReads // nil: none since it slept last
 
 	// --- transactions, see txn.go, guard.go
 
@@ -86,23 +88,20 @@ type replica struct {
 
 	// --- admin, see admin.go
 
-	changing   *proposal       // the one membership change in flight
-	splitting  *proposal       // the one split in flight
-	removed    []shard.Replica // told to destroy themselves until they say they have
-	truncated  uint64          // a truncation up to here is proposed; 0: none
-	snapshots  int             // being sent from here
-	minPinned  uint64          // the log is not cut above this while snapshots > 0
-	staged     *staged         // received, not yet taken by raft
-	sleep      sleepState
-	unreported bool // in worker.unreported
-	counted    bool // in worker.leaders
-	expiring   bool // known to the reclaimer
-	size       shardSize
-	load       shardLoad // its reads are any goroutine's
-	askedAt    env.Time  // see maybeAsk
-	asked      int       // stores passed over in the next question, see whomToAsk
-	nudgedAt   env.Time  // see findLeader
-	activeAt   env.Time  // of the last thing that kept it awake
+	changing  *proposal       // the one membership change in flight
+	splitting *proposal       // the one split in flight
+	removed   []shard.Replica // told to destroy themselves until they say they have
+	truncated uint64          // a truncation up to here is proposed; 0: none
+	snapshots int             // being sent from here
+	minPinned uint64          // the log is not cut above this while snapshots > 0
+	staged    *staged         // received, not yet taken by raft
+	sleep     sleepState
+	size      shardSize
+	load      shardLoad // its reads are any goroutine's
+	askedAt   env.Time  // see maybeAsk
+	asked     int       // stores passed over in the next question, see whomToAsk
+	nudgedAt  env.Time  // see findLeader
+	activeAt  env.Time  // of the last thing that kept it awake
 	// wokenAt is when a sleeping leader woke and stepped the round that must confirm it; 0 once confirmed.
 	wokenAt env.Time
 

@@ -246,6 +246,7 @@ func (r *replica) fallAsleep() {
 	r.endSeek(r.notLeader())
 	r.endWatch()
 	r.forgetWritten()
+	r.follower = nil
 	r.sleep.since, r.sleep.offeredAt = r.w.now, 0
 	if r.group.Leading() {
 		r.dropLoad()

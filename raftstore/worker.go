@@ -13,6 +13,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore/apply"
 	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -48,6 +49,7 @@ type worker struct {
 	syncedLast int
 	states     *engine.StateBatch
 	applied    []*appliedBy
+	scratch    apply.Scratch
 	// dying are the shards whose replica here is being destroyed: none is born until its tombstone is synced and its
 	// data is gone.
 	dying map[shard.ID]*burial

@@ -17,7 +17,7 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 	if d.Err() == nil && !stale {
 		m.advance(stamp)
 	}
-	res := Result{Replies: m.room(countCommands(*d))}
+	res := Result{Replies: m.Scratch.room(countCommands(*d))}
 	var bodies []byte // of the replies: one array for the whole entry
 	for d.Err() == nil && len(d.B) > 0 {
 		op, body := readCommand(d)
@@ -49,19 +49,19 @@ func (m *Machine) data(d *codec.Decoder, eval uint64, w Writer) (Result, error) 
 	return res, d.Err()
 }
 
-// keptReplies is how many replies the machine keeps room for between entries.
+// keptReplies is how many replies a scratch keeps room for between entries.
 const keptReplies = 16
 
 // room returns an empty slice for n replies.
-func (m *Machine) room(n int) []Reply {
+func (s *Scratch) room(n int) []Reply {
 	if n > keptReplies {
 		return make([]Reply, 0, n)
 	}
-	if cap(m.replies) < n {
-		m.replies = make([]Reply, 0, n)
+	if cap(s.replies) < n {
+		s.replies = make([]Reply, 0, n)
 	}
-	clear(m.replies[:cap(m.replies)])
-	return m.replies[:0]
+	clear(s.replies[:cap(s.replies)])
+	return s.replies[:0]
 }
 
 // countCommands says how many commands d still holds.
@@ -111,8 +111,8 @@ func (m *Machine) command(body []byte, eval uint64, stamp shard.Millis, w Writer
 }
 
 func (m *Machine) raw(body []byte, stamp shard.Millis, w Writer, bodies []byte) (outcome, error) {
-	cmd := &m.cmd
-	defer m.forget()
+	cmd := &m.Scratch.cmd
+	defer m.Scratch.forget()
 	if err := cmd.Decode(body); err != nil {
 		return outcome{}, &shard.InvalidError{Why: err.Error()}
 	}
@@ -138,17 +138,17 @@ func (m *Machine) raw(body []byte, stamp shard.Millis, w Writer, bodies []byte) 
 	return outcome{bodies: r.Append(bodies)}, nil
 }
 
-// keptCommandItems is how many conditions and operations the scratch command may keep room for between entries.
+// keptCommandItems is how many conditions and operations a scratch command may keep room for between entries.
 const keptCommandItems = 64
 
 // forget drops the references of the scratch command into the entry.
-func (m *Machine) forget() {
-	if cap(m.cmd.Ops) > keptCommandItems || cap(m.cmd.Conditions) > keptCommandItems {
-		m.cmd = raw.Command{}
+func (s *Scratch) forget() {
+	if cap(s.cmd.Ops) > keptCommandItems || cap(s.cmd.Conditions) > keptCommandItems {
+		s.cmd = raw.Command{}
 		return
 	}
-	clear(m.cmd.Ops)
-	clear(m.cmd.Conditions)
+	clear(s.cmd.Ops)
+	clear(s.cmd.Conditions)
 }
 
 func (m *Machine) reclaim(body []byte, w Writer, bodies []byte) (outcome, error) {

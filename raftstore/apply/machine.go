@@ -33,8 +33,14 @@ type Machine struct {
 	Written *mvcc.Written
 	Txns    bool
 
-	cmd     raw.Command // scratch
-	replies []Reply     // scratch: of the last entry
+	// Scratch may be shared by machines that one goroutine applies to. Nil: the first entry makes one.
+	Scratch *Scratch
+}
+
+// Scratch is room that machines need while they apply an entry, and until its result was read.
+type Scratch struct {
+	cmd     raw.Command
+	replies []Reply // of the last entry
 }
 
 // Writer is what evaluation writes to: the batch of one lane, with its transactional side.
@@ -46,8 +52,8 @@ type Writer interface {
 // Result is what one entry came to.
 type Result struct {
 	// Replies are the outcomes of a data entry's commands, in their order. An admin command has one, with no Op; its
-	// caller is found by the entry's index and term. The slice is the machine's, until it applies the next entry; bodies must
-	// not be changed.
+	// caller is found by the entry's index and term. The slice is the scratch's, until the next entry is applied with it;
+	// bodies must not be changed.
 	Replies []Reply
 	// Event is what the shell has to do after the batch is committed, or nil. A refused split or change has none: then
 	// ApplyConfChange is not called either.
@@ -69,7 +75,7 @@ func (m *Machine) Preview(e Entry) *Split {
 	if KindOf(e.Data) != KindSplit || len(e.Change) > 0 {
 		return nil
 	}
-	next := Machine{Desc: m.Desc, Applied: m.Applied}
+	next := Machine{Desc: m.Desc, Applied: m.Applied, Scratch: m.Scratch}
 	res, err := next.Apply(e, nil)
 	if err != nil || res.Event == nil {
 		return nil // the error comes again when it is its turn
@@ -94,6 +100,9 @@ func (m *Machine) Apply(e Entry, w Writer) (Result, error) {
 	}
 	if len(data) == 0 {
 		return Result{}, nil
+	}
+	if m.Scratch == nil {
+		m.Scratch = new(Scratch)
 	}
 	res, err := m.dispatch(data, membership, w)
 	if err != nil {

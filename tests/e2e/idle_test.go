@@ -15,7 +15,7 @@ import (
 const (
 	idleShards  = 10_000
 	maxIdleCPU  = 2.0     // percent of a core per store
-	maxIdleHeap = 8 << 10 // bytes per replica
+	maxIdleHeap = 5 << 10 // bytes per replica
 	idleWindows = 3       // the median counts: something else may run for a while
 )
 
