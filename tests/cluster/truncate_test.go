@@ -42,6 +42,7 @@ func TestTruncationWaitsForLiveFollower(t *testing.T) {
 	slow := others(c.Leader(d.ID))[0]
 	leader := func() raftstore.ReplicaStatus { return c.Status(c.Leader(d.ID), d.ID) }
 	match := func() uint64 { return c.Status(slow, d.ID).Last }
+	c.WaitFor("the follower to have what was put", func() bool { return match() >= leader().Last }) // else it is under way to it
 	c.noEntries(slow)
 	behind := match()
 	for start, n := time.Now(), 0; time.Since(start) < 3*time.Second && n < 12*logEntries; n++ { // three such checks
