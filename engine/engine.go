@@ -51,8 +51,6 @@ type Options struct {
 	// BulkBytes is from where on a snapshot is ingested and the data of a replica excised, where less is written as a
 	// batch; 0 is 128 KiB and 8 MiB.
 	BulkBytes int64
-	// WaitingBytes is how much of a snapshot that is received may wait for the writer of a table; two are written at once. 0 is 8 MiB.
-	WaitingBytes int64
 	// SegmentBytes is the size of a segment of the raft log; 0 is 16 MiB.
 	SegmentBytes int64
 	// LogInDatabase keeps the raft log of a new directory in the database, as programs did that knew of no journal. For tests: an
@@ -111,8 +109,6 @@ type Engine struct {
 	ingestBytes int64
 	exciseBytes uint64
 	tableBytes  int
-	// See Options.WaitingBytes.
-	waitingBytes int64
 	// spareState are the buffers of the last StateBatch that was closed; nil if they are in use.
 	spareState atomic.Pointer[stateBuffers]
 }
@@ -127,8 +123,7 @@ type stopped struct {
 // Open opens the store in dir, creating it if dir is empty or absent, and locks dir until Close.
 func Open(dir string, o Options) (*Engine, error) {
 	e := &Engine{dir: dir, fs: o.FS, capacity: uint64(max(0, o.CapacityBytes)), log: o.Logger, onBroken: o.OnBroken, synced: o.Synced, ingesting: o.Ingesting,
-		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes)), tableBytes: snapshotTableBytes,
-		waitingBytes: orDefault(o.WaitingBytes, defaultWaitingBytes)}
+		ingestBytes: orDefault(o.BulkBytes, smallSnapshotBytes), exciseBytes: uint64(orDefault(o.BulkBytes, defaultExciseBytes)), tableBytes: snapshotTableBytes}
 	e.segmentBytes, e.logInDatabase = o.SegmentBytes, o.LogInDatabase
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/skerrydb/skerry/engine/keys"
 	"github.com/skerrydb/skerry/shard"
 )
@@ -14,9 +17,12 @@ import (
 // sync of the manifest and perhaps a flush, which is much for a shard of a few keys.
 const smallSnapshotBytes = 128 << 10
 
-// snapshotTableBytes is where a received snapshot is split into tables, so that a compaction can take it up in parts, and two of them
-// can be written at once.
-const snapshotTableBytes = 32 << 20
+// snapshotTableBytes is where a received snapshot is split into tables, so that a compaction can take it up in parts. In simulated
+// worlds, where nothing may run beside what is simulated, no snapshot is as large.
+const snapshotTableBytes = 64 << 20
+
+// tableBytesPerSync is how much of a table is written before the disk is asked to take it.
+const tableBytesPerSync = 512 << 10
 
 // SnapshotSink receives a snapshot into files outside the database, which become part of it at Install. A failed write
 // of a sink does not stop the store: nothing depends on a snapshot before it is installed, and the sender sends another.
@@ -189,9 +195,6 @@ func (s *SnapshotSink) Finish() error {
 	return nil
 }
 
-// Waiting is how many bytes of what was received, and is not kept for Install, wait to be written.
-func (s *SnapshotSink) Waiting() int64 { return s.sst.waiting() + s.locks.waiting() }
-
 // Bytes is the size of the keys and values received.
 func (s *SnapshotSink) Bytes() int64 { return s.bytes }
 
@@ -216,4 +219,106 @@ func (e *Engine) clearStaging() error {
 		}
 	}
 	return nil
+}
+
+// tableSet writes sorted pairs into tables of a directory.
+type tableSet struct {
+	e   *Engine
+	dir string
+	// prefix begins the names of the files. whole: there is one table, however large.
+	prefix string
+	whole  bool
+	paths  []string
+	w      *sstable.Writer // nil between tables
+	bytes  int
+	// ending tells how the table before w ended, which goes to the disk while w is written; nil: it has.
+	ending chan error
+}
+
+func (t *tableSet) empty() bool { return len(t.paths) == 0 }
+
+// open begins another table.
+func (t *tableSet) open() error {
+	if _, err := t.e.fs.Stat(t.dir); err != nil {
+		if err := makeDir(t.e.fs, t.dir); err != nil {
+			return err
+		}
+	}
+	path := t.e.fs.PathJoin(t.dir, fmt.Sprintf("%s%06d.sst", t.prefix, len(t.paths)))
+	f, err := t.e.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	// What is written goes to the disk meanwhile, as with Pebble's own tables: else the sync at the end waits for all of it.
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: tableBytesPerSync})
+	t.paths = append(t.paths, path)
+	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(writeBehind(f)), t.e.opts.MakeWriterOptions(0, t.e.db.TableFormat()))
+	t.bytes = 0
+	return nil
+}
+
+func (t *tableSet) set(k, v []byte) error {
+	if t.w != nil && t.bytes >= t.e.tableBytes && !t.whole {
+		if err := t.end(); err != nil {
+			return err
+		}
+	}
+	if t.w == nil {
+		if err := t.open(); err != nil {
+			return err
+		}
+	}
+	t.bytes += len(k) + len(v)
+	return t.w.Set(k, v)
+}
+
+// deleteRange writes a range tombstone. In an ingested table it deletes what was there before, not what is ingested with
+// it: all of an ingest has one place in the order of writes.
+func (t *tableSet) deleteRange(s keys.Span) error {
+	if t.w == nil {
+		if err := t.open(); err != nil {
+			return err
+		}
+	}
+	return t.w.DeleteRange(s.Start, s.End)
+}
+
+// end has the open table completed and synced beside what follows.
+func (t *tableSet) end() error {
+	if err := t.settle(); err != nil {
+		return err
+	}
+	w := t.w
+	t.w, t.ending = nil, make(chan error, 1)
+	go func(ended chan<- error) { ended <- w.Close() }(t.ending)
+	return nil
+}
+
+// settle waits for the table that end left behind.
+func (t *tableSet) settle() error {
+	if t.ending == nil {
+		return nil
+	}
+	err := <-t.ending
+	t.ending = nil
+	return err
+}
+
+// finish completes and syncs the open table, after those before it.
+func (t *tableSet) finish() error {
+	err := t.settle()
+	if t.w == nil {
+		return err
+	}
+	w := t.w
+	t.w = nil
+	return errors.Join(err, w.Close())
+}
+
+func (t *tableSet) discard() {
+	_ = t.finish()
+	if !t.empty() {
+		_ = t.e.fs.RemoveAll(t.dir) // a start removes what stays
+		t.paths = nil
+	}
 }

@@ -192,9 +192,8 @@ type reception struct {
 	head  *snapshotHeader
 
 	// mu is held while the sink is written to, so that Close does not take the files away under a write.
-	mu      sync.Mutex
-	sink    *engine.SnapshotSink // nil before the first chunk and after the end
-	waiting int64                // bytes that were taken from the budget for what waits in the sink
+	mu   sync.Mutex
+	sink *engine.SnapshotSink // nil before the first chunk and after the end
 
 	state receptionState // see receptionTable; guarded by snapshots.mu
 
@@ -357,7 +356,6 @@ func (rec *reception) take(f func(*engine.SnapshotSink) error) error {
 	defer rec.mu.Unlock()
 	sink := rec.sink
 	rec.sink = nil
-	rec.account(0)
 	p := rec.store.snapshots
 	p.mu.Lock()
 	p.open = slices.DeleteFunc(p.open, func(o *reception) bool { return o == rec })
@@ -430,21 +428,12 @@ func (rec *reception) write(chunk []byte, last bool) error {
 		return errReceptionOver
 	case last:
 		err := rec.sink.Finish()
-		rec.account(rec.sink.Waiting())
 		if err == nil {
 			rec.turn(receptionComplete)
 		}
 		return err
 	}
-	err := rec.sink.Write(chunk)
-	rec.account(rec.sink.Waiting())
-	return err
-}
-
-// account has the budget know what waits in the sink now. The caller holds mu.
-func (rec *reception) account(waiting int64) {
-	rec.store.memory.Add(budget.Snapshots, waiting-rec.waiting)
-	rec.waiting = waiting
+	return rec.sink.Write(chunk)
 }
 
 // pace says how long a chunk must wait for the rate limit.

@@ -62,9 +62,7 @@ type storeAgent struct {
 func newStoreAgent(n *Node) (*storeAgent, error) {
 	c := n.cfg.Store
 	memory := budget.New(c.MemoryBudget)
-	e, err := n.openEngine(partStore, engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes, TailBytes: memory.Share(budget.Logs),
-		WaitingBytes:  memory.Share(budget.Snapshots) * 3 / 16, // two snapshots, two tables of each; the rest is for chunks
-		CapacityBytes: c.CapacityBytes})
+	e, err := n.openEngine(partStore, engine.Options{CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes, TailBytes: memory.Share(budget.Logs), CapacityBytes: c.CapacityBytes})
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,7 @@ const (
 	Changes
 	// Batches are written to the log and not synced yet. A worker makes no more while two of its own wait.
 	Batches
-	// Snapshots are the chunks in hand of snapshots that are received and sent, and what was received and waits to be written
-	// into tables. Slots, and the engine's Options.WaitingBytes, bound them.
+	// Snapshots are the chunks in hand of snapshots that are received and sent. Slots bound them.
 	Snapshots
 
 	count = iota
