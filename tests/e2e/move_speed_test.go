@@ -41,7 +41,7 @@ func fillShard(t *testing.T, c *Cluster, mebi int) {
 	for i := 0; i < mebi<<20/value; i += batch {
 		var kvs []client.KV
 		for j := i; j < i+batch; j++ {
-			at := j * (value + 1) % (len(seed) - value) // neighbours share nothing: a block of a table would be half as large
+			at := j * (value + 1) % (len(seed) - value) // neighbours share nothing, else Snappy halves every block
 			kvs = append(kvs, client.KV{Key: fmt.Appendf(nil, "k%03d/%010d", i/batch%1000, j), Value: seed[at : at+value]})
 		}
 		if err := c.DB.PutMany(context.Background(), kvs); err != nil {
