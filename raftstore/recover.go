@@ -74,12 +74,12 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 	r.log = s.engine.OpenLog(rs)
 	g, err := group.New(group.Config{
 		Shard: rs.Shard, Replica: rs.Replica, Store: s.id, Storage: r.log, Applied: rs.Applied.Index,
-		ElectionTicks: s.opt.ElectionTicks, HeartbeatTicks: s.opt.HeartbeatTicks, TickInterval: s.opt.Tick,
-		MaxDrift: s.opt.MaxDrift, Now: now, Heard: heard,
+		Settings: s.groups, Now: now, Heard: heard,
 	})
 	if err != nil {
 		return nil, err
 	}
+	g.Fold() // nobody may ever speak to it
 	r.group = g
 	r.sleep.since = env.Time(now)
 	if o := s.opt.Observer; o != nil {

@@ -253,6 +253,7 @@ func (r *replica) fallAsleep() {
 	}
 	r.w.rest(r)
 	r.log.Shrink()
+	r.group.Fold()
 	r.outcomes.shrink()
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/skerrydb/skerry/engine"
 	"github.com/skerrydb/skerry/internal/budget"
 	"github.com/skerrydb/skerry/internal/env"
+	"github.com/skerrydb/skerry/raftstore/group"
 	"github.com/skerrydb/skerry/shard"
 )
 
@@ -31,6 +32,7 @@ type Store struct {
 	engine    *engine.Engine
 	transport Transport
 	logger    *slog.Logger
+	groups    *group.Settings
 	metrics   Metrics
 
 	ctx    context.Context // done when the store closes
@@ -88,6 +90,10 @@ func Open(o Options) (*Store, error) {
 	s := &Store{id: o.Store, opt: o, env: o.Env, engine: o.Engine, transport: o.Transport, logger: o.Logger}
 	s.memory = o.Memory
 	s.shardBytes = s.memory.Share(budget.Writes) / shardPart
+	var err error
+	if s.groups, err = group.NewSettings(group.Settings{ElectionTicks: o.ElectionTicks, HeartbeatTicks: o.HeartbeatTicks, TickInterval: o.Tick, MaxDrift: o.MaxDrift}); err != nil {
+		return nil, err
+	}
 	s.backlog = newBacklog(o.MaxQueueTime)
 	s.space.store = s
 	s.version.Store(uint64(o.Version))
@@ -113,11 +119,9 @@ func Open(o Options) (*Store, error) {
 		s.workers = append(s.workers, &worker{store: s, index: i, wake: o.Env.NewEvent("worker"),
 			replicas: make(map[shard.ID]*replica), dying: make(map[shard.ID]*burial), frozen: make(map[shard.ID]*frozen)})
 	}
-	live, err := newLiveness(s)
-	if err != nil {
+	if s.live, err = newLiveness(s); err != nil {
 		return nil, err
 	}
-	s.live = live
 	s.space.look()
 	if err := s.recover(); err != nil {
 		return nil, err

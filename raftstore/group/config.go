@@ -11,7 +11,7 @@ import (
 	"github.com/skerrydb/skerry/shard"
 )
 
-// Defaults of Config's zero fields. Timing: a lease lasts (10 - 1) * 100 ms * (1 - 0.05) = 855 ms from the moment its
+// Defaults of Settings' zero fields. Timing: a lease lasts (10 - 1) * 100 ms * (1 - 0.05) = 855 ms from the moment its
 // round was begun, a voter keeps still for 10 * 100 ms after it heard its leader.
 const (
 	// DefaultElectionTicks is how many ticks without a leader begin an election (raft draws from [n, 2n-1]).
@@ -38,7 +38,7 @@ const (
 	DefaultMaxInflightBytes = 32 << 20
 )
 
-// Config is what a Group is made of. Zero values of fields that have a default take it.
+// Config is what a Group is made of.
 type Config struct {
 	Shard   shard.ID
 	Replica shard.ReplicaID
@@ -50,6 +50,18 @@ type Config struct {
 	// Applied is the index that the state covers.
 	Applied uint64
 
+	// Settings come from NewSettings; nil means the defaults.
+	Settings *Settings
+
+	// Now is the present. A replica counts as having just heard its leader when it starts: before a crash it may have
+	// acknowledged a round on which a lease now rests.
+	Now Instant
+	// Heard, unless zero, is used in place of Now for that: the right side of a split inherits it from the left.
+	Heard Instant
+}
+
+// Settings are what the groups of a store have in common. They must not change while there are groups.
+type Settings struct {
 	ElectionTicks  int
 	HeartbeatTicks int
 	TickInterval   time.Duration
@@ -61,30 +73,46 @@ type Config struct {
 	MaxInflightBytes         uint64
 	MaxInflightMsgs          int
 
-	// Now is the present. A replica counts as having just heard its leader when it starts: before a crash it may have
-	// acknowledged a round on which a lease now rests.
-	Now Instant
-	// Heard, unless zero, is used in place of Now for that: the right side of a split inherits it from the left.
-	Heard Instant
-
 	// Logger receives raft's log; nil discards everything but panics.
 	Logger raft.Logger
+
+	tick    Instant // length of one; zero if the settings were not made by NewSettings
+	promise Instant // how long a voter keeps still after it heard its leader
+	lease   Instant // how long a leader may count on that
 }
 
-// check fills in the defaults and refuses what raft would panic on.
-func (c *Config) check() error {
-	setDefault(&c.ElectionTicks, DefaultElectionTicks)
-	setDefault(&c.HeartbeatTicks, DefaultHeartbeatTicks)
-	setDefault(&c.TickInterval, DefaultTickInterval)
-	setDefault(&c.MaxDrift, DefaultMaxDrift)
-	setDefault(&c.MaxSizePerMsg, DefaultMaxSizePerMsg)
-	setDefault(&c.MaxCommittedSizePerReady, DefaultMaxCommittedSizePerReady)
-	setDefault(&c.MaxUncommittedBytes, DefaultMaxUncommittedBytes)
-	setDefault(&c.MaxInflightMsgs, DefaultMaxInflightMsgs)
-	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)
-	if c.Logger == nil {
-		c.Logger = quietLogger{}
+// NewSettings fills in the defaults of zero fields, and refuses what raft would panic on.
+func NewSettings(s Settings) (*Settings, error) {
+	setDefault(&s.ElectionTicks, DefaultElectionTicks)
+	setDefault(&s.HeartbeatTicks, DefaultHeartbeatTicks)
+	setDefault(&s.TickInterval, DefaultTickInterval)
+	setDefault(&s.MaxDrift, DefaultMaxDrift)
+	setDefault(&s.MaxSizePerMsg, DefaultMaxSizePerMsg)
+	setDefault(&s.MaxCommittedSizePerReady, DefaultMaxCommittedSizePerReady)
+	setDefault(&s.MaxUncommittedBytes, DefaultMaxUncommittedBytes)
+	setDefault(&s.MaxInflightMsgs, DefaultMaxInflightMsgs)
+	setDefault(&s.MaxInflightBytes, DefaultMaxInflightBytes)
+	if s.Logger == nil {
+		s.Logger = quietLogger{}
 	}
+	switch {
+	case s.HeartbeatTicks < 0 || s.ElectionTicks <= s.HeartbeatTicks:
+		return nil, errors.New("settings of groups: election ticks must exceed heartbeat ticks")
+	case s.TickInterval < 0:
+		return nil, errors.New("settings of groups: tick interval must be positive")
+	case s.MaxDrift < 0 || s.MaxDrift >= 1:
+		return nil, errors.New("settings of groups: max drift must lie in [0, 1)")
+	case s.MaxInflightMsgs < 0 || s.MaxInflightBytes < s.MaxSizePerMsg:
+		return nil, errors.New("settings of groups: messages in flight must be able to hold one message")
+	}
+	s.tick = Instant(s.TickInterval)
+	s.promise = s.tick * Instant(s.ElectionTicks)
+	s.lease = leaseSpan(s.ElectionTicks, s.TickInterval, s.MaxDrift)
+	return &s, nil
+}
+
+// check refuses what raft would panic on.
+func (c *Config) check() error {
 	switch {
 	case c.Shard == 0 || c.Replica == 0:
 		return errors.New("config: shard and replica must be named")
@@ -92,14 +120,13 @@ func (c *Config) check() error {
 		return errors.New("config: replica id is out of range")
 	case c.Storage == nil:
 		return errors.New("config: storage is missing")
-	case c.HeartbeatTicks < 0 || c.ElectionTicks <= c.HeartbeatTicks:
-		return errors.New("config: election ticks must exceed heartbeat ticks")
-	case c.TickInterval < 0:
-		return errors.New("config: tick interval must be positive")
-	case c.MaxDrift < 0 || c.MaxDrift >= 1:
-		return errors.New("config: max drift must lie in [0, 1)")
-	case c.MaxInflightMsgs < 0 || c.MaxInflightBytes < c.MaxSizePerMsg:
-		return errors.New("config: messages in flight must be able to hold one message")
+	case c.Settings != nil && c.Settings.tick == 0:
+		return errors.New("config: settings were not made by NewSettings")
+	}
+	if c.Settings == nil {
+		var err error
+		c.Settings, err = NewSettings(Settings{})
+		return err
 	}
 	return nil
 }
@@ -112,23 +139,23 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // raft is the library's configuration. Every guard is on; the read-only mode is the one that asks a quorum.
-func (c *Config) raft() *raft.Config {
+func (s *Settings) raft(id shard.ReplicaID, storage raft.Storage, applied uint64) *raft.Config {
 	return &raft.Config{
-		ID:                        uint64(c.Replica),
-		ElectionTick:              c.ElectionTicks,
-		HeartbeatTick:             c.HeartbeatTicks,
-		Storage:                   c.Storage,
-		Applied:                   c.Applied,
+		ID:                        uint64(id),
+		ElectionTick:              s.ElectionTicks,
+		HeartbeatTick:             s.HeartbeatTicks,
+		Storage:                   storage,
+		Applied:                   applied,
 		AsyncStorageWrites:        true,
-		MaxSizePerMsg:             c.MaxSizePerMsg,
-		MaxCommittedSizePerReady:  c.MaxCommittedSizePerReady,
-		MaxUncommittedEntriesSize: c.MaxUncommittedBytes,
-		MaxInflightMsgs:           c.MaxInflightMsgs,
-		MaxInflightBytes:          c.MaxInflightBytes,
+		MaxSizePerMsg:             s.MaxSizePerMsg,
+		MaxCommittedSizePerReady:  s.MaxCommittedSizePerReady,
+		MaxUncommittedEntriesSize: s.MaxUncommittedBytes,
+		MaxInflightMsgs:           s.MaxInflightMsgs,
+		MaxInflightBytes:          s.MaxInflightBytes,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		ReadOnlyOption:            raft.ReadOnlySafe,
-		Logger:                    c.Logger,
+		Logger:                    s.Logger,
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
 	}

@@ -43,7 +43,11 @@ type Instant int64
 
 // Group is one member of a Raft group. Not safe for concurrent use.
 type Group struct {
-	rn    *raft.RawNode
+	// rn is raft's part, nil while it is folded: node() unfolds it, and is how everything but fold.go comes to it.
+	rn      *raft.RawNode
+	storage raft.Storage
+	set     *Settings
+
 	id    shard.ReplicaID
 	shard shard.ID
 	store shard.StoreID
@@ -76,13 +80,9 @@ type Group struct {
 	// heard is when a leader of this term or a newer one was last heard, or when this life began: see promise.go.
 	heard    Instant
 	lastTick Instant
-	tick     Instant // length of one
-	promise  Instant // how long a voter keeps still after it heard its leader
-	lease    Instant // how long a leader may count on that
 
-	outstanding   int32 // appends emitted whose own MsgStorageAppendResp was not delivered yet
-	electionTicks int32
-	sinceHeard    int32 // ticks delivered since heard, at most electionTicks
+	outstanding int32 // appends emitted whose own MsgStorageAppendResp was not delivered yet
+	sinceHeard  int32 // ticks delivered since heard, at most an election timeout's
 
 	leading      bool
 	joint        bool
@@ -101,18 +101,14 @@ func New(c Config) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("group %s %s: %w", c.Shard, c.Replica, err)
 	}
-	rn, err := raft.NewRawNode(c.raft())
+	rn, err := raft.NewRawNode(c.Settings.raft(c.Replica, c.Storage, c.Applied))
 	if err != nil {
 		return nil, fmt.Errorf("group %s %s: %w", c.Shard, c.Replica, err)
 	}
 	g := &Group{
-		rn: rn, id: c.Replica, shard: c.Shard, store: c.Store,
+		rn: rn, storage: c.Storage, set: c.Settings, id: c.Replica, shard: c.Shard, store: c.Store,
 		term: hs.GetTerm(), vote: hs.GetVote(), commit: hs.GetCommit(), last: last, lastFloor: last, applied: c.Applied,
 		heard: c.Now, lastTick: c.Now,
-		tick:          Instant(c.TickInterval),
-		promise:       Instant(c.TickInterval) * Instant(c.ElectionTicks),
-		lease:         leaseSpan(c.ElectionTicks, c.TickInterval, c.MaxDrift),
-		electionTicks: int32(c.ElectionTicks),
 	}
 	if c.Heard != 0 {
 		g.heard = c.Heard
@@ -137,7 +133,7 @@ func (g *Group) soleVoter() bool {
 // entry is delivered: raft takes that response as the permission for the next change (F3d). A change that was refused
 // at apply must not be passed. raft panics on a change that does not fit its configuration.
 func (g *Group) ApplyChange(cc *pb.ConfChangeV2) *pb.ConfState {
-	cs := g.rn.ApplyConfChange(cc)
+	cs := g.node().ApplyConfChange(cc)
 	if cs.GetAutoLeave() {
 		panic(fmt.Sprintf("group %s: configuration %s leaves by itself", g, raft.DescribeConfState(cs)))
 	}
@@ -155,7 +151,12 @@ func (g *Group) Replica() shard.ReplicaID { return g.id }
 func (g *Group) Term() uint64 { return g.term }
 
 // TermNow is raft's term, also within a step. It costs a copy of raft's status.
-func (g *Group) TermNow() uint64 { return g.rn.BasicStatus().GetTerm() }
+func (g *Group) TermNow() uint64 {
+	if g.rn == nil {
+		return g.term
+	}
+	return g.rn.BasicStatus().GetTerm()
+}
 
 // Vote is whom this replica voted for in Term, zero for nobody.
 func (g *Group) Vote() shard.ReplicaID { return shard.ReplicaID(g.vote) }

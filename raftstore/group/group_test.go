@@ -33,9 +33,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"good":             {func(*group.Config) {}, ""},
 		"no replica":       {func(c *group.Config) { c.Replica = 0 }, "must be named"},
-		"ticks":            {func(c *group.Config) { c.ElectionTicks, c.HeartbeatTicks = 2, 2 }, "must exceed"},
-		"drift":            {func(c *group.Config) { c.MaxDrift = 1 }, "max drift"},
-		"in flight":        {func(c *group.Config) { c.MaxInflightBytes = 1 }, "in flight"},
+		"settings":         {func(c *group.Config) { c.Settings = &group.Settings{ElectionTicks: 10} }, "not made by NewSettings"},
 		"applied > commit": {func(c *group.Config) { c.Applied = 12 }, "contradicts itself"},
 		"applied < first":  {func(c *group.Config) { c.Applied = 9 }, "contradicts itself"},
 		"commit > last":    {func(c *group.Config) { c.Storage = storage(6, 13, 2, voters) }, "contradicts itself"},
@@ -50,6 +48,19 @@ func TestNewRefuses(t *testing.T) {
 		_, err := group.New(config)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for want, s := range map[string]group.Settings{
+		"must exceed":      {ElectionTicks: 2, HeartbeatTicks: 2},
+		"must be positive": {TickInterval: -1},
+		"max drift":        {MaxDrift: 1},
+		"in flight":        {MaxInflightBytes: 1},
+	} {
+		if _, err := group.NewSettings(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
 		}
 	}
 }

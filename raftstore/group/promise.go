@@ -46,19 +46,19 @@ func leaseSpan(electionTicks int, tick time.Duration, drift float64) Instant {
 // transfer is given up: the MsgTimeoutNow, or a vote request made of it, may arrive at any time, and ignores promises.
 func (g *Group) LeaseUntil(t Instant) Instant {
 	if bug.LeaseOverTransfer.On() && g.leading {
-		return t + g.lease
+		return t + g.set.lease
 	}
 	if !g.leading || g.transferring {
 		return 0
 	}
-	return t + g.lease
+	return t + g.set.lease
 }
 
 // Heard is when a leader of this term or a newer one was last heard.
 func (g *Group) Heard() Instant { return g.heard }
 
 // promised reports whether this replica still owes its leader stillness.
-func (g *Group) promised(now Instant) bool { return now < g.heard+g.promise }
+func (g *Group) promised(now Instant) bool { return now < g.heard+g.set.promise }
 
 // noteHeard begins the promise anew. Use: with every MsgApp, MsgHeartbeat and MsgSnap of the present term or a newer
 // one. It may be called for a message that raft then drops; that only keeps the replica still for longer.
@@ -75,18 +75,18 @@ func (g *Group) noteHeard(now Instant) {
 // messages as sinceHeard, and it never campaigns on fewer than E ticks.
 func (g *Group) Tick(now Instant) bool {
 	if bug.BunchedTicks.On() {
-		g.rn.Tick()
+		g.node().Tick()
 		return true
 	}
-	if now < g.lastTick+g.tick {
+	if now < g.lastTick+g.set.tick {
 		return false
 	}
-	if !g.leading && g.sinceHeard+1 >= g.electionTicks && g.promised(now) && !g.soleVoter() {
+	if !g.leading && int(g.sinceHeard)+1 >= g.set.ElectionTicks && g.promised(now) && !g.soleVoter() {
 		return false
 	}
 	g.lastTick = now
-	g.sinceHeard = min(g.sinceHeard+1, g.electionTicks)
-	g.rn.Tick()
+	g.sinceHeard = min(g.sinceHeard+1, int32(g.set.ElectionTicks))
+	g.node().Tick()
 	return true
 }
 
@@ -97,7 +97,7 @@ func (g *Group) Campaign(now Instant) error {
 	if g.promised(now) && !g.soleVoter() {
 		return ErrPromised
 	}
-	return g.rn.Campaign()
+	return g.node().Campaign()
 }
 
 // ForgetLeader makes this replica ready to vote without waiting for its timer, for use when its leader's store is
@@ -106,12 +106,12 @@ func (g *Group) ForgetLeader(now Instant) error {
 	if g.promised(now) {
 		return ErrPromised
 	}
-	return g.rn.ForgetLeader()
+	return g.node().ForgetLeader()
 }
 
 // ForceCampaign begins an election that ignores every promise, as if the leader had asked for it. Use: the right side
 // of a split, on the store whose left replica leads and has withdrawn its view; nobody else can hold a lease there.
 func (g *Group) ForceCampaign() {
 	// A message without a term is local to raft; with this type it has no way to fail.
-	_ = g.rn.Step(&pb.Message{Type: pb.MsgTimeoutNow.Enum(), From: new(uint64(g.id)), To: new(uint64(g.id))})
+	_ = g.node().Step(&pb.Message{Type: pb.MsgTimeoutNow.Enum(), From: new(uint64(g.id)), To: new(uint64(g.id))})
 }

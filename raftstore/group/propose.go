@@ -33,7 +33,7 @@ func (g *Group) Propose(data []byte, token any) error {
 	if !g.leading {
 		return ErrNotLeader
 	}
-	if err := g.rn.Propose(data); err != nil {
+	if err := g.node().Propose(data); err != nil {
 		return g.refusal(err)
 	}
 	g.props = append(g.props, token)
@@ -50,7 +50,7 @@ func (g *Group) ProposeChange(cc *pb.ConfChangeV2, token any) error {
 	if autoLeave, _ := cc.EnterJoint(); autoLeave {
 		return ErrAutoLeave
 	}
-	if err := g.rn.ProposeConfChange(cc); err != nil {
+	if err := g.node().ProposeConfChange(cc); err != nil {
 		return g.refusal(err)
 	}
 	g.props = append(g.props, token)
@@ -62,7 +62,7 @@ func (g *Group) refusal(err error) error {
 	if !errors.Is(err, raft.ErrProposalDropped) {
 		return err
 	}
-	switch s := g.rn.BasicStatus(); {
+	switch s := g.node().BasicStatus(); {
 	case s.RaftState != raft.StateLeader:
 		return ErrNotLeader
 	case s.LeadTransferee != raft.None:
@@ -136,7 +136,7 @@ func (g *Group) ReadIndex(ctx uint64, now Instant) error {
 		return ErrNotReady
 	}
 	g.reads = append(g.reads, pendingRead{ctx: ctx, at: now})
-	g.rn.ReadIndex(binary.BigEndian.AppendUint64(nil, ctx))
+	g.node().ReadIndex(binary.BigEndian.AppendUint64(nil, ctx))
 	return nil
 }
 
@@ -169,6 +169,6 @@ func (g *Group) TransferLeader(to shard.ReplicaID) error {
 		return fmt.Errorf("transfer leadership to %s: %w", to, ErrNotVoter)
 	}
 	g.transferring = true
-	g.rn.TransferLeader(uint64(to))
+	g.node().TransferLeader(uint64(to))
 	return nil
 }

@@ -23,6 +23,7 @@ type randomWorld struct {
 	cut     [2]uint64 // the link that is cut; zero stands for every member
 	slow    uint64    // whose disk does not finish anything
 	crashes int
+	folded  int
 	leased  int
 }
 
@@ -31,7 +32,7 @@ func TestRandom(t *testing.T) {
 	if invariant.Enabled {
 		steps = 3000 // the race detector makes each of them many times as dear
 	}
-	var elections, applied, crashes, leased, lost int
+	var elections, applied, crashes, folded, leased, lost int
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		cryptotest.SetGlobalRandom(t, seed) // raft draws its timeouts from it
@@ -48,11 +49,15 @@ func TestRandom(t *testing.T) {
 		elections += len(r.leaders)
 		applied += len(r.solid)
 		crashes += r.crashes
+		folded += r.folded
 		leased += r.leased
 		lost += len(r.lost)
 	})
-	t.Logf("%d leaderships, %d entries applied, %d proposals lost, %d crashes, %d steps under a lease",
-		elections, applied, lost, crashes, leased)
+	t.Logf("%d leaderships, %d entries applied, %d proposals lost, %d crashes, %d folded, %d steps under a lease",
+		elections, applied, lost, crashes, folded, leased)
+	if folded == 0 {
+		t.Error("nobody was ever folded")
+	}
 }
 
 func newRandomWorld(seed uint64) *randomWorld {
@@ -69,8 +74,14 @@ func newRandomWorld(seed uint64) *randomWorld {
 func (r *randomWorld) step() {
 	n := r.nodes[1+r.rng.Uint64N(3)]
 	for _, o := range r.nodes {
-		if o.g != nil && o.clock() < o.lease {
+		if o.g == nil {
+			continue
+		}
+		if o.clock() < o.lease {
 			r.leased++
+		}
+		if lead := uint64(o.g.Leader()); lead != 0 && r.leaders[o.g.Term()] != lead {
+			r.fault("r%d names r%d as the leader of term %d", o.id, lead, o.g.Term())
 		}
 	}
 	if n.g == nil {
@@ -78,6 +89,9 @@ func (r *randomWorld) step() {
 			n.start()
 		}
 		return
+	}
+	if r.rng.IntN(10) == 0 && !n.g.Folded() && n.g.Fold() { // at any moment at which a group lets itself be folded
+		r.folded++
 	}
 	switch action := r.rng.IntN(1000); {
 	case action < 250:

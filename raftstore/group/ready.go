@@ -65,7 +65,7 @@ type Apply struct {
 // Ready takes the outstanding work, all of which the caller must do; false if there is none. Doing it may make more:
 // call again until false. Effects may come out empty, where only raft's inner state moved.
 func (g *Group) Ready() (Effects, bool) {
-	if !g.rn.HasReady() {
+	if g.rn == nil || !g.rn.HasReady() {
 		return Effects{}, false
 	}
 	rd := g.rn.Ready()

@@ -2,7 +2,6 @@ package group
 
 import (
 	"go.etcd.io/raft/v3"
-	pb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/skerrydb/skerry/shard"
@@ -43,6 +42,9 @@ func (s ProgressState) String() string {
 
 // Progress calls f for every replica of the configuration, by id. What it says is meaningful only while leading.
 func (g *Group) Progress(f func(Progress)) {
+	if g.rn == nil {
+		return
+	}
 	g.rn.WithProgress(func(id uint64, typ raft.ProgressType, p tracker.Progress) {
 		state := Probing
 		switch p.State {
@@ -94,7 +96,7 @@ func (g *Group) CanAcceptSleep(term, last uint64) bool {
 
 // settled reports whether nothing is on its way to disk, state or network.
 func (g *Group) settled() bool {
-	return g.last == g.commit && g.commit == g.applied && g.outstanding == 0 && len(g.props) == 0 && !g.rn.HasReady()
+	return g.last == g.commit && g.commit == g.applied && g.outstanding == 0 && len(g.props) == 0 && (g.rn == nil || !g.rn.HasReady())
 }
 
 // WakeFollower starts the election timer of a follower that begins to get ticks again at zero, and makes it nudge its
@@ -102,17 +104,14 @@ func (g *Group) settled() bool {
 // against a healthy, sleeping leader. It does nothing where no leader is known, and must not be called repeatedly: each
 // call puts the election off.
 //
-// Raft has no call for it, so the group steps the heartbeat that it has not received: from its leader, of its term,
-// with nothing to commit and no round to confirm. That is sound because it is a message that the leader has sent before
-// and that the network might deliver twice; its only effects are a timer at zero and a MsgHeartbeatResp, which wakes the
-// leader and confirms nothing. The promise is not renewed, as nobody was heard.
+// Raft has no call for it, so the group steps a heartbeat of its leader's, see fold.go.
 func (g *Group) WakeFollower(now Instant) {
 	g.lastTick = now
 	if g.lead == 0 || g.leading {
 		return
 	}
-	_ = g.rn.Step(&pb.Message{Type: pb.MsgHeartbeat.Enum(), To: new(uint64(g.id)), From: new(uint64(g.lead)),
-		Term: new(g.term), Commit: new(uint64(0))})
+	g.node()
+	g.stepOwnHeartbeat()
 }
 
 // Mute keeps everything of a leader's from leaving, so that its followers elect another: for a leader that woke, began a

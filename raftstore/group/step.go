@@ -53,7 +53,7 @@ func (g *Group) Step(m *pb.Message, now Instant) error {
 
 // stepRaft is the only way of a checked message into raft.
 func (g *Group) stepRaft(m *pb.Message) error {
-	err := g.rn.Step(m)
+	err := g.node().Step(m)
 	if errors.Is(err, raft.ErrStepPeerNotFound) {
 		return ErrStranger
 	}
@@ -105,7 +105,7 @@ func (g *Group) stepVoteRequest(m *pb.Message, now Instant) error {
 		return ErrPromised
 	}
 	if m.GetTerm() >= g.term { // an older request is answered or ignored whoever leads
-		if err := g.rn.ForgetLeader(); err != nil {
+		if err := g.node().ForgetLeader(); err != nil {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (g *Group) Deliver(m *pb.Message) error {
 	default:
 		return fmt.Errorf("%w: %s delivered", ErrUnexpected, m.GetType())
 	}
-	if err := g.rn.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
+	if err := g.node().Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
 		return err
 	}
 	return nil // a replica that was removed since it voted or appended is not in its own configuration any more
@@ -143,7 +143,11 @@ func (g *Group) Deliver(m *pb.Message) error {
 
 // ReportUnreachable says that a message to another replica was lost, so that raft probes before it streams again. Call
 // it once when a stream breaks, not for every message.
-func (g *Group) ReportUnreachable(id shard.ReplicaID) { g.rn.ReportUnreachable(uint64(id)) }
+func (g *Group) ReportUnreachable(id shard.ReplicaID) {
+	if g.rn != nil { // who is folded sends to nobody
+		g.rn.ReportUnreachable(uint64(id))
+	}
+}
 
 // ReportSnapshot says how a MsgSnap ended. Every MsgSnap needs it: until then raft sends that replica nothing.
 func (g *Group) ReportSnapshot(id shard.ReplicaID, ok bool) {
@@ -151,7 +155,7 @@ func (g *Group) ReportSnapshot(id shard.ReplicaID, ok bool) {
 	if !ok {
 		status = raft.SnapshotFailure
 	}
-	g.rn.ReportSnapshot(uint64(id), status)
+	g.node().ReportSnapshot(uint64(id), status)
 }
 
 func malformed(m *pb.Message, why string, args ...any) error {

@@ -168,6 +168,11 @@ var verbs = map[string]func(*script, *datadriven.TestData){
 	"forget":    func(s *script, d *datadriven.TestData) { n := s.node(d); s.say(n.g.ForgetLeader(n.clock())) },
 	"force":     func(s *script, d *datadriven.TestData) { s.node(d).g.ForceCampaign() },
 	"wake":      func(s *script, d *datadriven.TestData) { n := s.node(d); n.g.WakeFollower(n.clock()) },
+	"fold": func(s *script, d *datadriven.TestData) {
+		for _, n := range s.nodes(d) {
+			n.printf("folded %t", n.g.Fold())
+		}
+	},
 	"mute":      func(s *script, d *datadriven.TestData) { s.node(d).g.Mute(true) },
 	"propose": func(s *script, d *datadriven.TestData) {
 		for _, data := range strings.Fields(d.Input) {
@@ -250,7 +255,7 @@ func flags(g *group.Group) (out string) {
 	for _, f := range []struct {
 		name string
 		set  bool
-	}{{"joint", g.Joint()}, {"transferring", g.Transferring()}, {"muted", g.Muted()}} {
+	}{{"joint", g.Joint()}, {"transferring", g.Transferring()}, {"muted", g.Muted()}, {"folded", g.Folded()}} {
 		if f.set {
 			out += " " + f.name
 		}

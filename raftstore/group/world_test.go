@@ -33,12 +33,12 @@ type world struct {
 	net   []*pb.Message
 	out   strings.Builder
 
-	electionTicks int
-	solid         map[uint64]entryID       // what was applied anywhere, by index
-	confs         map[uint64]*pb.ConfState // configurations, by the index of the entry that made them
-	leaders       map[uint64]uint64        // who led which term, in any life
-	lost          map[string]bool          // proposals reported as lost
-	faults        []string                 // broken promises
+	settings *group.Settings
+	solid    map[uint64]entryID       // what was applied anywhere, by index
+	confs    map[uint64]*pb.ConfState // configurations, by the index of the entry that made them
+	leaders  map[uint64]uint64        // who led which term, in any life
+	lost     map[string]bool          // proposals reported as lost
+	faults   []string                 // broken promises
 }
 
 type entryID struct {
@@ -80,7 +80,9 @@ func (d disk) Snapshot() (*pb.Snapshot, error) {
 }
 
 func newWorld(voters []uint64, electionTicks int) *world {
-	w := &world{nodes: map[uint64]*node{}, now: 1000 * tick, electionTicks: electionTicks, solid: map[uint64]entryID{},
+	set, err := group.NewSettings(group.Settings{ElectionTicks: electionTicks, HeartbeatTicks: 1, MaxDrift: 0.05, MaxUncommittedBytes: 4096})
+	must(err)
+	w := &world{nodes: map[uint64]*node{}, now: 1000 * tick, settings: set, solid: map[uint64]entryID{},
 		confs:   map[uint64]*pb.ConfState{firstIndex: pb.EnsureConfState(&pb.ConfState{Voters: voters})},
 		leaders: map[uint64]uint64{}, lost: map[string]bool{}}
 	for _, id := range voters {
@@ -143,8 +145,7 @@ func (n *node) start() {
 		hs.Commit = new(min(last, max(hs.GetCommit(), n.applied)))
 	}
 	n.g, err = group.New(group.Config{Shard: 7, Replica: shard.ReplicaID(n.id), Store: shard.StoreID(n.id), Storage: n.disk,
-		Applied: n.applied, Now: n.clock(), ElectionTicks: n.w.electionTicks, HeartbeatTicks: 1, MaxDrift: 0.05,
-		MaxUncommittedBytes: 4096})
+		Applied: n.applied, Now: n.clock(), Settings: n.w.settings})
 	must(err)
 }
 

@@ -52,9 +52,9 @@ func (h *hasher) value(v any) { h.walk(reflect.ValueOf(v)) }
 func (h *hasher) walkGroup(g *group.Group) { h.walk(reflect.ValueOf(g)) }
 
 // skipped are types that hold no state: interfaces to the log on disk, which is hashed apart, and to loggers, functions,
-// and what protobuf keeps beside a message.
+// the settings, which all groups share, and what protobuf keeps beside a message.
 func skipped(t reflect.Type) bool {
-	return t.Kind() == reflect.Func || t.Kind() == reflect.Chan || strings.HasPrefix(t.PkgPath(), "google.golang.org/protobuf") && t.Kind() == reflect.Struct ||
+	return t == reflect.TypeFor[*group.Settings]() || t.Kind() == reflect.Func || t.Kind() == reflect.Chan || strings.HasPrefix(t.PkgPath(), "google.golang.org/protobuf") && t.Kind() == reflect.Struct ||
 		t.Kind() == reflect.Interface && (t.Name() == "Storage" || t.Name() == "Logger" || t.Name() == "TraceLogger")
 }
 

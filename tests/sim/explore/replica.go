@@ -26,6 +26,12 @@ const (
 	maxDrift      = 0.05
 )
 
+var settings = func() *group.Settings {
+	s, err := group.NewSettings(group.Settings{ElectionTicks: electionTicks, HeartbeatTicks: 1, TickInterval: 100e6, MaxDrift: maxDrift})
+	must(err)
+	return s
+}()
+
 // replica is one copy of the shard: the group and the state machine that ship, and of the shell around them what matters
 // here. It follows raftstore: ready.go (what leaves before and after a sync), recover.go (how a life begins), outcome.go
 // (when "never" may be said), admin.go (transfers withdraw the view).
@@ -97,8 +103,7 @@ func (r *replica) start(heard group.Instant) {
 		heard = 1
 	}
 	g, err := group.New(group.Config{Shard: r.w.desc.ID, Replica: shard.ReplicaID(r.id), Store: shard.StoreID(r.id), Storage: storage{r.disk, r},
-		Applied: r.machine.Applied.Index, Now: r.clock(), Heard: heard, ElectionTicks: electionTicks, HeartbeatTicks: 1,
-		TickInterval: 100e6, MaxDrift: maxDrift})
+		Applied: r.machine.Applied.Index, Now: r.clock(), Heard: heard, Settings: settings})
 	must(err)
 	r.g, r.appends, r.applies, r.lease = g, nil, nil, 0
 	r.rounds, r.cancelled, r.cancelledTerm = make(map[uint64]uint64), make(map[call.OpID]bool), 0
@@ -128,6 +133,9 @@ func (r *replica) settle() {
 	for {
 		e, ok := r.g.Ready()
 		if !ok {
+			if r.w.folds {
+				r.g.Fold()
+			}
 			return
 		}
 		if e.Soft != nil {

@@ -13,6 +13,7 @@ type Scenario struct {
 	Name, What string
 	Voters     int
 	Drift      bool // clocks go as wrong as is allowed
+	Folds      bool // each group is folded as soon as it lets itself be
 	Budget     Budget
 }
 
@@ -23,6 +24,7 @@ func Scenarios() []Scenario {
 		{Name: "writes", What: "a leader with a write under way, another candidate, one crash", Voters: 3, Budget: Budget{Elapses: 1, Campaigns: 1, Crashes: 1, Drops: 1, Proposals: 2}},
 		{Name: "lease", What: "a lease, candidacies against it, one crash, one lost message", Voters: 3, Drift: true, Budget: Budget{Campaigns: 2, Crashes: 1, Drops: 1, Reads: 1}},
 		{Name: "transfer", What: "a lease and a transfer of leadership", Voters: 3, Drift: true, Budget: Budget{Campaigns: 1, Drops: 1, Reads: 1, Transfers: 1}},
+		{Name: "folds", What: "a lease, candidacies and a write, each group folded whenever it lets itself be", Voters: 3, Drift: true, Folds: true, Budget: Budget{Elapses: 1, Campaigns: 2, Crashes: 1, Proposals: 1, Reads: 1}},
 		{Name: "alone", What: "a single voter: a write, a read, one crash", Voters: 1, Budget: Budget{Elapses: 1, Campaigns: 1, Crashes: 1, Proposals: 2, Reads: 1}},
 		{Name: "split", What: "writes around a split, one candidacy, one crash", Voters: 3, Budget: Budget{Elapses: 1, Campaigns: 1, Crashes: 1, Proposals: 1, Splits: 1}},
 		{Name: "outcome", What: "an attempt that arrives late, or is under way, while its outcome is asked for", Voters: 3, Budget: Budget{Campaigns: 2, Attempts: 1, Asks: 1}},

@@ -43,6 +43,7 @@ type state struct {
 	replicas []*replica
 	events   []event
 	left     Budget
+	folds    bool
 	script   []string // what happened, for people; nil if nobody asks
 	telling  bool
 
@@ -93,7 +94,7 @@ func key(s string) shard.Key { return shard.RawKey([]byte(s)) }
 
 // newState makes a group whose first replica leads, with nothing under way.
 func newState(s *Scenario, telling bool) *state {
-	w := &state{now: 1000 * tick, leaders: make(map[uint64]uint64), solid: make(map[uint64]solid), lost: make(map[call.OpID]bool), telling: telling,
+	w := &state{now: 1000 * tick, folds: s.Folds, leaders: make(map[uint64]uint64), solid: make(map[uint64]solid), lost: make(map[call.OpID]bool), telling: telling,
 		desc: &shard.Descriptor{ID: 1010, Range: shard.Range{Start: key(""), End: key("z")}, Epoch: shard.Epoch{ConfVer: 1, Version: 1}}}
 	for i := range s.Voters {
 		w.desc.Replicas = append(w.desc.Replicas, shard.Replica{ID: shard.ReplicaID(i + 1), Store: shard.StoreID(i + 1), Role: shard.Voter})
