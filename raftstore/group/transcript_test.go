@@ -173,7 +173,7 @@ var verbs = map[string]func(*script, *datadriven.TestData){
 			n.printf("folded %t", n.g.Fold())
 		}
 	},
-	"mute":      func(s *script, d *datadriven.TestData) { s.node(d).g.Mute(true) },
+	"mute": func(s *script, d *datadriven.TestData) { s.node(d).g.Mute(true) },
 	"propose": func(s *script, d *datadriven.TestData) {
 		for _, data := range strings.Fields(d.Input) {
 			s.say(s.node(d).g.Propose([]byte(data), data))
