@@ -247,8 +247,10 @@ func (w *worker) destroy(r *replica, next shard.ReplicaID) {
 	s.cancelled.Add(-int64(len(r.cancelled)))
 	r.cancelled = nil
 	w.rest(r)
+	w.front.drop(r.id)
 	delete(w.replicas, r.id)
 	r.countLeading(false)
+	s.front.drop(r.id)
 	s.replicas.Delete(r.id)
 	s.reclaimer.forget(r.id)
 	if o := s.opt.Observer; o != nil {

@@ -142,6 +142,7 @@ func (w *worker) takeOut(r *replica, rt *right, f *frozen) {
 	}
 	r.gen, r.held = 0, true
 	w.rest(r)
+	w.front.drop(r.id)
 	delete(w.replicas, r.id) // s.replicas still finds it: its promised answers need to know where to go
 }
 

@@ -254,7 +254,7 @@ func (s *Store) finishLeased(t *tray) {
 
 // accept takes one call on its shard's worker.
 func (w *worker) accept(c *Call) {
-	r := w.replicas[c.Req.Shard]
+	r := w.replica(c.Req.Shard)
 	if r == nil {
 		c.refuse(w.seen, &shard.NotFoundError{Shard: c.Req.Shard, Store: w.store.id})
 		return

@@ -134,10 +134,11 @@ func (r *replica) checkLife(when string, on lifeEvent) bool {
 	case lifeDestroying, lifeTombstoned:
 		ok = r.held && r.awakeAt < 0 && r.gen == 0
 	}
-	if ok {
+	found := r.w.front.names(r.id, r.w.replicas[r.id]) && r.w.store.front.names(r.id, r.w.store.mapped(r.id))
+	if ok && found {
 		return true
 	}
-	err := fmt.Errorf("a bug: it should be %s, but has data: %t, gets ticks: %t, is held: %t, generation %d", r.life, r.born(), r.awakeAt >= 0, r.held, r.gen)
+	err := fmt.Errorf("a bug: it should be %s, but has data: %t, gets ticks: %t, is held: %t, generation %d, is what is found for its id: %t", r.life, r.born(), r.awakeAt >= 0, r.held, r.gen, found)
 	r.w.store.opt.Coverage.Fault(err)
 	r.w.store.broken(fmt.Sprintf("look at %s of %s %s %s", r.self, r.id, when, lifeTable.Event(on)), err)
 	return false

@@ -93,6 +93,8 @@ func (s *Store) newReplica(rs engine.ReplicaState, now, heard group.Instant) (*r
 
 // adopt makes a replica known to its worker and to everyone else. Called by its worker, or before the workers run.
 func (s *Store) adopt(r *replica) {
+	r.w.front.drop(r.id)
+	s.front.drop(r.id)
 	r.w.replicas[r.id] = r
 	r.w.maxID = max(r.w.maxID, uint64(r.id), uint64(r.self))
 	s.replicas.Store(r.id, r)

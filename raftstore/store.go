@@ -57,6 +57,7 @@ type Store struct {
 
 	// replicas finds a replica by shard id, from any goroutine; written only by the shard's worker.
 	replicas sync.Map // shard.ID -> *replica
+	front    front    // of those
 
 	// mu guards what spans shards. It is a leaf: nothing blocks under it.
 	mu     sync.Mutex
@@ -206,7 +207,15 @@ func (s *Store) ID() shard.StoreID { return s.id }
 // worker is the one that drives a shard.
 func (s *Store) worker(id shard.ID) *worker { return s.workers[uint64(id)%uint64(len(s.workers))] }
 
+// replica finds the replica of a shard, from any goroutine; nil if there is none.
 func (s *Store) replica(id shard.ID) *replica {
+	if r := s.front.find(id); r != nil {
+		return r
+	}
+	return s.mapped(id)
+}
+
+func (s *Store) mapped(id shard.ID) *replica {
 	if v, ok := s.replicas.Load(id); ok {
 		return v.(*replica)
 	}

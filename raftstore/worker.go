@@ -27,6 +27,7 @@ type worker struct {
 	inbox inbox
 
 	replicas   map[shard.ID]*replica
+	front      front       // of those
 	awake      []*replica  // those that get ticks
 	ticking    atomic.Bool // awake is not empty; for the ticker
 	leaders    int         // how many of the replicas lead
@@ -231,7 +232,7 @@ func (w *worker) step(m message) {
 		f.keep(m)
 		return
 	}
-	r := w.replicas[m.id]
+	r := w.replica(m.id)
 	if r == nil {
 		if r = w.birth(m); r == nil {
 			return
@@ -301,10 +302,22 @@ func (w *worker) newViewGen() uint64 {
 	return w.views<<8 | uint64(w.index)
 }
 
+// replica finds the replica of a shard that this worker drives; nil if there is none.
+func (w *worker) replica(id shard.ID) *replica {
+	if r := w.front.find(id); r != nil {
+		return r
+	}
+	return w.replicas[id]
+}
+
 // rouse puts a replica on the list of those that get ticks.
 func (w *worker) rouse(r *replica) {
 	if r.awakeAt < 0 && r.turn(lifeWake) {
 		r.awakeAt = len(w.awake)
+		if w.replicas[r.id] == r {
+			w.front.put(r)
+			w.store.front.put(r)
+		}
 		w.awake = append(w.awake, r)
 		if !w.ticking.Swap(true) {
 			w.store.roused.Wake()
